@@ -1,0 +1,1 @@
+"""Memory: what sidestream knows and keeps. Nothing here imports an agent, a model or torch."""

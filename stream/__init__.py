@@ -1,0 +1,1 @@
+"""Motion: agents, scorer, publisher, broker, web and commands. Uses `store` and `trainer`."""

@@ -1,0 +1,1 @@
+"""Learning: pure functions and models that turn remembered events into recommendations. Uses `store` only."""
