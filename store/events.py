@@ -1,0 +1,253 @@
+"""Events: what applications publish, decoded strictly.
+
+A Kafka record holds one event or a frame `{"events": [...]}`. Every event of a record is either decoded or refused with
+a reason; one bad event does not spoil its frame. Unknown fields are ignored here and stay in the log.
+
+Invariant: decoding never raises. `decode_*` returns the accepted events and the refusals, and together they are all
+events of the record.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+
+import msgspec
+
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+Kind = Literal[
+    "impression",
+    "click",
+    "watch",
+    "like",
+    "comment",
+    "share",
+    "save",
+    "follow",
+    "purchase",
+    "skip",
+    "dislike",
+    "hide",
+]
+KINDS: tuple[str, ...] = get_args(Kind)
+"""All kinds of engagement; a kind's index is its code in rows and signals, so the order is part of the format."""
+KIND_CODES: Mapping[str, int] = {kind: code for code, kind in enumerate(KINDS)}
+
+DAY_S = 86_400.0
+
+
+class Upload(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """An item as its maker describes it. Times in UTC epoch seconds; `features` are dense vectors made elsewhere."""
+
+    item_id: Id
+    uploaded_at: float
+    title: str | None = None
+    description: str | None = None
+    transcript: str | None = None
+    tags: list[str] = []
+    creator_id: str | None = None
+    category: str | None = None
+    language: str | None = None
+    duration_s: float | None = None
+    features: dict[str, list[float]] = {}
+
+
+class Engagement(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One act of one user on one item. `value` is the watched fraction, rating or price, as `kind` has it."""
+
+    event_id: Id
+    user_id: Id
+    item_id: Id
+    kind: Kind
+    occurred_at: float
+    value: float | None = None
+    task: str | None = None
+    query: str | None = None
+    context_item_id: str | None = None
+    country: str | None = None
+    device: str | None = None
+    request_id: str | None = None
+
+
+class Profile(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What is known of a user apart from behaviour."""
+
+    user_id: Id
+    updated_at: float
+    attributes: dict[str, str | float] = {}
+
+
+Event = TypeVar("Event", Upload, Engagement, Profile)
+
+REASONS = (
+    "not_json",
+    "not_an_event",
+    "missing_field",
+    "wrong_type",
+    "not_finite",
+    "unknown_kind",
+    "wrong_width",
+    "future_time",
+    "oversized",
+)
+"""Every reason a record can be refused for: the bounded label of `sidestream_dead_letters_total`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An event that was not accepted: why (one of `REASONS`), what a person needs to mend it, and its bytes."""
+
+    reason: str
+    detail: str
+    event: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded(Generic[Event]):
+    """What one record held. `raw[i]` is the JSON of `events[i]` as published, unknown fields included."""
+
+    events: list[Event]
+    raw: list[bytes] | None
+    refusals: list[Refusal]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that an event must keep. `widths` names the modalities whose vectors have a fixed width."""
+
+    max_record_bytes: int = 1 << 20
+    max_future_s: float = DAY_S
+    widths: Mapping[str, int] | None = None
+
+
+class _RawFrame(msgspec.Struct):
+    events: list[msgspec.Raw]
+
+
+class _Decoder(Generic[Event]):
+    """Decodes the records of one topic. The fast way decodes a frame in one call; anything odd takes the slow way,
+    event by event, so that a refusal names exactly what it is about."""
+
+    def __init__(self, kind: type[Event], time_of: Callable[[Event], float]) -> None:
+        frame = msgspec.defstruct(f"{kind.__name__}Frame", [("events", list[kind])])  # type: ignore[valid-type]
+        self._one: msgspec.json.Decoder[Event] = msgspec.json.Decoder(kind)
+        self._frame: msgspec.json.Decoder[Any] = msgspec.json.Decoder(frame)
+        self._raw_frame = msgspec.json.Decoder(_RawFrame)
+        self._time_of: Callable[[Event], float] = time_of
+
+    def decode(self, value: bytes, *, now: float, limits: Limits) -> Decoded[Event]:
+        if len(value) > limits.max_record_bytes:
+            detail = f"{len(value)} bytes, more than {limits.max_record_bytes}: publish smaller frames or shorter text"
+            return Decoded([], None, [Refusal("oversized", detail, value)])
+        if value.startswith(b'{"events"'):
+            try:
+                events: list[Event] = self._frame.decode(value).events
+            except msgspec.MsgspecError:
+                return self._decode_each(value, now=now, limits=limits)
+            if all(_fault(event, self._time_of(event), now, limits) is None for event in events):
+                return Decoded(events, None, [])
+        return self._decode_each(value, now=now, limits=limits)
+
+    def _decode_each(self, value: bytes, *, now: float, limits: Limits) -> Decoded[Event]:
+        decoded: Decoded[Event] = Decoded([], [], [])
+        assert decoded.raw is not None
+        for raw in self._parts(value):
+            outcome = self._decode_one(raw, now=now, limits=limits)
+            if isinstance(outcome, Refusal):
+                decoded.refusals.append(outcome)
+            else:
+                decoded.events.append(outcome)
+                decoded.raw.append(raw)
+        return decoded
+
+    def _parts(self, value: bytes) -> list[bytes]:
+        try:
+            return [bytes(part) for part in self._raw_frame.decode(value).events]
+        except msgspec.MsgspecError:
+            return [value]
+
+    def _decode_one(self, raw: bytes, *, now: float, limits: Limits) -> Event | Refusal:
+        try:
+            event = self._one.decode(raw)
+        except msgspec.ValidationError as error:
+            return Refusal(_reason_of(str(error)), str(error), raw)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return _unreadable(raw, str(error))
+        fault = _fault(event, self._time_of(event), now, limits)
+        return event if fault is None else Refusal(*fault, raw)
+
+
+def _reason_of(message: str) -> str:
+    if "missing required field" in message:
+        return "missing_field"
+    if "at `$.kind`" in message and "Invalid enum value" in message:
+        return "unknown_kind"
+    if message.startswith("Expected `object`") and "at `$" not in message:
+        return "not_an_event"
+    return "wrong_type"
+
+
+def _unreadable(raw: bytes, message: str) -> Refusal:
+    """Python's own parser accepts NaN and Infinity, which JSON does not have: that tells them from broken JSON."""
+    try:
+        json.loads(raw)
+    except (ValueError, RecursionError):
+        return Refusal("not_json", f"{message}: send one JSON object, UTF-8", raw)
+    return Refusal("not_finite", f"{message}: JSON has no NaN or Infinity; leave the field out", raw)
+
+
+def _fault(event: Upload | Engagement | Profile, at: float, now: float, limits: Limits) -> tuple[str, str] | None:
+    """What a well-typed event can still be refused for: (reason, detail)."""
+    if not math.isfinite(at):
+        return "not_finite", f"time {at}: send UTC epoch seconds"
+    if at > now + limits.max_future_s:
+        return "future_time", f"time {at:.0f} is more than {limits.max_future_s:.0f} s ahead: send UTC epoch seconds"
+    for name in event.__struct_fields__[:3]:
+        if name.endswith("_id") and getattr(event, name)[0] <= " ":
+            return "wrong_type", f"{name} begins with white space or a control character: send the plain id"
+    if isinstance(event, Upload) and event.features:
+        return _feature_fault(event, limits)
+    if isinstance(event, Engagement) and event.value is not None and not math.isfinite(event.value):
+        return "not_finite", f"value {event.value}: leave the field out"
+    return None
+
+
+def _feature_fault(upload: Upload, limits: Limits) -> tuple[str, str] | None:
+    widths = limits.widths or {}
+    for name, vector in upload.features.items():
+        want = widths.get(name)
+        if want is not None and len(vector) != want:
+            return "wrong_width", f"features.{name} has {len(vector)} numbers, not {want} (content.widths.{name})"
+        if not vector:
+            return "wrong_width", f"features.{name} is empty: leave it out"
+        if not all(map(math.isfinite, vector)):
+            return "not_finite", f"features.{name} holds a number that is not finite"
+    return None
+
+
+_UPLOADS = _Decoder(Upload, lambda event: event.uploaded_at)
+_ENGAGEMENTS = _Decoder(Engagement, lambda event: event.occurred_at)
+_PROFILES = _Decoder(Profile, lambda event: event.updated_at)
+
+
+def decode_uploads(value: bytes, *, now: float, limits: Limits = Limits()) -> Decoded[Upload]:
+    """All uploads of one record; `now` is wall time in epoch seconds."""
+    return _UPLOADS.decode(value, now=now, limits=limits)
+
+
+def decode_engagements(value: bytes, *, now: float, limits: Limits = Limits()) -> Decoded[Engagement]:
+    """All engagements of one record; `now` is wall time in epoch seconds."""
+    return _ENGAGEMENTS.decode(value, now=now, limits=limits)
+
+
+def decode_profiles(value: bytes, *, now: float, limits: Limits = Limits()) -> Decoded[Profile]:
+    """All profiles of one record; `now` is wall time in epoch seconds."""
+    return _PROFILES.decode(value, now=now, limits=limits)
+
+
+def frame(events: list[bytes]) -> bytes:
+    """One record value that holds `events`, each already JSON."""
+    return b'{"events":[' + b",".join(events) + b"]}"

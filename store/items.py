@@ -1,0 +1,73 @@
+"""Items: the durable row of one item, and the card that makes it recommendable.
+
+An `ItemRow` is what behaviour has taught about an item; its owner absorbs signals into it and publishes it on
+`item-states`. An `ItemCard` is what its maker said about it plus its semantic ID: the record on `semantic-ids`.
+
+Invariant: a signal record at or before `row.offset` changes nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+
+
+class ItemRow(msgspec.Struct, array_like=True):
+    """Behaviour of one item. Decayed numbers are as of `decayed_at` (event time, epoch seconds).
+
+    `counters`: kind code → engagements, exact. `popularity`: decayed weight, one per half-life of the rules.
+    `neighbours`: earlier item → (decayed transition weight, as of). `vector`: packed little-endian float32.
+    `evidence`: how much behaviour the vector rests on.
+    """
+
+    offset: int = -1
+    counters: dict[int, int] = {}
+    positives: int = 0
+    first_at: float = 0.0
+    last_at: float = 0.0
+    value_sum: float = 0.0
+    value_count: int = 0
+    decayed_at: float = 0.0
+    popularity: list[float] = []
+    neighbours: dict[str, tuple[float, float]] = {}
+    vector: bytes = b""
+    evidence: float = 0.0
+
+    def vector_D(self) -> np.ndarray:
+        """The vector as float32 (shape D, or 0 before any evidence)."""
+        return np.frombuffer(self.vector, dtype="<f4")
+
+
+class ItemCard(msgspec.Struct, kw_only=True, frozen=True):
+    """A live item with its semantic ID under one codebook version: the JSON record on `semantic-ids`.
+
+    `suffix` tells items with equal codes apart. `content` holds the content vector of each modality (`text` among
+    them), base64 of little-endian float16, so that any reader can assign the item under another codebook version.
+    `published_at_ms` is the timestamp of the upload record: freshness is measured from it.
+    """
+
+    item_id: str
+    codebook: str
+    codes: list[int]
+    suffix: int
+    assigned_at: float
+    uploaded_at: float
+    published_at_ms: int
+    title: str = ""
+    tags: list[str] = []
+    category: str | None = None
+    creator_id: str | None = None
+    language: str | None = None
+    content: dict[str, str] = {}
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """Modality → float16 vector."""
+        return {name: np.frombuffer(base64.b64decode(text), dtype="<f2") for name, text in self.content.items()}
+
+
+def pack_parts(parts: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """The `content` field of a card for these vectors."""
+    return {name: base64.b64encode(vector.astype("<f2").tobytes()).decode() for name, vector in parts.items()}

@@ -1,0 +1,44 @@
+"""Keys: which partition owns an id, and the 64-bit hash that stands for it in compact sets.
+
+Invariant: `partition_of` agrees with Kafka's default partitioner (murmur2 of the key's bytes, sign bit cleared), so a
+record keyed by any client in any language lies in the partition that sidestream expects.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+
+_MASK = 0xFFFFFFFF
+_M = 0x5BD1E995
+_SEED = 0x9747B28C
+
+
+def murmur2(data: bytes) -> int:
+    """Kafka's 32-bit murmur2 of `data` (unsigned)."""
+    length = len(data)
+    h = (_SEED ^ length) & _MASK
+    whole = length & ~3
+    for start in range(0, whole, 4):
+        k = int.from_bytes(data[start : start + 4], "little") * _M & _MASK
+        k = (k ^ (k >> 24)) * _M & _MASK
+        h = (h * _M & _MASK) ^ k
+    if length & 3:
+        h = (h ^ int.from_bytes(data[whole:], "little")) * _M & _MASK
+    h = (h ^ (h >> 13)) * _M & _MASK
+    return h ^ (h >> 15)
+
+
+@lru_cache(maxsize=1 << 18)
+def partition_of(key: str, partitions: int) -> int:
+    """The partition that owns `key` in a topic of `partitions` partitions.
+
+    Cached: ids repeat, and murmur2 in Python does not come free.
+    """
+    return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+@lru_cache(maxsize=1 << 18)
+def hash64(key: str) -> int:
+    """A stable unsigned 64-bit hash of an id, for sets that hold hashes instead of strings."""
+    return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")

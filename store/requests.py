@@ -1,0 +1,53 @@
+"""Requests and answers: the words between an application that asks and the scorer that answers (DESIGN section 6)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Task = Literal["home", "next", "similar", "search", "notification"]
+"""home: the feed. next: what follows the history now. similar: like `item_id`. search: what `query` means.
+notification: worth an interruption."""
+
+
+class BadRequestError(ValueError):
+    """A parameter is wrong: correct `field` as `remedy` says and ask again."""
+
+    def __init__(self, field: str, remedy: str) -> None:
+        super().__init__(f"{field}: {remedy}")
+        self.field = field
+        self.remedy = remedy
+
+
+class Request(msgspec.Struct, kw_only=True, frozen=True):
+    """What an application asks. A missing `query` in a search is imputed with the title of `item_id`."""
+
+    user_id: str = ""
+    task: Task = "home"
+    query: str | None = None
+    item_id: str | None = None
+    country: str | None = None
+    device: str | None = None
+    k: int = 10
+
+
+class RecommendedItem(msgspec.Struct, kw_only=True, frozen=True):
+    """One line of an answer. `source` names who proposed the item; `reason` is for people."""
+
+    item_id: str
+    score: float
+    semantic_id: list[int]
+    source: str
+    reason: str
+
+
+class Answer(msgspec.Struct, kw_only=True, frozen=True):
+    """An answer made by exactly one checkpoint and one codebook. `degraded` when the user's state was out of reach."""
+
+    items: list[RecommendedItem]
+    checkpoint: str
+    codebook: str
+    request_id: str
+    took_ms: float
+    degraded: bool = False

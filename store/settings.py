@@ -1,0 +1,212 @@
+"""Settings: every knob, its default and why, in one frozen tree that comes from one TOML file and the environment.
+
+A TOML table is a field of `Settings`, a key is a field of its table. The environment overrides:
+`SIDESTREAM_KAFKA__GROUP` is `[kafka] group`; values are TOML (a bare word is taken as a string). A name that does not
+exist is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from store.events import KINDS
+
+PREFIX = "SIDESTREAM_"
+
+
+class SettingsError(ValueError):
+    """The settings file or an environment variable is wrong: the message names the key; correct it and start again."""
+
+
+class Table(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A table of the settings file."""
+
+
+class Kafka(Table, frozen=True):
+    """How to reach the log. With session timeout 10 s a dead worker's partitions move within 10 to 15 s."""
+
+    bootstrap_servers: str = "127.0.0.1:9092"
+    topic_prefix: str = "sidestream."
+    partitions: int = 4
+    replication: int = -1
+    group: str = "sidestream"
+    session_timeout_s: float = 10.0
+    heartbeat_s: float = 1.0
+    commit_interval_s: float = 1.0
+    max_record_bytes: int = 1 << 20
+    client: dict[str, str | int | bool] = {}
+    """More properties for every Kafka client by aiokafka's names (security_protocol, sasl_mechanism, ssl_cafile…)."""
+
+
+class Events(Table, frozen=True):
+    """What counts. A weight above 0 is positive: it enters histories' contexts, popularity and the seen set."""
+
+    weights: dict[str, float] = {
+        "click": 1.0,
+        "watch": 1.0,
+        "like": 2.0,
+        "comment": 2.0,
+        "share": 3.0,
+        "save": 2.0,
+        "follow": 2.0,
+        "purchase": 3.0,
+        "skip": -1.0,
+        "dislike": -2.0,
+        "hide": -3.0,
+    }
+    max_future_s: float = 86_400.0
+
+
+class Store(Table, frozen=True):
+    """Memory on disk, and how long changes may wait before they are published."""
+
+    history_length: int = 256
+    context_length: int = 20
+    item_publish_interval_s: float = 0.1
+    user_publish_interval_s: float = 2.0
+    published_rows_per_s: int = 4000
+
+
+class Content(Table, frozen=True):
+    """Content vectors: `encoder` is static (wordllama tables) or minilm; `widths` fixes those of given modalities."""
+
+    encoder: str = "static"
+    widths: dict[str, int] = {}
+
+
+class Codebook(Table, frozen=True):
+    """Semantic IDs: `levels` codes, level l of `width / 2**l` when `halving`; learned from `learn_after_items` on."""
+
+    levels: int = 3
+    width: int = 256
+    halving: bool = False
+    learn_after_items: int = 500
+    seed: int = 0
+
+
+class Model(Table, frozen=True):
+    """The decoder: small enough to train and serve on two cores."""
+
+    layers: int = 3
+    width: int = 128
+    heads: int = 4
+    context_tokens: int = 192
+    text_vocabulary: int = 4096
+
+
+class Training(Table, frozen=True):
+    """When the trainer runs, and for how long it may. Whichever trigger comes first starts a run."""
+
+    every_s: float = 4 * 3600.0
+    every_engagements: int = 100_000
+    min_engagements: int = 200
+    drift_ratio: float = 0.7
+    max_seconds: float = 120.0
+    replay_ratio: float = 0.25
+    gate_engagements: int = 500
+    gate_tolerance: float = 0.05
+    threads: int = 1
+    keep_checkpoints: int = 5
+    seed: int = 0
+
+
+class Serving(Table, frozen=True):
+    """The worker's HTTP face and the request path. `watch_s`: how long a new checkpoint is on probation."""
+
+    host: str = "127.0.0.1"
+    port: int = 8470
+    advertise: str = ""
+    candidates: int = 300
+    beams: int = 24
+    generate_timeout_ms: float = 40.0
+    explore_share: float = 0.1
+    watch_s: float = 600.0
+    rollback_ratio: float = 0.7
+    live_sample: float = 0.2
+
+
+class Freshness(Table, frozen=True):
+    """Objectives, seconds: what `status` and the alert rules hold the system to."""
+
+    upload_to_recommendable_s: float = 1.0
+    engagement_to_embedding_s: float = 0.5
+    model_data_age_s: float = 6 * 3600.0
+
+
+class Settings(Table, frozen=True):
+    """All settings. `data_dir` holds the worker's rows; `checkpoint_dir` is shared by trainer and workers."""
+
+    data_dir: str = ".sidestream"
+    checkpoint_dir: str = ""
+    kafka: Kafka = Kafka()
+    events: Events = Events()
+    store: Store = Store()
+    content: Content = Content()
+    codebook: Codebook = Codebook()
+    model: Model = Model()
+    training: Training = Training()
+    serving: Serving = Serving()
+    freshness: Freshness = Freshness()
+
+    def topic(self, name: str) -> str:
+        """The full name of one of the topics of DESIGN section 4."""
+        return f"{self.kafka.topic_prefix}{name}"
+
+    def checkpoint_folder(self) -> Path:
+        """Where checkpoints and codebooks lie; by default inside the data folder."""
+        return Path(self.checkpoint_dir) if self.checkpoint_dir else Path(self.data_dir) / "checkpoints"
+
+
+def load_settings(file: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from defaults, then `file` (or `$SIDESTREAM_SETTINGS`), then the environment."""
+    named = file or (Path(environment[f"{PREFIX}SETTINGS"]) if environment.get(f"{PREFIX}SETTINGS") else None)
+    tree: dict[str, Any] = {}
+    if named is not None:
+        try:
+            tree = tomllib.loads(named.read_text())
+        except FileNotFoundError:
+            raise SettingsError(f"no settings file {named}: give one that exists, or none for the defaults") from None
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{named}: {error}") from None
+    for name, text in environment.items():
+        if name.startswith(PREFIX) and "__" in name:
+            _put(tree, name[len(PREFIX) :].lower().split("__"), _value(text), name)
+    for plain in ("data_dir", "checkpoint_dir"):
+        if environment.get(f"{PREFIX}{plain.upper()}"):
+            tree[plain] = environment[f"{PREFIX}{plain.upper()}"]
+    if environment.get(f"{PREFIX}BOOTSTRAP_SERVERS"):
+        _put(tree, ["kafka", "bootstrap_servers"], environment[f"{PREFIX}BOOTSTRAP_SERVERS"], "BOOTSTRAP_SERVERS")
+    return settings_from(tree)
+
+
+def settings_from(tree: Mapping[str, Any]) -> Settings:
+    """Checked settings from nested tables."""
+    try:
+        settings = msgspec.convert(tree, Settings)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"settings: {error}") from None
+    unknown = set(settings.events.weights) - set(KINDS)
+    if unknown:
+        raise SettingsError(f"settings: events.weights names unknown kinds {sorted(unknown)}: use {', '.join(KINDS)}")
+    return settings
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _put(tree: dict[str, Any], path: list[str], value: Any, name: str) -> None:
+    for key in path[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise SettingsError(f"{name}: `{key}` is a value, not a table")
+    tree[path[-1]] = value

@@ -1,0 +1,52 @@
+"""Signals: what the user's owner tells the item's owner about one engagement.
+
+One engagement record causes at most one `SignalFrame` per item partition and chunk. A frame names its origin, and
+origins from one engagement partition arrive in order; so the item side knows by comparison what it has absorbed.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Signal(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One engagement as its item needs it: what was done, when, and the user's positive items just before it.
+
+    `kind` is a code into `store.events.KINDS`; `context` is newest first, (item_id, occurred_at in epoch seconds).
+    """
+
+    item_id: str
+    event_id: str
+    kind: int
+    occurred_at: float
+    weight: float
+    value: float | None
+    context: list[tuple[str, float]]
+
+
+class Origin(msgspec.Struct, array_like=True, frozen=True, order=True):
+    """Where a signal frame comes from: offset of the engagement record, and the last event's index in its frame."""
+
+    offset: int
+    index: int
+
+
+class SignalFrame(msgspec.Struct, array_like=True, frozen=True):
+    """Signals of one engagement record for one item partition. `caused_at_ms` is the engagement record's timestamp."""
+
+    partition: int
+    origin: Origin
+    caused_at_ms: int
+    signals: list[Signal]
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(SignalFrame)
+
+
+def encode_frame(frame: SignalFrame) -> bytes:
+    return _encoder.encode(frame)
+
+
+def decode_frame(value: bytes) -> SignalFrame:
+    return _decoder.decode(value)
