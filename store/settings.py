@@ -19,6 +19,21 @@ from store.events import KINDS
 
 PREFIX = "SIDESTREAM_"
 
+WEIGHTS: Mapping[str, float] = {
+    "click": 1.0,
+    "watch": 1.0,
+    "like": 2.0,
+    "comment": 2.0,
+    "share": 3.0,
+    "save": 2.0,
+    "follow": 2.0,
+    "purchase": 3.0,
+    "skip": -1.0,
+    "dislike": -2.0,
+    "hide": -3.0,
+}
+"""What each kind counts for by default; a kind that is missing counts 0 (an impression)."""
+
 
 class SettingsError(ValueError):
     """The settings file or an environment variable is wrong: the message names the key; correct it and start again."""
@@ -47,19 +62,7 @@ class Kafka(Table, frozen=True):
 class Events(Table, frozen=True):
     """What counts. A weight above 0 is positive: it enters histories' contexts, popularity and the seen set."""
 
-    weights: dict[str, float] = {
-        "click": 1.0,
-        "watch": 1.0,
-        "like": 2.0,
-        "comment": 2.0,
-        "share": 3.0,
-        "save": 2.0,
-        "follow": 2.0,
-        "purchase": 3.0,
-        "skip": -1.0,
-        "dislike": -2.0,
-        "hide": -3.0,
-    }
+    weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(WEIGHTS))
     max_future_s: float = 86_400.0
 
 
