@@ -16,23 +16,28 @@ import numpy as np
 
 
 class ItemRow(msgspec.Struct, array_like=True):
-    """Behaviour of one item. Decayed numbers are as of `decayed_at` (event time, epoch seconds).
+    """Behaviour of one item. Only engagements with positive weight count, except in `counters` and `negatives`.
 
-    `counters`: kind code → engagements, exact. `popularity`: decayed weight, one per half-life of the rules.
-    `neighbours`: earlier item → (decayed transition weight, as of). `vector`: packed little-endian float32.
-    `evidence`: how much behaviour the vector rests on.
+    `counters`: kind code → engagements, exact. `popularity`: decayed weight as of `decayed_at` (event time, epoch
+    seconds), one per half-life of the rules. `neighbours`: earlier item → transition weight in units of `landmark`
+    (forward decay: see `trainer.item_learning`); `prunings` counts how often the light ones were dropped, and between
+    two prunings neighbours are only appended. `vector`: packed little-endian float32; `evidence`: the weight it rests
+    on.
     """
 
     offset: int = -1
     counters: dict[int, int] = {}
     positives: int = 0
+    negatives: int = 0
     first_at: float = 0.0
     last_at: float = 0.0
     value_sum: float = 0.0
     value_count: int = 0
     decayed_at: float = 0.0
     popularity: list[float] = []
-    neighbours: dict[str, tuple[float, float]] = {}
+    neighbours: dict[str, float] = {}
+    landmark: float = 0.0
+    prunings: int = 0
     vector: bytes = b""
     evidence: float = 0.0
 

@@ -1,0 +1,146 @@
+"""Item learning: what one signal teaches the row of its item.
+
+All decay is in event time. A transition (earlier item → this item) is kept by forward decay (Cormode et al., ICDE
+2009): instead of shrinking what is old, what is new enters larger by 2^((t - landmark) / half-life), so that absorbing
+touches only the signal's own context, and late signals weigh what they would have weighed in time. Popularity is kept
+for a ladder of half-lives as of `decayed_at`, the highest time seen; a late signal enters already decayed.
+
+Invariant: a row is a function of the sequence of its item's signals: batches, the wall clock and other items have no
+part in it; counters do not depend even on the order.
+"""
+
+from __future__ import annotations
+
+from array import array
+from functools import lru_cache
+
+import msgspec
+
+from store.items import ItemRow
+from store.keys import hash64
+from store.signals import Signal
+
+HOUR_S = 3600.0
+DAY_S = 86_400.0
+
+
+class ItemRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How much an item remembers, and for how long (half-lives in seconds of event time).
+
+    `neighbours` transitions are kept, the heaviest; a row may grow to `neighbours + slack` between prunings.
+    The vector is a random index of the last `vector_context` items before each engagement.
+    """
+
+    half_lives_s: tuple[float, ...] = (
+        HOUR_S,
+        8 * HOUR_S,
+        2 * DAY_S,
+        8 * DAY_S,
+        30 * DAY_S,
+        120 * DAY_S,
+        480 * DAY_S,
+    )
+    neighbours: int = 64
+    slack: int = 32
+    neighbour_half_life_s: float = 180 * DAY_S
+    position_power: float = 0.5
+    vector_width: int = 64
+    vector_context: int = 5
+    rebase_doublings: float = 32.0
+
+
+def absorb(row: ItemRow, signal: Signal, rules: ItemRules) -> None:
+    """Absorbs `signal` into the row of its item, in place. Whether it is new is the caller's to know (origins)."""
+    row.counters[signal.kind] = row.counters.get(signal.kind, 0) + 1
+    if signal.value is not None:
+        row.value_sum += signal.value
+        row.value_count += 1
+    if signal.weight <= 0:
+        if signal.weight < 0:
+            row.negatives += 1
+        return
+    at = signal.occurred_at
+    if row.positives == 0:
+        row.first_at = row.last_at = row.decayed_at = row.landmark = at
+        row.popularity = [0.0] * len(rules.half_lives_s)
+    row.positives += 1
+    row.first_at = min(row.first_at, at)
+    row.last_at = max(row.last_at, at)
+    _absorb_popularity(row, at, signal.weight, rules)
+    if signal.context:
+        _absorb_context(row, signal, rules)
+
+
+def popularity_at(row: ItemRow, now_s: float, rules: ItemRules) -> list[float]:
+    """The decayed weight for each half-life of the rules as of `now_s`."""
+    gap_s = max(0.0, now_s - row.decayed_at)
+    return [have * 2.0 ** (-gap_s / half_s) for have, half_s in zip(row.popularity, rules.half_lives_s, strict=True)]
+
+
+def _absorb_popularity(row: ItemRow, at: float, weight: float, rules: ItemRules) -> None:
+    gap_s = at - row.decayed_at
+    if gap_s >= 0:
+        row.popularity = [
+            have * 2.0 ** (-gap_s / half_s) + weight
+            for have, half_s in zip(row.popularity, rules.half_lives_s, strict=True)
+        ]
+        row.decayed_at = at
+    else:
+        row.popularity = [
+            have + weight * 2.0 ** (gap_s / half_s)
+            for have, half_s in zip(row.popularity, rules.half_lives_s, strict=True)
+        ]
+
+
+def _absorb_context(row: ItemRow, signal: Signal, rules: ItemRules) -> None:
+    doublings = (signal.occurred_at - row.landmark) / rules.neighbour_half_life_s
+    if doublings > rules.rebase_doublings:
+        _rebase(row, doublings)
+        row.landmark = signal.occurred_at
+        doublings = 0.0
+    growth = signal.weight * 2.0**doublings
+    neighbours = row.neighbours
+    own = signal.item_id
+    for (earlier, _), discount in zip(signal.context, _discounts(rules.position_power), strict=False):
+        if earlier != own:
+            neighbours[earlier] = neighbours.get(earlier, 0.0) + growth * discount
+    if len(neighbours) > rules.neighbours + rules.slack:
+        _prune(row, rules.neighbours)
+    _absorb_vector(row, signal, growth, rules)
+
+
+def _rebase(row: ItemRow, doublings: float) -> None:
+    """Moves the landmark to now: numbers shrink, ratios stay."""
+    shrink = 2.0**-doublings
+    row.neighbours = {item_id: weight * shrink for item_id, weight in row.neighbours.items()}
+    row.vector = array("f", [number * shrink for number in array("f", row.vector)]).tobytes()
+    row.evidence *= shrink
+
+
+def _prune(row: ItemRow, keep: int) -> None:
+    """Keeps the heaviest (of equals the newest) in the order they came, so that equal rows stay equal byte for byte."""
+    neighbours = row.neighbours
+    for item_id in sorted(neighbours, key=neighbours.__getitem__)[: len(neighbours) - keep]:
+        del neighbours[item_id]
+    row.prunings += 1
+
+
+def _absorb_vector(row: ItemRow, signal: Signal, growth: float, rules: ItemRules) -> None:
+    vector = array("f", row.vector) if row.vector else array("f", bytes(4 * rules.vector_width))
+    for earlier, _ in signal.context[: rules.vector_context]:
+        for place, sign in _index_of(earlier, rules.vector_width):
+            vector[place] += sign * growth
+    row.vector = vector.tobytes()
+    row.evidence += growth
+
+
+@lru_cache(maxsize=8)
+def _discounts(power: float) -> tuple[float, ...]:
+    return tuple((1.0 + place) ** -power for place in range(256))
+
+
+@lru_cache(maxsize=1 << 17)
+def _index_of(item_id: str, width: int) -> tuple[tuple[int, float], ...]:
+    """The item's sparse random index vector (Sahlgren 2005): four signed places, the same on every machine."""
+    number = hash64(item_id)
+    return tuple(((number >> shift) % width, 1.0 if number >> (shift + 15) & 1 else -1.0) for shift in (0, 16, 32, 48))
