@@ -54,7 +54,7 @@ class HistoryRules(msgspec.Struct, frozen=True):
     """How much is remembered: `length` entries, and a context of `context` items in each signal."""
 
     weights: Mapping[str, float]
-    length: int = 256
+    length: int = 128
     context: int = 20
     seen: int = 4096
 
@@ -66,8 +66,10 @@ def absorb(row: UserRow, event: Engagement, offset: int, index: int, rules: Hist
     same record still being read).
     """
     event_id = event.event_id
-    for known in row.entries:
-        if known.event_id == event_id:
+    entries = row.entries
+    # Only the window that every worker keeps counts: what `trim` left beyond it differs between them.
+    for place in range(len(entries) - 1, max(-1, len(entries) - 1 - rules.length), -1):
+        if entries[place].event_id == event_id:
             return None
     entry = Entry(
         event_id,
@@ -79,8 +81,8 @@ def absorb(row: UserRow, event: Engagement, offset: int, index: int, rules: Hist
         offset,
         index,
     )
-    signal = _signal(entry, row.entries, len(row.entries), rules.context)
-    row.entries.append(entry)
+    signal = _signal(entry, entries, len(entries), rules.context)
+    entries.append(entry)
     if entry.weight > 0:
         _remember(row, event.item_id, rules.seen)
     return signal

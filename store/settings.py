@@ -69,7 +69,7 @@ class Events(Table, frozen=True):
 class Store(Table, frozen=True):
     """Memory on disk, and how long changes may wait before they are published."""
 
-    history_length: int = 256
+    history_length: int = 128
     context_length: int = 20
     item_publish_interval_s: float = 0.1
     user_publish_interval_s: float = 2.0

@@ -1,0 +1,117 @@
+"""Rows: the durable state of one partition, on RocksDB through rocksdict.
+
+Rows and the partition's position are written in one write batch, so a crash leaves both or neither. A killed process
+loses nothing that `write` returned from (RocksDB's log is with the operating system by then); a power cut may lose the
+newest writes, and the log they came from brings them back.
+
+Invariant: what `get` returns is what the last `write` of that key gave, across any number of reopenings.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+from rocksdict import AccessType, Options, Rdict, WriteBatch
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+_ROW = b"r"
+_POSITION = b"\x00position"
+
+
+class RowStoreError(RuntimeError):
+    """The rows on disk cannot be used: stop the process that holds the folder, or delete the folder (the rows come back
+    from the state topic)."""
+
+
+class Position(msgspec.Struct, array_like=True):
+    """How far a partition has come.
+
+    `absorbed`: last offset of its input topic that is in the rows. `state_offset`: next offset of its state topic that
+    may hold something newer than the rows. `passed`: origin partition → (offset, index) of the last signal absorbed.
+    `profiles`: last offset of the profiles partition that is in the rows.
+    """
+
+    absorbed: int = -1
+    state_offset: int = 0
+    passed: dict[int, tuple[int, int]] = {}
+    profiles: int = -1
+
+
+class RowStore(Generic[Row]):
+    """Rows of one type by string key, with a bounded cache of decoded rows.
+
+    `get` hands out the cached row itself: change it, then `write` it, all within one step of the event loop.
+    """
+
+    def __init__(self, folder: Path, kind: type[Row], *, cached_rows: int = 100_000) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_max_background_jobs(2)
+        options.set_write_buffer_size(32 << 20)
+        options.set_keep_log_file_num(2)
+        try:
+            self._db = Rdict(str(folder), options, access_type=AccessType.read_write())
+        except Exception as error:
+            raise RowStoreError(f"cannot open {folder}: {error}. Is another worker using this data folder?") from error
+        self._decoder = msgspec.msgpack.Decoder(kind)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._cache: OrderedDict[str, Row] = OrderedDict()
+        self._cached_rows = cached_rows
+        stored = self._db.get(_POSITION)
+        self.position = msgspec.msgpack.decode(stored, type=Position) if stored else Position()
+
+    def get(self, key: str) -> Row | None:
+        row = self._cache.get(key)
+        if row is not None:
+            self._cache.move_to_end(key)
+            return row
+        stored = self._db.get(_ROW + key.encode())
+        if stored is None:
+            return None
+        row = self._decoder.decode(stored)
+        self._remember(key, row)
+        return row
+
+    def write(self, rows: Mapping[str, Row], gone: Iterable[str] = ()) -> dict[str, bytes]:
+        """Writes `rows`, removes `gone` and stores `self.position`, as one batch. Returns the encoded rows."""
+        batch = WriteBatch(raw_mode=True)
+        encoded = {}
+        for key, row in rows.items():
+            encoded[key] = value = self._encoder.encode(row)
+            batch.put(_ROW + key.encode(), value)
+            self._remember(key, row)
+        for key in gone:
+            batch.delete(_ROW + key.encode())
+            self._cache.pop(key, None)
+        batch.put(_POSITION, self._encoder.encode(self.position))
+        self._db.write(batch)
+        return encoded
+
+    def encode(self, row: Row) -> bytes:
+        return self._encoder.encode(row)
+
+    def decode(self, value: bytes) -> Row:
+        return self._decoder.decode(value)
+
+    def scan(self) -> Iterator[tuple[str, Row]]:
+        """Every row, in key order, as of the call."""
+        for key, value in self._db.items(from_key=_ROW):
+            if not key.startswith(_ROW):
+                break
+            yield key[1:].decode(), self._decoder.decode(value)
+
+    def close(self) -> None:
+        self._cache.clear()
+        self._db.close()
+
+    def _remember(self, key: str, row: Row) -> None:
+        self._cache[key] = row
+        self._cache.move_to_end(key)
+        while len(self._cache) > self._cached_rows:
+            self._cache.popitem(last=False)

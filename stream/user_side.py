@@ -1,0 +1,182 @@
+"""The user's side: engagements and profiles of one partition become histories and signals.
+
+Pure of Kafka: records in, effects out. The protocol (docs/exactly-once.md):
+
+1. A row is changed by a record only when `row.offset` is before the record; row and offset are one write batch.
+2. Signals are caused whenever their record is read. For a record that a row has already absorbed they are derived again
+   from the history, which keeps them until the record is committed.
+3. What a record causes is a function of the log before it, so that two workers that read the same record (one of them
+   cut off) cause the same signals in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import msgspec
+
+from store.events import Engagement, Limits, Profile, Refusal, decode_engagements, decode_profiles
+from store.histories import HistoryRules, UserRow, absorb, derive, trim
+from store.keys import partition_of
+from store.rows import RowStore
+from store.signals import Origin, Signal, SignalFrame, encode_frame
+from stream.records import Effects, Record, Refused, Stray
+
+_EMPTY = Refusal("not_an_event", "an empty record: engagements have no tombstones, a profile's names its user", b"")
+_json = msgspec.json.Encoder()
+
+CHUNK = 256
+"""Events of a frame whose signals travel in one signal record: bounds its size whatever the frame's."""
+
+Examine = Callable[[UserRow, Engagement], bytes | None]
+"""Scores an engagement before it is learned from; returns an encoded ranking example when it was sampled."""
+
+
+class UserSide:
+    """State and rules of one engagements partition. `dirty` collects what the state topic has not got yet."""
+
+    def __init__(
+        self,
+        partition: int,
+        partitions: int,
+        rows: RowStore[UserRow],
+        rules: HistoryRules,
+        limits: Limits,
+        examine: Examine | None = None,
+    ) -> None:
+        self.partition = partition
+        self.rows = rows
+        self.dirty: dict[str, bytes | None] = {}
+        self._partitions = partitions
+        self._rules = rules
+        self._limits = limits
+        self._examine = examine
+
+    def row(self, user_id: str) -> UserRow | None:
+        return self.rows.get(user_id)
+
+    def absorb(self, records: Iterable[Record], committed: int) -> Effects:
+        """Takes engagement records in order. `committed`: the oldest offset that may be read again."""
+        effects = Effects()
+        changed: dict[str, UserRow] = {}
+        for record in records:
+            self._absorb_record(record, changed, effects)
+            self.rows.position.absorbed = max(self.rows.position.absorbed, record.offset)
+        for row in changed.values():
+            trim(row, committed, self._rules)
+        self.dirty.update(self.rows.write(changed))
+        return effects
+
+    def absorb_profiles(self, records: Iterable[Record]) -> Effects:
+        """Takes profile records in order; a null value forgets the user."""
+        effects = Effects()
+        position = self.rows.position
+        for record in records:
+            if record.offset > position.profiles:
+                self._absorb_profile(record, effects)
+                position.profiles = record.offset
+        return effects
+
+    def merge(self, user_id: str, value: bytes | None) -> UserRow | None:
+        """The row that results from meeting a record of the state topic: of two rows the one further in the log wins,
+        of two profiles the later one. None when what is here already includes it."""
+        known = self.rows.get(user_id)
+        if value is None:
+            return None
+        row = self.rows.decode(value)
+        if known is None:
+            return row
+        if row.offset <= known.offset and row.profiled_at <= known.profiled_at:
+            return None
+        newer, older = (row, known) if row.offset >= known.offset else (known, row)
+        if older.profiled_at > newer.profiled_at:
+            newer.attributes, newer.profiled_at = older.attributes, older.profiled_at
+        return newer
+
+    def _absorb_record(self, record: Record, changed: dict[str, UserRow], effects: Effects) -> None:
+        if record.value is None:
+            effects.refused.append(Refused(record, _EMPTY))
+            return
+        decoded = decode_engagements(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
+        effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
+        touched: dict[str, tuple[UserRow, dict[int, Signal] | None]] = {}
+        caused: list[tuple[int, Signal]] = []
+        for index, event in enumerate(decoded.events):
+            state = touched.get(event.user_id)
+            if state is None:
+                if partition_of(event.user_id, self._partitions) != self.partition:
+                    raw = decoded.raw[index] if decoded.raw else _encode(event)
+                    effects.strays.append(Stray(record.topic, event.user_id.encode(), raw))
+                    continue
+                state = touched[event.user_id] = self._state(event.user_id, record.offset, changed)
+            row, derived = state
+            if derived is not None:
+                signal = derived.get(index)
+            else:
+                self._sample(row, event, effects)
+                signal = absorb(row, event, record.offset, index, self._rules)
+                effects.absorbed += signal is not None
+                effects.duplicates += signal is None
+            if signal is not None:
+                caused.append((index, signal))
+        for user_id, (row, _) in touched.items():
+            row.offset = max(row.offset, record.offset)
+            changed[user_id] = row
+        self._frame(record, caused, effects)
+
+    def _state(
+        self, user_id: str, offset: int, changed: dict[str, UserRow]
+    ) -> tuple[UserRow, dict[int, Signal] | None]:
+        row = changed.get(user_id) or self.rows.get(user_id) or UserRow()
+        return row, derive(row, offset, self._rules) if row.offset >= offset else None
+
+    def _sample(self, row: UserRow, event: Engagement, effects: Effects) -> None:
+        if self._examine is not None:
+            example = self._examine(row, event)
+            if example is not None:
+                effects.examples.append((event.user_id, example))
+
+    def _frame(self, record: Record, caused: list[tuple[int, Signal]], effects: Effects) -> None:
+        groups: dict[tuple[int, int], list[Signal]] = {}
+        for index, signal in caused:
+            groups.setdefault((index // CHUNK, partition_of(signal.item_id, self._partitions)), []).append(signal)
+        for (chunk, item_partition), signals in groups.items():
+            origin = Origin(record.offset, (chunk + 1) * CHUNK - 1)
+            frame = SignalFrame(self.partition, origin, record.timestamp_ms, signals)
+            effects.signals.append((item_partition, signals[0].item_id.encode(), encode_frame(frame)))
+
+    def _absorb_profile(self, record: Record, effects: Effects) -> None:
+        if record.value is None:
+            self._forget(record, effects)
+            return
+        decoded = decode_profiles(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
+        effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
+        changed: dict[str, UserRow] = {}
+        for event in decoded.events:
+            if partition_of(event.user_id, self._partitions) != self.partition:
+                effects.strays.append(Stray(record.topic, event.user_id.encode(), _encode(event)))
+                continue
+            row = changed.get(event.user_id) or self.rows.get(event.user_id) or UserRow()
+            if event.updated_at > row.profiled_at:
+                row.attributes, row.profiled_at = event.attributes, event.updated_at
+                changed[event.user_id] = row
+                effects.absorbed += 1
+            else:
+                effects.duplicates += 1
+        self.dirty.update(self.rows.write(changed))
+
+    def _forget(self, record: Record, effects: Effects) -> None:
+        if not record.key:
+            effects.refused.append(Refused(record, _EMPTY))
+            return
+        user_id = record.key.decode(errors="replace")
+        if partition_of(user_id, self._partitions) != self.partition:
+            effects.strays.append(Stray(record.topic, record.key, None))
+            return
+        self.rows.write({}, gone=[user_id])
+        self.dirty[user_id] = None
+        effects.absorbed += 1
+
+
+def _encode(event: Engagement | Profile) -> bytes:
+    return _json.encode(event)
