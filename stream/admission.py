@@ -1,0 +1,93 @@
+"""Admission: an event checked before it is sent, by the very rules that the workers will check it by.
+
+Invariant: what `admit` returns is accepted by `store.events` within the same limits; what it refuses was never sent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from store.events import (
+    Decoded,
+    Engagement,
+    Limits,
+    Profile,
+    Refusal,
+    Upload,
+    decode_engagements,
+    decode_profiles,
+    decode_uploads,
+)
+from store.settings import Settings
+
+EventTopic = Literal["uploads", "engagements", "profiles"]
+Event = Upload | Engagement | Profile | Mapping[str, Any] | bytes | str
+"""What may be published: a struct, a mapping of its fields (unknown ones are kept), or its JSON."""
+
+_DECODERS: Mapping[str, Callable[..., Decoded[Any]]] = {
+    "uploads": decode_uploads,
+    "engagements": decode_engagements,
+    "profiles": decode_profiles,
+}
+_KEYS = {"uploads": "item_id", "engagements": "user_id", "profiles": "user_id"}
+_TIMES = {"uploads": "uploaded_at", "engagements": "occurred_at", "profiles": "updated_at"}
+_NAMED = re.compile(r"at `\$\.([^`]+)`|required field `(\w+)`|^(time|value|\w+_id|features\.\S+) ")
+
+
+class InvalidEventError(ValueError):
+    """The event would be refused: mend `field` as the message says, then publish it again. Nothing was sent."""
+
+    def __init__(self, topic: EventTopic, refusal: Refusal) -> None:
+        found = _NAMED.search(refusal.detail)
+        named = next((part for part in found.groups() if part), "") if found else ""
+        self.field = _TIMES[topic] if named == "time" else named
+        self.reason = refusal.reason
+        self.remedy = refusal.detail
+        super().__init__(f"{self.field + ': ' if self.field else ''}{refusal.reason}: {refusal.detail}")
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The bounds that these settings put on an event."""
+    return Limits(
+        max_record_bytes=settings.kafka.max_record_bytes,
+        max_future_s=settings.events.max_future_s,
+        widths=settings.content.widths,
+    )
+
+
+def admit(topic: EventTopic, event: Event, limits: Limits) -> tuple[str, bytes]:
+    """The key and the JSON of one event; JSON given is kept as it is. Raises `InvalidEventError`."""
+    value = event.encode() if isinstance(event, str) else event
+    if not isinstance(value, bytes):
+        value = _encode(topic, value)
+    decoded = _DECODERS[topic](value, now=time.time(), limits=limits)
+    if decoded.refusals:
+        raise InvalidEventError(topic, decoded.refusals[0])
+    if decoded.raw is None or len(decoded.events) != 1:
+        detail = f"{len(decoded.events)} events in one: publish them one by one, framing is done for you"
+        raise InvalidEventError(topic, Refusal("not_an_event", detail, value))
+    return getattr(decoded.events[0], _KEYS[topic]), value
+
+
+def admit_key(topic: EventTopic, key: str) -> str:
+    """The key of a tombstone, if an event could have it. Raises `InvalidEventError`."""
+    if not key or len(key) > 256 or key[0] <= " ":
+        detail = f"{_KEYS[topic]} {key[:40]!r} is no id: 1 to 256 characters that begin with a printable one"
+        raise InvalidEventError(topic, Refusal("wrong_type", detail, key.encode()))
+    return key
+
+
+def _encode(topic: EventTopic, event: Upload | Engagement | Profile | Mapping[str, Any]) -> bytes:
+    """JSON of an event. Python's own encoder writes NaN as NaN, which is then refused by name, not turned to null."""
+    plain = msgspec.to_builtins(event) if isinstance(event, msgspec.Struct) else event
+    try:
+        return json.dumps(plain, ensure_ascii=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
+        detail = f"{error}: use strings, numbers, lists and objects"
+        raise InvalidEventError(topic, Refusal("wrong_type", detail, repr(event).encode())) from None

@@ -1,0 +1,104 @@
+"""Connections: how sidestream's kafka-python clients reach the log, from one `Settings`.
+
+Invariant: a client is returned connected, or `BrokerUnavailableError` is raised within `timeout_s`; nothing waits in
+silence for a broker that is not there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaConnectionError, KafkaTimeoutError
+
+from store.settings import Settings
+
+CONNECT_TIMEOUT_S = 5.0
+LARGEST_RECORD_BYTES = 16 << 20
+
+
+class BrokerUnavailableError(ConnectionError):
+    """No Kafka broker answers: start one (`sidestream up`), or correct --bootstrap-servers and try again."""
+
+    def __init__(self, bootstrap_servers: str, what: str = "no Kafka broker answers") -> None:
+        super().__init__(
+            f"{what} at {bootstrap_servers}: start one with `sidestream up`, or give the right --bootstrap-servers"
+        )
+        self.bootstrap_servers = bootstrap_servers
+
+
+def quiet_clients() -> None:
+    """Lets kafka-python log only what nothing else reports: its warnings repeat what sidestream's errors say."""
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+def client_options(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> dict[str, Any]:
+    """The options that every kafka-python client shares."""
+    return {
+        "bootstrap_servers": settings.kafka.bootstrap_servers.split(","),
+        "bootstrap_timeout_ms": int(timeout_s * 1000),
+        "reconnect_backoff_max_ms": 1000,
+        **settings.kafka.client,
+    }
+
+
+@contextmanager
+def reaching(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterator[None]:
+    """Turns the client's own words for "nobody there" into `BrokerUnavailableError`."""
+    try:
+        yield
+    except (KafkaTimeoutError, KafkaConnectionError) as error:
+        servers = settings.kafka.bootstrap_servers
+        raise BrokerUnavailableError(servers, f"no Kafka broker answered within {timeout_s:g} s") from error
+
+
+@contextmanager
+def admin_client(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterator[KafkaAdminClient]:
+    """A connected admin client, closed at the end."""
+    with reaching(settings, timeout_s):
+        client = KafkaAdminClient(**client_options(settings, timeout_s))
+    try:
+        with reaching(settings, timeout_s):
+            yield client
+    finally:
+        client.close()
+
+
+def connect_producer(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S, **options: Any) -> KafkaProducer:
+    """A connected producer: idempotent, acknowledged by all in-sync replicas, records up to 16 MiB."""
+    with reaching(settings, timeout_s):
+        return KafkaProducer(
+            **{
+                **client_options(settings, timeout_s),
+                "allow_auto_create_topics": False,
+                "max_request_size": LARGEST_RECORD_BYTES,
+                "max_block_ms": int(timeout_s * 1000),
+                **options,
+            }
+        )
+
+
+@contextmanager
+def reader(
+    settings: Settings, partitions: Iterable[TopicPartition], timeout_s: float = CONNECT_TIMEOUT_S, **options: Any
+) -> Iterator[KafkaConsumer]:
+    """A consumer of just these partitions, in no group: it commits nothing and disturbs nobody."""
+    with reaching(settings, timeout_s):
+        consumer = KafkaConsumer(
+            **{
+                **client_options(settings, timeout_s),
+                "group_id": None,
+                "enable_auto_commit": False,
+                "auto_offset_reset": "earliest",
+                "max_partition_fetch_bytes": LARGEST_RECORD_BYTES,
+                **options,
+            }
+        )
+    try:
+        consumer.assign(list(partitions))
+        yield consumer
+    finally:
+        consumer.close()

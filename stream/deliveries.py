@@ -1,0 +1,59 @@
+"""Deliveries: what became of what was published, and what can go wrong on the way.
+
+Invariant: a `Delivery` is finished exactly once, acknowledged with an offset or failed with an error.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+
+class PublishTimeoutError(TimeoutError):
+    """The broker does not keep up: publish more slowly, raise `max_buffered_bytes`, or look at the broker."""
+
+
+class DeliveryError(RuntimeError):
+    """The broker did not take a record: the message says why; its events are not on the log, publish them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """When a frame is closed: at `events`, at `max_bytes`, or when its first event is `linger_s` old."""
+
+    events: int = 500
+    max_bytes: int = 256 << 10
+    linger_s: float = 0.02
+
+
+class Delivery:
+    """What became of one record: one event, or a frame of `events`. Shared by all events of a frame."""
+
+    __slots__ = ("_done", "error", "events", "offset", "partition", "topic")
+
+    def __init__(self, topic: str, partition: int) -> None:
+        self.topic = topic
+        self.partition = partition
+        self.offset = -1
+        self.events = 0
+        self.error: Exception | None = None
+        self._done = threading.Event()
+
+    @property
+    def done(self) -> bool:
+        """Whether it is acknowledged or failed."""
+        return self._done.is_set()
+
+    def result(self, timeout_s: float = 30.0) -> Delivery:
+        """Itself once acknowledged; raises `DeliveryError` when it failed, `PublishTimeoutError` when neither."""
+        if not self._done.wait(timeout_s):
+            raise PublishTimeoutError(f"no acknowledgement from {self.topic} within {timeout_s:g} s")
+        if self.error is not None:
+            raise DeliveryError(f"{self.topic} partition {self.partition}: {self.error}") from self.error
+        return self
+
+    def finish(self, offset: int, error: Exception | None) -> None:
+        """Called once, by the publisher."""
+        self.offset = offset
+        self.error = error
+        self._done.set()
