@@ -1,0 +1,184 @@
+"""Record batches (format v2): the unit that clients send, that lies on disk, and that clients fetch.
+
+Invariant: the broker never re-encodes what a client sent, except for the fields outside the checksum (base offset,
+leader epoch), the time stamp of LogAppendTime topics, and batches that compaction thins out. A batch is laid out as
+    base_offset i64, length i32, leader_epoch i32, magic i8, crc32c u32 | attributes i16, last_offset_delta i32,
+    base_timestamp i64, max_timestamp i64, producer_id i64, producer_epoch i16, base_sequence i32, count i32, records
+and the checksum covers everything after the bar.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from crc32c import crc32c
+from kafka import codec
+
+from stream.broker.errors import Code, RefusedError
+
+Buffer = bytes | bytearray | memoryview
+
+HEADER = struct.Struct(">qiibIhiqqqhii")
+HEADER_SIZE = HEADER.size  # 61
+_LENGTH_AT, _EPOCH_AT, _CRC_AT, _CHECKED_FROM = 8, 12, 17, 21
+_PREFIX = 12  # base offset and length, which `length` does not count
+_CODEC_MASK, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
+
+
+class Batch(NamedTuple):
+    """The header of one record batch."""
+
+    base_offset: int
+    length: int
+    leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    base_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    record_count: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole batch."""
+        return self.length + _PREFIX
+
+    @property
+    def next_offset(self) -> int:
+        return self.base_offset + self.last_offset_delta + 1
+
+    @property
+    def last_sequence(self) -> int:
+        """Sequence number of the last record; numbers wrap from 2**31 - 1 to 0."""
+        return (self.base_sequence + self.last_offset_delta) & 0x7FFFFFFF
+
+    @property
+    def transactional(self) -> bool:
+        return bool(self.attributes & (_TRANSACTIONAL | _CONTROL))
+
+
+class Record(NamedTuple):
+    """One record inside a batch's decompressed payload: `payload[start:end]` is its encoding."""
+
+    offset_delta: int
+    timestamp_delta: int
+    key: bytes | None
+    tombstone: bool
+    start: int
+    end: int
+
+
+def header_at(data: Buffer, at: int = 0) -> Batch | None:
+    """The header of the batch that starts at `at`, or None where `data` ends before the whole batch does."""
+    if at + HEADER_SIZE > len(data):
+        return None
+    batch = Batch._make(HEADER.unpack_from(data, at))
+    return batch if batch.length >= HEADER_SIZE - _PREFIX and at + batch.size <= len(data) else None
+
+
+def intact(data: Buffer, batch: Batch, at: int = 0) -> bool:
+    """True if the batch at `at` is format v2 and its checksum holds."""
+    return batch.magic == 2 and crc32c(memoryview(data)[at + _CHECKED_FROM : at + batch.size]) == batch.crc
+
+
+def accept(data: Buffer, max_bytes: int) -> Batch:
+    """Checks what a producer sent for one partition: exactly one intact batch of format v2, not over `max_bytes`."""
+    batch = header_at(data)
+    if len(data) > max_bytes:
+        raise RefusedError(
+            Code.MESSAGE_TOO_LARGE, f"a batch of {len(data)} bytes is over max.message.bytes={max_bytes}"
+        )
+    if batch is None:
+        raise RefusedError(Code.CORRUPT_MESSAGE, "the batch is shorter than it says")
+    if batch.magic != 2 or batch.size != len(data):
+        raise RefusedError(Code.INVALID_RECORD, "a partition's data must be one record batch of format v2")
+    if not intact(data, batch):
+        raise RefusedError(Code.CORRUPT_MESSAGE, "the checksum does not match")
+    if batch.record_count < 1 or batch.last_offset_delta != batch.record_count - 1:
+        raise RefusedError(
+            Code.INVALID_RECORD, f"{batch.record_count} records, last offset delta {batch.last_offset_delta}"
+        )
+    if batch.transactional:
+        raise RefusedError(Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    return batch
+
+
+def place(data: bytearray, batch: Batch, offset: int, append_time_ms: int | None = None) -> Batch:
+    """Gives the batch its place in the log, in place; with `append_time_ms` also the broker's time."""
+    struct.pack_into(">q", data, 0, offset)
+    struct.pack_into(">i", data, _EPOCH_AT, 0)
+    if append_time_ms is not None:
+        struct.pack_into(">h", data, _CHECKED_FROM, batch.attributes | _LOG_APPEND_TIME)
+        struct.pack_into(">q", data, 35, append_time_ms)
+        struct.pack_into(">I", data, _CRC_AT, crc32c(memoryview(data)[_CHECKED_FROM:]))
+    return Batch._make(HEADER.unpack_from(data))
+
+
+def payload_of(data: Buffer, batch: Batch, at: int = 0) -> memoryview | None:
+    """The batch's records, decompressed; None where the codec's library is not installed."""
+    body = memoryview(data)[at + HEADER_SIZE : at + batch.size]
+    kind = batch.attributes & _CODEC_MASK
+    if kind == 0:
+        return body
+    decompress = _decompressor(kind)
+    return memoryview(decompress(bytes(body))) if decompress else None
+
+
+def _decompressor(kind: int) -> Callable[[bytes], bytes] | None:
+    if kind == 1:
+        return gzip.decompress
+    installed = {
+        2: (codec.has_snappy, codec.snappy_decode),
+        3: (codec.has_lz4, codec.lz4_decode),
+        4: (codec.has_zstd, codec.zstd_decode),
+    }
+    present, decode = installed.get(kind, (bool, None))
+    return decode if present() else None
+
+
+def records(payload: memoryview, count: int) -> Iterator[Record]:
+    """The records of a decompressed payload, values left where they are."""
+    at = 0
+    for _ in range(count):
+        start = at
+        size, at = _varint(payload, at)
+        end = at + size
+        timestamp_delta, at = _varint(payload, at + 1)
+        offset_delta, at = _varint(payload, at)
+        key_size, at = _varint(payload, at)
+        key = None
+        if key_size >= 0:
+            key = bytes(payload[at : at + key_size])
+            at += key_size
+        value_size, _ = _varint(payload, at)
+        yield Record(offset_delta, timestamp_delta, key, value_size < 0, start, end)
+        at = end
+
+
+def thinned(batch: Batch, payload: memoryview, kept: list[Record]) -> bytes:
+    """The batch with only `kept` of its records, uncompressed; offsets and producer fields stay as they were."""
+    body = b"".join(payload[record.start : record.end] for record in kept)
+    attributes = batch.attributes & ~_CODEC_MASK
+    header = batch._replace(attributes=attributes, length=HEADER_SIZE - _PREFIX + len(body), record_count=len(kept))
+    out = bytearray(HEADER.pack(*header) + body)
+    struct.pack_into(">I", out, _CRC_AT, crc32c(memoryview(out)[_CHECKED_FROM:]))
+    return bytes(out)
+
+
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
+    """A zigzag varint at `at`, and where it ends."""
+    raw = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        raw |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (raw >> 1) ^ -(raw & 1), at
+        shift += 7

@@ -1,0 +1,272 @@
+"""Brokers as real processes for tests and benchmarks: the embedded one, and real Kafka (KRaft).
+
+Both are started from a folder, can be killed, paused and brought back on the same data and ports, and say where
+clients connect (`bootstrap_servers`). Real Kafka needs `java` and a folder with Kafka's `libs`, named by
+SIDESTREAM_TEST_KAFKA_HOME (default: `../shared/kafka` beside the repository).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+HOST = "127.0.0.1"
+
+_QUIET_LOGS = """Configuration:
+  Appenders:
+    Console:
+      name: out
+      target: SYSTEM_ERR
+      PatternLayout: {pattern: "%d{ISO8601} %p %c{1} %m%n"}
+  Loggers:
+    Root:
+      level: WARN
+      AppenderRef: {ref: out}
+    Logger:
+      - {name: kafka.server.KafkaRaftServer, level: INFO}
+      - {name: org.apache.kafka.common.config, level: ERROR}
+"""
+# A short-lived JVM on a small machine: a quick start matters more than peak speed.
+_JVM = (
+    "-Xmx512m",
+    "-Xms128m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Xshare:auto",
+    "-Djava.awt.headless=true",
+)
+
+
+class BrokerStartError(RuntimeError):
+    """A broker did not come up; the message ends with what it wrote last."""
+
+
+class _Process:
+    """One broker process: what all kinds of brokers can be put through."""
+
+    def __init__(self, command: list[str], log: Path, env: Mapping[str, str]) -> None:
+        self._command, self.log, self._env = command, log, dict(env)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._logged = 0
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the broker was not started"
+        return self._process.pid
+
+    def launch(self) -> None:
+        self._logged = self.log.stat().st_size if self.log.exists() else 0
+        with open(self.log, "ab") as out:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self._env, cwd=REPOSITORY
+            )
+
+    def wait_for(self, mark: str, seconds: float = 60.0) -> str:
+        """The line with `mark` that this run of the broker wrote."""
+        assert self._process is not None, "the broker was not started"
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            written = self.log.read_bytes()[self._logged :].decode(errors="replace")
+            for line in written.splitlines(keepends=True):
+                if mark in line and line.endswith("\n"):
+                    return line.strip()
+            if self._process.poll() is not None:
+                raise BrokerStartError(f"exited with {self._process.returncode}: {written[-1500:]}")
+            time.sleep(0.02)
+        raise BrokerStartError(f"no {mark!r} in {self.log} after {seconds:.0f} s: {written[-1500:]}")
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash."""
+        self._signal(signal.SIGKILL)
+        self._reap()
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def stop(self, seconds: float = 20.0) -> int | None:
+        """SIGTERM; SIGKILL if that takes too long. The exit status."""
+        if self._process is None or self._process.poll() is not None:
+            return self._process.returncode if self._process else None
+        self._signal(signal.SIGCONT)
+        self._signal(signal.SIGTERM)
+        try:
+            return self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return None
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def _reap(self) -> None:
+        if self._process is not None:
+            self._process.wait()
+
+
+class EmbeddedCluster:
+    """`python -m stream.broker` on a folder; killed and restarted it keeps its port."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_ports(1)[0]
+        command = [sys.executable, "-m", "stream.broker", "--data-dir", str(folder / "data"), "--port", str(self.port)]
+        self._process = _Process(
+            [*command, *arguments], folder / "broker.log", os.environ | {"PYTHONPATH": str(REPOSITORY)}
+        )
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What the broker has written so far."""
+        return self._process.log.read_text(errors="replace")
+
+    def start(self) -> None:
+        self._process.launch()
+        self._process.wait_for("ready ")
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def pause(self) -> None:
+        self._process.pause()
+
+    def resume(self) -> None:
+        self._process.resume()
+
+    def stop(self) -> int | None:
+        return self._process.stop()
+
+
+class KafkaCluster:
+    """One or three brokers of real Kafka, each its own controller; nodes are numbered from 1."""
+
+    def __init__(self, folder: Path, brokers: int = 1, settings: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.home = kafka_home()
+        self._ports = free_ports(2 * brokers)
+        self._settings = dict(settings or {})
+        self._nodes = {node: self._prepare(node, brokers) for node in range(1, brokers + 1)}
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return ",".join(f"{HOST}:{port}" for port in self._ports[: len(self._nodes)])
+
+    def start(self) -> None:
+        """Starts all brokers and waits until each of them serves."""
+        for process in self._nodes.values():
+            process.launch()
+        for node in self._nodes:
+            self._wait_ready(node)
+
+    def restart(self, node: int = 1) -> None:
+        """Brings one broker back on its data; after a kill the controller first waits out its old session."""
+        self._nodes[node].launch()
+        self._wait_ready(node)
+
+    def kill(self, node: int = 1) -> None:
+        self._nodes[node].kill()
+
+    def pause(self, node: int = 1) -> None:
+        self._nodes[node].pause()
+
+    def resume(self, node: int = 1) -> None:
+        self._nodes[node].resume()
+
+    def pid(self, node: int = 1) -> int:
+        return self._nodes[node].pid
+
+    def stop(self) -> None:
+        for process in self._nodes.values():
+            process.stop()
+
+    def _wait_ready(self, node: int) -> None:
+        self._nodes[node].wait_for("Kafka Server started")
+
+    def _prepare(self, node: int, brokers: int) -> _Process:
+        folder = self.folder / f"broker-{node}"
+        folder.mkdir(parents=True)
+        (folder / "log4j2.yaml").write_text(_QUIET_LOGS)
+        properties = folder / "server.properties"
+        properties.write_text("".join(f"{key}={value}\n" for key, value in self._properties(node, brokers).items()))
+        java = ["java", *_JVM, f"-Dlog4j2.configurationFile={folder / 'log4j2.yaml'}", f"-Dkafka.logs.dir={folder}"]
+        java += ["-cp", f"{self.home / 'libs'}/*"]
+        cluster_id = urlsafe_b64encode(uuid.uuid5(uuid.NAMESPACE_URL, str(self.folder)).bytes).decode().rstrip("=")
+        tool = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={properties}"]
+        formatted = subprocess.run(tool, capture_output=True, text=True, check=False)
+        if formatted.returncode:
+            raise BrokerStartError(f"formatting failed: {formatted.stdout[-800:]}{formatted.stderr[-800:]}")
+        return _Process([*java, "kafka.Kafka", str(properties)], folder / "broker.log", os.environ)
+
+    def _properties(self, node: int, brokers: int) -> dict[str, object]:
+        servers, controllers = self._ports[:brokers], self._ports[brokers:]
+        replicas, in_sync = min(3, brokers), min(2, brokers)
+        return {
+            "process.roles": "broker,controller",
+            "node.id": node,
+            "controller.quorum.voters": ",".join(f"{i}@{HOST}:{port}" for i, port in enumerate(controllers, 1)),
+            "listeners": f"PLAINTEXT://{HOST}:{servers[node - 1]},CONTROLLER://{HOST}:{controllers[node - 1]}",
+            "controller.listener.names": "CONTROLLER",
+            "log.dirs": self.folder / f"broker-{node}" / "data",
+            "num.partitions": 4,
+            "auto.create.topics.enable": "false",
+            "default.replication.factor": replicas,
+            "min.insync.replicas": in_sync,
+            "offsets.topic.replication.factor": replicas,
+            "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": replicas,
+            "transaction.state.log.min.isr": in_sync,
+            "transaction.state.log.num.partitions": 4,
+            "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1000,
+            "log.cleaner.dedupe.buffer.size": 16 * 2**20,
+            "message.max.bytes": 16 * 2**20,
+            "replica.fetch.max.bytes": 16 * 2**20,
+        } | self._settings
+
+
+def kafka_home() -> Path:
+    """The folder that holds Kafka's `libs`."""
+    return Path(os.environ.get("SIDESTREAM_TEST_KAFKA_HOME", REPOSITORY.parent / "shared" / "kafka"))
+
+
+def why_no_kafka() -> str | None:
+    """Why real Kafka cannot run here, or None if it can."""
+    if not any((kafka_home() / "libs").glob("kafka_2*.jar")):
+        return f"no Kafka libs in {kafka_home()}: set SIDESTREAM_TEST_KAFKA_HOME to an unpacked Kafka"
+    if shutil.which("java") is None:
+        return "no `java` on the PATH: install a Java 17 runtime (Debian: openjdk-17-jre-headless)"
+    return None
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at the moment."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind((HOST, 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
