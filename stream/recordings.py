@@ -1,0 +1,115 @@
+"""Recordings: event streams kept as JSON lines, plain or gzip, in the format that applications publish.
+
+A recorded stream is a folder with `uploads.jsonl[.gz]` and `engagements.jsonl[.gz]`, each in time order.
+
+Invariant: a line is passed on as the bytes that it was; blank lines are skipped, and counted in the numbers of others.
+"""
+
+from __future__ import annotations
+
+import gzip
+import heapq
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import msgspec
+
+
+class RecordingError(ValueError):
+    """A file or folder cannot be read as a recording: the message says what is missing; give another path."""
+
+
+class Line(NamedTuple):
+    """One line: `number` counts from 1; `position` is how far into the file as it lies on disk, bytes."""
+
+    number: int
+    value: bytes
+    position: int
+
+
+class _Uploaded(msgspec.Struct):
+    at: float = msgspec.field(name="uploaded_at")
+
+
+class _Occurred(msgspec.Struct):
+    at: float = msgspec.field(name="occurred_at")
+
+
+class Recorded(NamedTuple):
+    """One event of a recorded stream with its time (epoch seconds)."""
+
+    at: float
+    topic: str
+    value: bytes
+
+
+def read_lines(file: Path) -> Iterator[Line]:
+    """The lines of a file, or of standard input for `-`. Raises `RecordingError`."""
+    if str(file) == "-":
+        yield from _numbered(sys.stdin.buffer, lambda: 0)
+        return
+    try:
+        with file.open("rb") as raw:
+            if file.suffix == ".gz":
+                with gzip.open(raw) as unpacked:
+                    yield from _numbered(unpacked, raw.tell)
+            else:
+                yield from _numbered(raw, raw.tell)
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise RecordingError(f"{file} is no whole gzip file ({error}): copy or pack it again") from None
+    except OSError as error:
+        raise RecordingError(f"cannot read {file}: {error.strerror or error}") from None
+
+
+def read_stream(folder: Path) -> Iterator[Recorded]:
+    """All events of a recorded stream in time order, an upload before an engagement of the same time."""
+    parts = [
+        _timed(_find(folder, "uploads"), "uploads", _Uploaded),
+        _timed(_find(folder, "engagements"), "engagements", _Occurred),
+    ]
+    return heapq.merge(*parts, key=lambda event: event.at)
+
+
+def paced(speed: float | None, clock: Callable[[], float] = time.monotonic) -> Callable[[float], float]:
+    """A function from an event's time to how long to wait before it, seconds; 0 always when `speed` is None.
+
+    At `speed` 60 a minute of the stream passes in a second.
+    """
+    start: tuple[float, float] | None = None
+
+    def wait_s(at: float) -> float:
+        nonlocal start
+        if speed is None:
+            return 0.0
+        if start is None:
+            start = (clock(), at)
+        return max(0.0, start[0] + (at - start[1]) / speed - clock())
+
+    return wait_s
+
+
+def _numbered(stream: BinaryIO | gzip.GzipFile, position: Callable[[], int]) -> Iterator[Line]:
+    for number, line in enumerate(stream, start=1):
+        value = line.strip()
+        if value:
+            yield Line(number, value, position())
+
+
+def _find(folder: Path, name: str) -> Path:
+    for file in (folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz"):
+        if file.is_file():
+            return file
+    raise RecordingError(f"{folder} has no {name}.jsonl or {name}.jsonl.gz: give the folder of a recorded stream")
+
+
+def _timed(file: Path, topic: str, timed: type[_Uploaded | _Occurred]) -> Iterator[Recorded]:
+    decode = msgspec.json.Decoder(timed).decode
+    for line in read_lines(file):
+        try:
+            at = decode(line.value).at
+        except msgspec.MsgspecError as error:
+            raise RecordingError(f"{file} line {line.number}: {error}") from None
+        yield Recorded(at, topic, line.value)
