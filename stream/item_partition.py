@@ -1,0 +1,105 @@
+"""The item partition: one partition of `item-signals` at work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from store.items import ItemRow
+from store.settings import Settings
+from stream.emitter import Emitter
+from stream.item_side import Change, ItemSide
+from stream.metrics import Metrics
+from stream.partition import Fault, Partition, no_fault
+from stream.records import Record
+from stream.refusals import send_refusals
+from stream.states import (
+    CAUSED_AT,
+    GENERATION,
+    POSITION_KEY,
+    Announcement,
+    decode_announcement,
+    encode_announcement,
+    read_partition,
+)
+
+
+class ItemPartition(Partition):
+    """Absorbs signals into item rows and publishes them, coalesced: an item as often as the row budget allows."""
+
+    def __init__(
+        self,
+        side: ItemSide,
+        settings: Settings,
+        emitter: Emitter,
+        metrics: Metrics,
+        generation: Callable[[], int],
+        url: str,
+        fault: Fault = no_fault,
+    ) -> None:
+        super().__init__(side.partition, settings.store.item_publish_interval_s, fault)
+        self.side = side
+        self._settings = settings
+        self._emitter = emitter
+        self._metrics = metrics
+        self._generation = generation
+        self._url = url
+        self._rows_per_s = settings.store.published_rows_per_s
+
+    async def restore(self) -> None:
+        rows = self.side.rows
+        merged: dict[str, ItemRow] = {}
+        async for offset, key, value in read_partition(
+            self._settings, "item-states", self.number, rows.position.state_offset
+        ):
+            rows.position.state_offset = offset + 1
+            if key is None or value is None:
+                continue
+            if key == POSITION_KEY:
+                self.side.meet(decode_announcement(value).position)
+                continue
+            row = self.side.merge(key.decode(), value)
+            if row is not None:
+                merged[key.decode()] = row
+                if len(merged) >= 1000:
+                    rows.write(merged)
+                    merged = {}
+                    await asyncio.sleep(0)
+        rows.write(merged)
+        await self._publish({}, self._announcement())  # at once: others learn where this partition's owner answers
+
+    async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
+        effects = self.side.absorb(records)
+        self._fault("written")
+        return await send_refusals(self._emitter, self._metrics, "item-signals", effects.refused)
+
+    def pause_s(self) -> float:
+        return max(super().pause_s(), len(self.side.dirty) / self._rows_per_s)
+
+    def publish(self) -> Awaitable[None]:
+        dirty, self.side.dirty = self.side.dirty, {}
+        return self._publish(dirty, self._announcement())
+
+    def heal(self, item_id: str, published: ItemRow) -> None:
+        """Publishes the own row again when an older one was read after it: the work of a worker that had lost this
+        partition and did not know; compaction would keep that one."""
+        own = self.side.rows.get(item_id)
+        if own is not None and own.offset > published.offset and item_id not in self.side.dirty:
+            self.side.dirty[item_id] = Change(self.side.rows.encode(own), 0)
+
+    def _announcement(self) -> bytes:
+        return encode_announcement(Announcement(self.side.rows.position, self._url))
+
+    async def _publish(self, dirty: Mapping[str, Change], announcement: bytes) -> None:
+        generation = (GENERATION, str(self._generation()).encode())
+        rows = [
+            (item_id.encode(), change.row, [generation, (CAUSED_AT, str(change.caused_at_ms).encode())])
+            for item_id, change in dirty.items()
+        ]
+        await self._emitter.send_rows("item-states", self.number, rows)
+        end = await self._emitter.send_rows("item-states", self.number, [(POSITION_KEY, announcement, [generation])])
+        self.side.rows.position.state_offset = max(self.side.rows.position.state_offset, end)
+
+    def close(self) -> None:
+        self.side.rows.close()

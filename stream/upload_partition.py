@@ -1,0 +1,164 @@
+"""The upload partition: one partition of `uploads` at work. An upload becomes a card with a semantic ID.
+
+There is no state to keep: the card is a function of the upload and the codebook, so reading an upload again publishes
+the same card again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+import msgspec
+
+from store.events import Limits, Upload, decode_uploads
+from store.items import ItemCard, pack_parts
+from store.keys import partition_of
+from store.settings import Settings
+from stream.emitter import Emitter
+from stream.metrics import Metrics
+from stream.partition import Fault, Partition, no_fault
+from stream.records import Record, Refused, Stray
+from stream.refusals import send_refusals, send_strays
+from trainer.codebook import Codebook, suffix_of
+from trainer.content import TextEncoder, content_parts
+
+_json = msgspec.json.Encoder()
+
+
+def cards_of(
+    uploads: Sequence[tuple[Upload, int]], encoder: TextEncoder, codebook: Codebook, now: float
+) -> list[ItemCard]:
+    """Cards of uploads (each with its record's timestamp in ms) under `codebook`: pure, and equal on every worker."""
+    parts = content_parts([upload for upload, _ in uploads], encoder)
+    codes_NL = codebook.assign_parts(parts)
+    return [
+        ItemCard(
+            item_id=upload.item_id,
+            codebook=codebook.version,
+            codes=codes.tolist(),
+            suffix=suffix_of(upload.item_id),
+            assigned_at=now,
+            uploaded_at=upload.uploaded_at,
+            published_at_ms=published_at_ms,
+            title=(upload.title or "")[:500],
+            tags=upload.tags[:32],
+            category=upload.category,
+            creator_id=upload.creator_id,
+            language=upload.language,
+            content=pack_parts(part),
+        )
+        for (upload, published_at_ms), codes, part in zip(uploads, codes_NL, parts, strict=True)
+    ]
+
+
+class UploadPartition(Partition):
+    """Turns uploads into cards, tombstones into tombstones."""
+
+    batch = 256
+
+    def __init__(
+        self,
+        number: int,
+        settings: Settings,
+        emitter: Emitter,
+        metrics: Metrics,
+        encoder: TextEncoder,
+        codebook: Callable[[], Codebook],
+        known: Callable[[str], ItemCard | None],
+        executor: Executor,
+        fault: Fault = no_fault,
+    ) -> None:
+        super().__init__(number, 0.02, fault)
+        self._settings = settings
+        self._emitter = emitter
+        self._metrics = metrics
+        self._encoder = encoder
+        self._codebook = codebook
+        self._known = known
+        self._executor = executor
+        self._limits = Limits(
+            settings.kafka.max_record_bytes, settings.events.max_future_s, settings.content.widths
+        )
+
+    async def restore(self) -> None:
+        """Nothing to restore."""
+
+    async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
+        sends: list[asyncio.Future[Any]] = []
+        uploads: list[tuple[Upload, int]] = []
+        refused: list[Refused] = []
+        strays: list[Stray] = []
+        for record in records:
+            if record.value is None:
+                sends += await self._publish_cards(uploads)
+                uploads = []
+                sends += await self._take_down(record, strays)
+            else:
+                self._decode(record, uploads, refused, strays)
+        sends += await self._publish_cards(uploads)
+        sends += await send_refusals(self._emitter, self._metrics, "uploads", refused)
+        sends += await send_strays(self._emitter, "uploads", strays)
+        return sends
+
+    def publish(self) -> Awaitable[None]:
+        return asyncio.sleep(0)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _decode(
+        self, record: Record, uploads: list[tuple[Upload, int]], refused: list[Refused], strays: list[Stray]
+    ) -> None:
+        assert record.value is not None
+        decoded = decode_uploads(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
+        refused += [Refused(record, refusal) for refusal in decoded.refusals]
+        for index, upload in enumerate(decoded.events):
+            if self._is_mine(upload.item_id):
+                uploads.append((upload, record.timestamp_ms))
+            else:
+                raw = decoded.raw[index] if decoded.raw else _json.encode(upload)
+                strays.append(Stray(record.topic, upload.item_id.encode(), raw))
+
+    async def _take_down(self, record: Record, strays: list[Stray]) -> list[asyncio.Future[Any]]:
+        if not record.key:
+            return []
+        if not self._is_mine(record.key.decode(errors="replace")):
+            strays.append(Stray(record.topic, record.key, None))
+            return []
+        self._metrics.absorbed("uploads")
+        return [await self._emitter.send("semantic-ids", None, key=record.key, partition=self.number)]
+
+    def _is_mine(self, item_id: str) -> bool:
+        return partition_of(item_id, self._settings.kafka.partitions) == self.number
+
+    async def _publish_cards(self, uploads: list[tuple[Upload, int]]) -> list[asyncio.Future[Any]]:
+        if not uploads:
+            return []
+        loop = asyncio.get_running_loop()
+        codebook = self._codebook()
+        now = time.time()
+        cards = await loop.run_in_executor(self._executor, cards_of, uploads, self._encoder, codebook, now)
+        return [await self._publish_card(card) for card in cards]
+
+    async def _publish_card(self, card: ItemCard) -> asyncio.Future[Any]:
+        known = self._known(card.item_id)
+        if known is not None and msgspec.structs.replace(known, **_when(card)) == card:
+            self._metrics.duplicated("uploads")
+        else:
+            self._metrics.absorbed("uploads")
+        key = card.item_id.encode()
+        future = await self._emitter.send("semantic-ids", _json.encode(card), key=key, partition=self.number)
+        future.add_done_callback(lambda _: self._metrics.semantic_id_assigned(_age_s(card.published_at_ms)))
+        return future
+
+
+def _when(card: ItemCard) -> dict[str, float]:
+    return {"assigned_at": card.assigned_at, "published_at_ms": card.published_at_ms}
+
+
+def _age_s(since_ms: int) -> float:
+    return max(0.0, time.time() - since_ms / 1000)

@@ -1,0 +1,179 @@
+"""The worker: the production unit. One process that absorbs its share of the log and answers requests.
+
+Everything lives on one event loop: Faust's agents, the partitions at work, the broadcast, the emitter and the web
+application; what takes processor time (encoding text, recommending, loading a checkpoint) runs in threads. The worker
+fails as a whole: any part that stops it ends the process with status 1, and the next start goes on from the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from store.events import Limits
+from store.histories import HistoryRules, UserRow
+from store.items import ItemRow
+from store.rows import RowStore
+from store.settings import Settings
+from stream.agents import create_app
+from stream.assignment import Assignment
+from stream.broadcast import Broadcast
+from stream.emitter import Emitter
+from stream.fault import fault_from
+from stream.item_partition import ItemPartition
+from stream.item_side import ItemSide
+from stream.lag import LagWatch
+from stream.metrics import Metrics
+from stream.partition import Partition
+from stream.scorer import Scorer
+from stream.service import WorkerService
+from stream.upload_partition import UploadPartition
+from stream.user_partition import UserPartition
+from stream.user_side import UserSide
+from stream.web import WebServer
+from trainer.content import text_encoder
+from trainer.item_learning import ItemRules
+
+log = logging.getLogger(__name__)
+
+
+class Worker:
+    """One worker. `start` returns when it takes part in the group; `failed` is set when a part of it has stopped."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.failed = asyncio.Event()
+        self.failure: BaseException | None = None
+        self._folder = Path(settings.data_dir)
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="encode")
+        self._fault = fault_from(os.environ)
+        self._encoder = text_encoder(settings.content.encoder)
+        self.emitter = Emitter(settings)
+        self.scorer = Scorer(settings, self.metrics, self._encoder, self.emitter)
+        self.assignment = Assignment(self._factories(), {"profiles": "engagements"}, self.fail)
+        self.service = WorkerService(settings, self.scorer, self.assignment, self.metrics, self.emitter)
+        self._app = create_app(settings, self.assignment, str(self._folder / "faust"))
+        self._web = WebServer(self.service, self.metrics, settings.serving.host, settings.serving.port)
+        self._broadcast = Broadcast(settings, self.scorer.handlers())
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def url(self) -> str:
+        return self.settings.serving.advertise or self._web.url
+
+    async def start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        await self._web.start()
+        await self.emitter.start()
+        await self.service.start()
+        self._supervise("broadcast", self._broadcast.run())
+        self._supervise("scorer", self.scorer.run(self._broadcast.caught_up))
+        self._supervise("lag", LagWatch(self.settings, self.metrics).run())
+        await self._app.start()
+        self._supervise("faust", self._watch_app())
+
+    async def stop(self) -> None:
+        """Stops in the order of the flow: nothing new comes in, what is in flight is left to the log."""
+        await self._app.stop()
+        await self.assignment.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._web.stop()
+        await self.service.stop()
+        await self.emitter.stop()
+        self.scorer.close()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def fail(self, error: BaseException) -> None:
+        """Notes what stopped a part; the process ends soon after."""
+        self.failure = self.failure or error
+        self.failed.set()
+
+    def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is not None:
+                log.error("%s stopped: %r", name, task.exception())
+                self.fail(task.exception() or RuntimeError(name))
+
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(ended)
+        self._tasks.append(task)
+
+    async def _watch_app(self) -> None:
+        while not self._app.crashed:
+            await asyncio.sleep(0.5)
+        raise RuntimeError(f"faust crashed: {self._app.crash_reason!r}")
+
+    def _factories(self) -> dict[str, Callable[[int], Partition]]:
+        return {
+            "uploads": self._upload_partition,
+            "engagements": self._user_partition,
+            "item-signals": self._item_partition,
+        }
+
+    def _upload_partition(self, number: int) -> Partition:
+        return UploadPartition(
+            number,
+            self.settings,
+            self.emitter,
+            self.metrics,
+            self._encoder,
+            self.scorer.codebook,
+            self.scorer.card,
+            self._executor,
+            self._fault,
+        )
+
+    def _user_partition(self, number: int) -> Partition:
+        settings = self.settings
+        rows = RowStore(self._folder / "rows" / f"users-{number}", UserRow)
+        rules = HistoryRules(settings.events.weights, settings.store.history_length, settings.store.context_length)
+        limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
+        side = UserSide(number, settings.kafka.partitions, rows, rules, limits, self.scorer.examine)
+        return UserPartition(side, settings, self.emitter, self.metrics, self._generation, self._fault)
+
+    def _item_partition(self, number: int) -> Partition:
+        rows = RowStore(self._folder / "rows" / f"items-{number}", ItemRow)
+        side = ItemSide(number, rows, ItemRules())
+        return ItemPartition(
+            side, self.settings, self.emitter, self.metrics, self._generation, self.url, self._fault
+        )
+
+    def _generation(self) -> int:
+        return self.assignment.generation
+
+
+async def serve(settings: Settings, started: Callable[[Worker], None] = lambda _: None) -> int:
+    """Runs a worker until SIGTERM or SIGINT (status 0) or until a part of it fails (status 1)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    worker = Worker(settings)
+    await worker.start()
+    started(worker)
+    waits = [asyncio.create_task(event.wait()) for event in (stop, worker.failed)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    try:
+        await asyncio.wait_for(worker.stop(), timeout=10)
+    except TimeoutError:
+        log.error("the worker did not stop in 10 s; the log holds everything, so it ends now")
+    if worker.failure is not None:
+        log.error("the worker failed: %r", worker.failure)
+    return 1 if worker.failure is not None else 0
+
+
+def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _: None) -> int:
+    """The process of one worker; returns its exit status."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return asyncio.run(serve(settings, started))
