@@ -1,0 +1,33 @@
+"""sidestream for applications: publish events, ask for recommendations. Nothing else is promised to them.
+
+    from sidestream import Client, Publisher
+
+`Publisher` sends uploads, engagements and profiles to Kafka; `Client` asks a running scorer. Each is imported when it
+is first used, so that an application which only asks needs no Kafka client in memory.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stream.publisher import Publisher
+
+    from stream.client import Client, ClientError
+
+__all__ = ["Client", "ClientError", "Publisher"]
+
+_HOMES = {"Client": "stream.client", "ClientError": "stream.client", "Publisher": "stream.publisher"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name where it lives."""
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"sidestream has no {name}: it offers {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
