@@ -8,22 +8,20 @@ is first used, so that an application which only asks needs no Kafka client in m
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stream.client import Client
     from stream.publisher import Publisher
 
-    from stream.client import Client, ClientError
+__all__ = ["Client", "Publisher"]
 
-__all__ = ["Client", "ClientError", "Publisher"]
-
-_HOMES = {"Client": "stream.client", "ClientError": "stream.client", "Publisher": "stream.publisher"}
+_HOMES = {"Client": "stream.client", "Publisher": "stream.publisher"}
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name where it lives."""
-    from importlib import import_module
-
     if name not in _HOMES:
         raise AttributeError(f"sidestream has no {name}: it offers {', '.join(__all__)}")
     return getattr(import_module(_HOMES[name]), name)

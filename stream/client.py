@@ -6,14 +6,15 @@
         for item in client.recommend(user_id="u1", k=5).items:
             print(item.item_id, item.score, item.reason)
 
-Everything that goes wrong is a `ClientError`, and its message says what to do:
+Everything that goes wrong is a `ClientError`, and its message says what to do. Each is also what it is to Python, so
+that applications can catch it without a name from here:
 
     ClientError
-    ├── UnreachableError    nothing answers at the URL
-    ├── TimeoutError        no answer in time (also a built-in TimeoutError)
-    ├── RefusedError        a parameter is wrong; `field` and `remedy` say which and how (also a ValueError)
-    ├── NotFoundError       no such item or user (also a LookupError)
-    └── ServerError         the server failed, or is no sidestream worker
+    ├── UnreachableError(ConnectionError)  nothing answers at the URL
+    ├── TimeoutError(TimeoutError)         no answer in time
+    ├── RefusedError(ValueError)           a parameter is wrong; `field` and `remedy` say which and how
+    ├── NotFoundError(LookupError)         no such item or user
+    └── ServerError(RuntimeError)          the server failed, or is no sidestream worker
 
 Invariant: a method returns what the server said or raises one of these, within its timeout. Nothing is sent twice but
 reads whose connection could not be made.
@@ -40,7 +41,7 @@ class ClientError(Exception):
     """Asking a scorer failed; the message says what to do."""
 
 
-class UnreachableError(ClientError):
+class UnreachableError(ClientError, ConnectionError):
     """Nothing answers at the URL: start a worker (`sidestream up`), or give the client the URL it printed."""
 
 
@@ -61,7 +62,7 @@ class NotFoundError(ClientError, LookupError):
     """The item or user is unknown: check the id, or publish it first."""
 
 
-class ServerError(ClientError):
+class ServerError(ClientError, RuntimeError):
     """The server failed (its log has the cause), or what answers at the URL is no sidestream worker."""
 
 
