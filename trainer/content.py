@@ -3,8 +3,8 @@
 Text becomes one vector of a `TextEncoder`; dense vectors made elsewhere (`visual`, `audio`, …) are taken as given. Each
 is a *part* of its own: fusing them is the codebook's business, which knows what each modality looks like as a whole.
 
-Long text is pooled, not cut: a text is passages (parted by an empty line; long ones again every so many tokens), each
-passage counts 1 / (its place), since makers put what matters first. `text_of` makes the title the first passage.
+Long text is pooled, not cut: a text is passages (parted by an empty line; long ones again every so many tokens). The
+first counts as much as all others together, which count alike: `text_of` makes the title the first passage.
 
 Invariant: a row depends on its own text only, not on its batch: every encoder passes `tests/trainer/encoder_suite.py`.
 """
@@ -32,7 +32,7 @@ their own instead of all sharing one (they mean nothing before behaviour does)."
 _ID_WIDTH = 24
 
 
-class EncoderMissing(RuntimeError):
+class MissingEncoderError(RuntimeError):
     """A text encoder's files are not installed, or not the ones expected: run the command that the message gives, or
     set `content.encoder = "static"`."""
 
@@ -56,7 +56,7 @@ class StaticEncoder:
     name = "static"
 
     def __init__(self, passage_tokens: int = 128, batch: int = 1024) -> None:
-        folder = _package_folder("wordllama", "pip install wordllama")
+        folder = package_folder("wordllama", "pip install wordllama")
         self._table_VD = next(iter(load_file(folder / "weights/l2_supercat_256.safetensors").values())).astype("f4")
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizers/l2_supercat_tokenizer_config.json"))
         self._tokenizer.no_padding()
@@ -78,12 +78,13 @@ class StaticEncoder:
         weights: list[np.ndarray] = []
         ends = [0]
         for group in passages:
-            place = 0
+            sizes = []
             for _ in group:
                 ids = next(encodings).ids
                 tokens += ids
-                weight, place = _weights(len(ids), self._passage_tokens, place)
-                weights.append(weight)
+                sizes += chunk_sizes(len(ids), self._passage_tokens)
+            for size, weight in zip(sizes, chunk_weights(len(sizes)), strict=True):
+                weights.append(np.full(size, weight / size, "f4"))
             ends.append(len(tokens))
         if not tokens:
             return np.zeros((len(texts), self.width), "f4")
@@ -91,19 +92,20 @@ class StaticEncoder:
         return unit_rows(csr_matrix((np.concatenate(weights), tokens, ends), shape=shape) @ self._table_VD)
 
 
-def _weights(tokens: int, passage_tokens: int, place: int) -> tuple[np.ndarray, int]:
-    """The weight of each token of a passage cut into chunks, the first of which is the `place`-th of its text."""
-    if tokens <= passage_tokens:
-        return np.full(tokens, 1.0 / (max(tokens, 1) * (place + 1)), "f4"), place + 1
-    chunk = np.arange(tokens) // passage_tokens
-    size = np.bincount(chunk)[chunk]
-    return (1.0 / (size * (place + 1 + chunk))).astype("f4"), place + 1 + int(chunk[-1])
+def chunk_sizes(tokens: int, most: int) -> list[int]:
+    """A passage of so many tokens as chunks of at most `most`."""
+    return [most] * (tokens // most) + ([tokens % most] if tokens % most else [])
+
+
+def chunk_weights(chunks: int) -> list[float]:
+    """What each chunk of a text counts: the first as much as all others together."""
+    return [1.0] if chunks == 1 else [0.5] + [0.5 / (chunks - 1)] * (chunks - 1) if chunks else []
 
 
 def text_encoder(name: str) -> TextEncoder:
     """The encoder that `content.encoder` names; built once per process."""
     if name not in ("static", "minilm"):
-        raise EncoderMissing(f"content.encoder is {name!r}: use static or minilm")
+        raise MissingEncoderError(f"content.encoder is {name!r}: use static or minilm")
     return _encoder(name)
 
 
@@ -124,9 +126,9 @@ def text_of(upload: Upload) -> str:
 
 
 def content_parts(uploads: Sequence[Upload], encoder: TextEncoder) -> list[dict[str, np.ndarray]]:
-    """Modality → unit vector (float16) of each upload: `text`, what it gives in `features`, or `id` when it has none."""
+    """Modality → unit vector (float16) of each upload: `text`, each of its `features`, or `id` when it has none."""
     text_ND = encoder.encode([text_of(upload) for upload in uploads]).astype(np.float16)
-    known_N = text_ND.any(axis=1)
+    known_N = np.abs(text_ND).max(axis=1, initial=0.0) > 0
     parts = []
     for upload, text_D, known in zip(uploads, text_ND, known_N, strict=True):
         part = {name: unit_rows(np.asarray([vector]))[0].astype(np.float16) for name, vector in upload.features.items()}
@@ -139,7 +141,9 @@ def content_parts(uploads: Sequence[Upload], encoder: TextEncoder) -> list[dict[
 
 def _direction_of(item_id: str) -> np.ndarray:
     seed = int.from_bytes(blake2b(item_id.encode(), digest_size=8, person=b"direction").digest(), "little")
-    return unit_rows(np.random.Generator(np.random.PCG64(seed)).standard_normal((1, _ID_WIDTH)))[0].astype(np.float16)
+    direction_1D = np.random.Generator(np.random.PCG64(seed)).standard_normal((1, _ID_WIDTH))
+    part: np.ndarray = unit_rows(direction_1D)[0].astype(np.float16)
+    return part
 
 
 def passages_of(text: str) -> list[str]:
@@ -154,7 +158,8 @@ def unit_rows(x_ND: np.ndarray) -> np.ndarray:
     wide_ND = np.asarray(x_ND, "f8")
     wide_ND = wide_ND / np.maximum(np.abs(wide_ND).max(axis=1, keepdims=True, initial=0.0), 1e-300)
     norm_N1 = np.sqrt((wide_ND * wide_ND).sum(axis=1, keepdims=True))
-    return (wide_ND / np.maximum(norm_N1, 1e-12)).astype("f4")
+    unit_ND: np.ndarray = (wide_ND / np.maximum(norm_N1, 1e-12)).astype("f4")
+    return unit_ND
 
 
 def stack_parts(parts: Sequence[Mapping[str, np.ndarray]], name: str, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,8 +169,9 @@ def stack_parts(parts: Sequence[Mapping[str, np.ndarray]], name: str, width: int
     return np.asarray(have, dtype=np.int64), rows
 
 
-def _package_folder(package: str, install: str) -> Path:
+def package_folder(package: str, install: str) -> Path:
+    """Where an installed package lies, without importing it."""
     found = importlib.util.find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise EncoderMissing(f"the package {package} is not installed: run `{install}`")
+        raise MissingEncoderError(f"the package {package} is not installed: run `{install}`")
     return Path(next(iter(found.submodule_search_locations)))

@@ -17,8 +17,9 @@ _BOUND = float(2**24)
 
 
 def on_grid(x: np.ndarray) -> np.ndarray:
-    """`x` as float64 rounded to multiples of 2**-14; NaN and infinities become 0 and the bound's edge."""
-    return np.rint(np.clip(np.nan_to_num(np.asarray(x, "f8")), -1024.0, 1024.0) * GRID) / GRID
+    """`x` as float64 rounded to multiples of 2**-14, within ±1024; NaN becomes 0."""
+    rounded: np.ndarray = np.rint(np.clip(np.nan_to_num(np.asarray(x, "f8")), -1024.0, 1024.0) * GRID) / GRID
+    return rounded
 
 
 def product(x_NI: np.ndarray, w_IO: np.ndarray) -> np.ndarray:
@@ -31,8 +32,7 @@ def product(x_NI: np.ndarray, w_IO: np.ndarray) -> np.ndarray:
 
 
 def unit_on_grid(x_ND: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1, on the grid; zero rows stay zero. The sum of squares is exact, root and division IEEE."""
+    """Rows scaled to length 1, on the grid; zero rows stay zero. The sum is exact; root and division are IEEE's."""
     x_ND = on_grid(x_ND)
-    # einsum would be fine as well: the sum is exact whatever its order
     norm_N1 = np.sqrt(np.square(x_ND).sum(axis=1, keepdims=True))
     return on_grid(x_ND / np.where(norm_N1 > 0, norm_N1, 1.0))

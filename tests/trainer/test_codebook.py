@@ -1,0 +1,174 @@
+"""Codebooks: version zero, exactness of assignment, saving, suffixes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies
+
+from store.settings import Settings, settings_from
+from trainer.codebook import Codebook, ModalityMap, suffix_of, zero_codebook
+from trainer.codebook_files import DamagedCodebookError
+from trainer.exact import on_grid
+
+Parts = list[Mapping[str, np.ndarray]]
+
+
+def parts_of(number: int, seed: int = 0) -> Parts:
+    """Items with text, visual, both, or nothing."""
+    random = np.random.default_rng(seed)
+    both = [{"text": random.standard_normal(32), "visual": random.standard_normal(8)} for _ in range(number)]
+    return [
+        {k: v.astype("f2") for k, v in part.items() if i % 4 != 3 and (i % 2 or k == "text")}
+        for i, part in enumerate(both)
+    ]
+
+
+def learned_codebook() -> Codebook:
+    """A version with a hidden layer, as training makes them, of arbitrary numbers."""
+    random = np.random.default_rng(1)
+
+    def some(*shape: int) -> np.ndarray:
+        return on_grid(random.standard_normal(shape) * 0.3)
+
+    text = ModalityMap(some(32), some(32, 16), some(32, 24), some(24), some(24, 16), weight=0.7)
+    return Codebook(
+        version="codebook-000003-abc",
+        centroids=(some(8, 16), some(4, 16)),
+        maps={"text": text, "visual": ModalityMap(some(8), some(8, 16))},
+        about={"method": "test", "parent": "codebook-000002-x"},
+    )
+
+
+@pytest.fixture(params=["zero", "learned"])
+def book(request: pytest.FixtureRequest) -> Codebook:
+    return zero_codebook(Settings()) if request.param == "zero" else learned_codebook()
+
+
+@settings(deadline=None, max_examples=40)
+@given(order=strategies.permutations(range(24)), cut=strategies.integers(1, 23), learned=strategies.booleans())
+def test_codes_do_not_depend_on_the_batch(order: list[int], cut: int, learned: bool) -> None:
+    """The same item has the same codes in any batch, in any order, with any company."""
+    book = learned_codebook() if learned else zero_codebook(Settings())
+    parts = parts_of(24)
+    codes = book.assign_parts(parts)
+    mixed = [parts[index] for index in order]
+    split = np.concatenate([book.assign_parts(mixed[:cut]), book.assign_parts(mixed[cut:])])
+    np.testing.assert_array_equal(split, codes[order])
+
+
+@settings(deadline=None, max_examples=30)
+@given(strategies.integers(0, 2**31), strategies.integers(1, 5))
+def test_sums_are_exact_in_any_order(seed: int, parts: int) -> None:
+    """What makes assignment independent of BLAS and processor: permuting the summed dimension changes no bit."""
+    book = learned_codebook()
+    random = np.random.default_rng(seed)
+    x_NI = on_grid(random.standard_normal((parts, 32)))
+    order = random.permutation(32)
+    text = book.maps["text"]
+    assert text.hidden_IH is not None
+    permuted = ModalityMap(
+        text.mean_I[order], text.linear_ID[order], text.hidden_IH[order], text.hidden_H, text.out_HD, text.weight
+    )
+    np.testing.assert_array_equal(permuted(x_NI[:, order]), text(x_NI))
+
+
+def test_fused_rows_are_unit_or_zero_and_one_width_whatever_is_given(book: Codebook) -> None:
+    x_ND = book.fuse(parts_of(40))
+    assert x_ND.shape == (40, book.dimensions)
+    assert x_ND.dtype == np.float32
+    norms = np.linalg.norm(x_ND, axis=1)
+    assert set(np.flatnonzero(norms == 0)) == set(range(3, 40, 4))
+    np.testing.assert_allclose(norms[norms > 0], 1.0, atol=1e-3)
+
+
+def test_a_missing_modality_leaves_the_item_on_its_side(book: Codebook) -> None:
+    """Without its visual part an item is still nearest to itself among many others."""
+    random = np.random.default_rng(5)
+    whole = [{"text": random.standard_normal(32), "visual": random.standard_normal(8)} for _ in range(50)]
+    bare = [{"text": part["text"]} for part in whole]
+    similarity = book.fuse(bare) @ book.fuse(whole).T
+    itself = np.diag(similarity).mean()
+    assert itself > 0.5 > 0.3 > abs(similarity[~np.eye(50, dtype=bool)].mean())
+
+
+def test_a_modality_that_a_learned_version_does_not_know_is_passed_over() -> None:
+    book = learned_codebook()
+    text = np.ones(32, "f2")
+    np.testing.assert_array_equal(book.fuse([{"text": text, "smell": np.ones(3)}]), book.fuse([{"text": text}]))
+    assert not book.fuse([{"text": np.ones(5)}]).any()
+
+
+def test_version_zero_keeps_near_items_near() -> None:
+    book = zero_codebook(Settings())
+    random = np.random.default_rng(0)
+    a = random.standard_normal((400, 256))
+    near, far = a + 0.2 * random.standard_normal(a.shape), random.standard_normal(a.shape)
+    codes = [book.assign_parts([{"text": row} for row in rows])[:, 0] for rows in (a, near, far)]
+    assert (codes[0] == codes[1]).mean() > 20 * max((codes[0] == codes[2]).mean(), 0.004)
+
+
+def test_version_zero_follows_the_settings() -> None:
+    made = zero_codebook(settings_from({"codebook": {"levels": 4, "width": 64, "halving": True}}))
+    assert made.widths == (64, 32, 16, 8)
+    assert made.version == "codebook-000000-zero"
+    assert made.sequence == 0
+    other = zero_codebook(settings_from({"codebook": {"seed": 1}}))
+    assert (other.assign_parts(parts_of(8)) != zero_codebook(Settings()).assign_parts(parts_of(8))).any()
+
+
+def test_no_items_are_no_codes(book: Codebook) -> None:
+    assert book.assign_parts([]).shape == (0, book.levels)
+
+
+def test_reconstruction_improves_with_each_level() -> None:
+    book = zero_codebook(Settings())
+    x_ND = book.fuse([{"text": row} for row in np.random.default_rng(0).standard_normal((200, 256))])
+    codes = book.assign(x_ND)
+    errors = [np.square(x_ND - book.reconstruct(codes[:, :depth])).sum(axis=1).mean() for depth in range(4)]
+    assert errors == sorted(errors, reverse=True)
+    np.testing.assert_allclose(book.quantization_error(x_ND).mean(), errors[-1], rtol=1e-6)
+
+
+def test_saved_and_loaded_it_is_the_same(book: Codebook, tmp_path: Path) -> None:
+    folder = book.save(tmp_path)
+    loaded = Codebook.load(folder)
+    assert (loaded.version, loaded.widths, dict(loaded.about)) == (book.version, book.widths, dict(book.about))
+    np.testing.assert_array_equal(loaded.assign_parts(parts_of(60)), book.assign_parts(parts_of(60)))
+    assert json.loads((folder / "codebook.json").read_text())["version"] == book.version
+    assert book.save(tmp_path) == folder
+    assert [entry.name for entry in tmp_path.iterdir()] == [book.version]
+
+
+def test_a_damaged_folder_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    folder = learned_codebook().save(tmp_path)
+    numbers = folder / "codebook.safetensors"
+    numbers.write_bytes(numbers.read_bytes()[:-1] + b"?")
+    with pytest.raises(DamagedCodebookError, match="train a new version"):
+        Codebook.load(folder)
+    with pytest.raises(DamagedCodebookError, match="restore it"):
+        Codebook.load(tmp_path / "nowhere")
+
+
+def test_suffixes_are_stable_and_spread() -> None:
+    assert suffix_of("item-1") == suffix_of("item-1") == 1680287243
+    suffixes = {suffix_of(str(number)) for number in range(20_000)}
+    assert len(suffixes) > 19_990
+    assert all(0 <= suffix < 2**31 for suffix in suffixes)
+
+
+def test_fifty_thousand_vectors_a_second() -> None:
+    """A floor with room for a busy machine; `bench.prefix_tree` measures it properly."""
+    book = zero_codebook(Settings())
+    x_ND = book.fuse([{"text": row} for row in np.random.default_rng(0).standard_normal((8192, 256))])
+    best_s = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        book.assign(x_ND)
+        best_s = min(best_s, time.perf_counter() - start)
+    assert len(x_ND) / best_s > 50_000
