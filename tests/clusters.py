@@ -96,12 +96,15 @@ class _Process:
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
-    def stop(self, seconds: float = 20.0) -> int | None:
-        """SIGTERM; SIGKILL if that takes too long. The exit status."""
-        if self._process is None or self._process.poll() is not None:
-            return self._process.returncode if self._process else None
+    def ask_to_stop(self) -> None:
         self._signal(signal.SIGCONT)
         self._signal(signal.SIGTERM)
+
+    def stop(self, seconds: float = 20.0) -> int | None:
+        """SIGTERM; SIGKILL if that takes too long. The exit status."""
+        if self._process is None:
+            return None
+        self.ask_to_stop()
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -199,7 +202,9 @@ class KafkaCluster:
 
     def stop(self) -> None:
         for process in self._nodes.values():
-            process.stop()
+            process.ask_to_stop()
+        for process in self._nodes.values():
+            process.stop(5.0)  # the last ones have no quorum left to say goodbye to
 
     def _wait_ready(self, node: int) -> None:
         self._nodes[node].wait_for("Kafka Server started")
@@ -242,6 +247,10 @@ class KafkaCluster:
             "group.min.session.timeout.ms": 1000,
             "log.cleaner.dedupe.buffer.size": 16 * 2**20,
             "message.max.bytes": 16 * 2**20,
+            "broker.session.timeout.ms": 3000,  # a killed broker is missed, and may come back, the sooner
+            "broker.heartbeat.interval.ms": 500,
+            "controller.quorum.election.timeout.ms": 500,
+            "controller.quorum.fetch.timeout.ms": 1000,
             "replica.fetch.max.bytes": 16 * 2**20,
         } | self._settings
 

@@ -51,5 +51,6 @@ def test_three_brokers_keep_accepting_when_one_is_killed(tmp_path: Path) -> None
         create(cluster.bootstrap_servers, "replicated", 3, 3)
         cluster.kill(2)
         publish(cluster.bootstrap_servers, "replicated", 100)
+        cluster.restart(2)
     finally:
         cluster.stop()
