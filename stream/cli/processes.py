@@ -1,0 +1,122 @@
+"""`sidestream up`, `demo`, `worker`, `trainer` and `replay`: what runs for long."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from stream.cli.output import emit
+from stream.cli.system import Bootstrap, DataDir, Json, SettingsFile, settings_for
+
+Port = Annotated[int | None, typer.Option("--web-port", min=0, max=65535, help="HTTP port; 0 takes a free one.")]
+
+
+def up(
+    web_port: Port = None,
+    broker_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port of the embedded broker; 0 takes a free one.")
+    ] = None,
+    data_dir: DataDir = None,
+    bootstrap_servers: Bootstrap = None,
+    settings: SettingsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Run everything on this machine: broker, worker with scorer, trainer, web page.
+
+    Prints `ready` with its addresses when it can serve, and writes them to addresses.json in the data folder. Stopped
+    (or killed) and started again on the same folder, it goes on where it was. With --bootstrap-servers that Kafka is
+    used instead of the embedded broker.
+
+    Example: sidestream up --data-dir ./data
+
+    Example: sidestream up --data-dir ./data --bootstrap-servers kafka-1:9092,kafka-2:9092
+    """
+    from stream.up import run_up
+
+    run_up(
+        settings_for(data_dir, bootstrap_servers, settings),
+        web_port=web_port,
+        broker_port=broker_port,
+        embedded=bootstrap_servers is None,
+        as_json=as_json,
+    )
+
+
+def demo(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="A recorded stream; without it, a simulated population.")
+    ] = None,
+    leave: Annotated[
+        bool, typer.Option("--exit", help="End the system afterwards; status 0 only if everything was seen.")
+    ] = False,
+    speed: Annotated[
+        float | None, typer.Option(min=0.0, help="Times the stream's own pace; without it, as fast as it goes.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+) -> None:
+    """Show the whole way on a running system, with measured times.
+
+    An item published and recommended to someone before any engagement; a click and the changed order after it; a
+    training run triggered, gated and swapped while requests keep being answered.
+
+    Example: sidestream demo --exit
+
+    Example: sidestream demo recordings/my-stream --exit --json
+    """
+    from stream.demo import run_demo
+
+    raise typer.Exit(run_demo(folder, leave=leave, speed=speed, data_dir=data_dir, as_json=as_json))
+
+
+def worker(
+    web_port: Port = None,
+    data_dir: DataDir = None,
+    bootstrap_servers: Bootstrap = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Run one worker: the production unit. Start more to scale, up to the partition count.
+
+    Example: sidestream worker --bootstrap-servers kafka:9092 --data-dir /var/lib/sidestream
+    """
+    import msgspec
+
+    from stream.worker import run_worker
+
+    found = settings_for(data_dir, bootstrap_servers, settings)
+    if web_port is not None:
+        found = msgspec.structs.replace(found, serving=msgspec.structs.replace(found.serving, port=web_port))
+    run_worker(found)
+
+
+def trainer(data_dir: DataDir = None, bootstrap_servers: Bootstrap = None, settings: SettingsFile = None) -> None:
+    """Run the continued pre-training service; exactly one. It uses a GPU if there is one.
+
+    Example: sidestream trainer --bootstrap-servers kafka:9092 --settings production.toml
+    """
+    from trainer.service import run_trainer
+
+    run_trainer(settings_for(data_dir, bootstrap_servers, settings))
+
+
+def replay(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="uploads.jsonl[.gz] and engagements.jsonl[.gz].")],
+    report: Annotated[Path | None, typer.Option(metavar="OUT.json", help="Where to write the report.")] = None,
+    html: Annotated[Path | None, typer.Option(metavar="OUT.html", help="Where to write the report with plots.")] = None,
+    sample: Annotated[int, typer.Option(min=1, help="How many engagements to evaluate.")] = 3000,
+    seed: Annotated[int, typer.Option(help="Decides the sample and everything random.")] = 0,
+    repeats: Annotated[bool, typer.Option("--repeats", help="Do not exclude items that the user already has.")] = False,
+    settings: SettingsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate prequentially on a recorded stream: test each sampled engagement, then learn from it. Needs no Kafka.
+
+    Example: sidestream replay recordings/my-stream --report report.json
+    """
+    from trainer.replay import run_replay
+
+    chosen = settings_for(None, None, settings)
+    result = run_replay(folder, chosen, sample=sample, seed=seed, repeats=repeats, report=report, html=html)
+    emit(result, as_json)

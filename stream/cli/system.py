@@ -1,0 +1,133 @@
+"""System: which running system a command is about, from its options, the environment, a settings file or a data folder.
+
+`sidestream up` writes `addresses.json` into its data folder: `{"bootstrap_servers", "url", "pid", ...}`. What is named
+explicitly (option, then environment, then settings file) comes first, then that file, then the defaults.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from store.settings import Settings, load_settings
+
+ADDRESSES = "addresses.json"
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        envvar="SIDESTREAM_DATA_DIR",
+        help="Folder of a system started by `sidestream up`; its addresses are found there. [TOML: data_dir]",
+    ),
+]
+Bootstrap = Annotated[
+    str | None,
+    typer.Option(
+        "--bootstrap-servers",
+        envvar="SIDESTREAM_BOOTSTRAP_SERVERS",
+        help="Kafka brokers, host:port[,host:port…]. [TOML: kafka.bootstrap_servers]",
+    ),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="SIDESTREAM_URL",
+        help="HTTP address of any worker, e.g. http://127.0.0.1:8470. [TOML: serving.host, serving.port]",
+    ),
+]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option("--settings", envvar="SIDESTREAM_SETTINGS", help="TOML file with all settings."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+
+
+class NotRunningError(RuntimeError):
+    """No system runs where it was looked for: start one with `sidestream up`, or name another folder or address."""
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A system to act on. `url` has no trailing slash."""
+
+    settings: Settings
+    url: str
+
+
+def find_system(
+    data_dir: Path | None = None,
+    bootstrap_servers: str | None = None,
+    url: str | None = None,
+    settings_file: Path | None = None,
+) -> System:
+    """The system that these options mean. Raises `NotRunningError` when a data folder is named where nothing runs."""
+    settings = settings_for(data_dir, bootstrap_servers, settings_file)
+    defaults = Settings()
+    named = settings.kafka.bootstrap_servers != defaults.kafka.bootstrap_servers
+    served = settings.serving != defaults.serving
+    if not (named and (url or served)):
+        found = _addresses(Path(settings.data_dir), required=data_dir is not None and not named and not url)
+        if not named and found.get("bootstrap_servers"):
+            settings = with_bootstrap(settings, str(found["bootstrap_servers"]))
+        if not url and not served:
+            url = str(found.get("url") or "") or None
+    return System(settings, (url or f"http://{settings.serving.host}:{settings.serving.port}").rstrip("/"))
+
+
+def settings_for(
+    data_dir: Path | None = None, bootstrap_servers: str | None = None, settings_file: Path | None = None
+) -> Settings:
+    """Settings with what the options say on top."""
+    settings = load_settings(settings_file)
+    if data_dir is not None:
+        settings = msgspec.structs.replace(settings, data_dir=str(data_dir))
+    return with_bootstrap(settings, bootstrap_servers) if bootstrap_servers else settings
+
+
+def with_bootstrap(settings: Settings, bootstrap_servers: str) -> Settings:
+    """The settings with other brokers."""
+    kafka = msgspec.structs.replace(settings.kafka, bootstrap_servers=bootstrap_servers)
+    return msgspec.structs.replace(settings, kafka=kafka)
+
+
+def _addresses(folder: Path, required: bool) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / ADDRESSES).read_text())
+        if not isinstance(found, dict):
+            raise ValueError
+    except OSError:
+        if required:
+            raise NotRunningError(
+                f"no system was started in {folder}: run `sidestream up --data-dir {folder}`, "
+                "or give --bootstrap-servers and --url"
+            ) from None
+        return {}
+    except ValueError:
+        raise NotRunningError(f"{folder / ADDRESSES} is damaged: start `sidestream up` there again") from None
+    if not _alive(found.get("pid")):
+        if required:
+            raise NotRunningError(
+                f"the system in {folder} has ended: start it again with `sidestream up --data-dir {folder}`"
+            )
+        return {}
+    return found
+
+
+def _alive(pid: object) -> bool:
+    if not isinstance(pid, int):
+        return True  # written by something else than `up`: taken at its word
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
