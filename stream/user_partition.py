@@ -13,7 +13,14 @@ from stream.metrics import Metrics
 from stream.partition import Fault, Partition, no_fault
 from stream.records import Effects, Record
 from stream.refusals import send_refusals, send_strays
-from stream.states import GENERATION, POSITION_KEY, Announcement, decode_announcement, encode_announcement, read_partition
+from stream.states import (
+    GENERATION,
+    POSITION_KEY,
+    Announcement,
+    decode_announcement,
+    encode_announcement,
+    read_partition,
+)
 from stream.user_side import UserSide
 
 

@@ -9,6 +9,7 @@ Invariant: every answer but `/metrics` and `/` is JSON, `{"error": {"field", "re
 from __future__ import annotations
 
 import logging
+import socket
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -22,9 +23,9 @@ from prometheus_client.exposition import choose_encoder
 from store.events import KINDS
 from store.requests import Answer, BadRequestError, Request
 from stream import parameters
+from stream.contract import Service
 from stream.metrics import Metrics
 from stream.openapi import document
-from stream.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -80,29 +81,43 @@ def application(service: Service, metrics: Metrics) -> web.Application:
     return app
 
 
-def metrics_application(metrics: Metrics) -> web.Application:
-    """The application of a process that serves no requests (the trainer): `/healthz` and `/metrics`."""
-    app = web.Application(middlewares=[_as_json])
-    app[METRICS] = metrics
-    app.add_routes([web.get("/healthz", healthz), web.get("/metrics", scrape)])
-    return app
+class WebServer:
+    """Serves a worker's application in the running event loop. `port` 0 takes a free one; `start` may fail with
+    `AddressError`."""
 
+    def __init__(self, service: Service, metrics: Metrics, host: str, port: int) -> None:
+        self._app = application(service, metrics)
+        self._host = host
+        self._port = port
+        self._runner: web.AppRunner | None = None
 
-async def start(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
-    """Serve `app` in the running event loop; the port that was bound (`port` 0 takes a free one).
+    @property
+    def url(self) -> str:
+        """Where others reach it; the port is known once it has started."""
+        anywhere = self._host in ("0.0.0.0", "::", "")
+        host = socket.gethostname() if anywhere else self._host
+        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
 
-    End it with `await runner.cleanup()`. Raises `AddressError`.
-    """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError as error:
-        await runner.cleanup()
-        raise AddressError(
-            f"cannot serve on {host}:{port} ({error.strerror or error}): give another --web-port (0 takes a free one)"
-        ) from None
-    return runner, int(runner.addresses[0][1])
+    async def start(self) -> None:
+        """Bind and serve."""
+        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=2.0)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except OSError as error:
+            await runner.cleanup()
+            raise AddressError(
+                f"cannot serve on {self._host}:{self._port} ({error.strerror or error}): "
+                "give another --web-port (0 takes a free one)"
+            ) from None
+        self._port = int(runner.addresses[0][1])
+        self._runner = runner
+
+    async def stop(self) -> None:
+        """Answer what is under way for up to two seconds, then close."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
 
 
 # ---- recommendations ----

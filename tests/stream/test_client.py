@@ -15,7 +15,7 @@ from aiohttp import web
 from stream import client as clients
 from stream.client import Client, ClientError
 from stream.metrics import Metrics
-from stream.web import application, start
+from stream.web import application
 from tests.stream.fake_service import TITLES, FakeService
 
 
@@ -28,8 +28,10 @@ class Serving:
 
 
 async def _serve(app: web.Application, told: list[int], begun: threading.Event, ended: asyncio.Event) -> None:
-    runner, port = await start(app, "127.0.0.1", 0)
-    told.append(port)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    told.append(runner.addresses[0][1])
     begun.set()
     await ended.wait()
     await runner.cleanup()

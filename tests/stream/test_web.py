@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +19,7 @@ from yarl import URL
 
 from store.requests import BadRequestError
 from stream.metrics import Metrics
-from stream.web import AddressError, application, metrics_application, start
+from stream.web import AddressError, WebServer, application
 from tests.stream.fake_service import TITLES, FakeService
 
 Ask = Callable[[TestClient[Any, Any], FakeService], Awaitable[None]]
@@ -322,20 +323,29 @@ def test_no_input_is_a_500() -> None:
 def test_a_taken_port_says_what_to_do() -> None:
     async def main() -> None:
         metrics = Metrics()
-        runner, port = await start(metrics_application(metrics), "127.0.0.1", 0)
+        server = WebServer(FakeService(metrics), metrics, "127.0.0.1", 0)
+        await server.start()
+        assert server.url.startswith("http://127.0.0.1:")
+        port = int(server.url.rsplit(":", 1)[1])
+        assert port > 0
         with pytest.raises(AddressError, match="--web-port"):
-            await start(metrics_application(metrics), "127.0.0.1", port)
-        await runner.cleanup()
+            await WebServer(FakeService(metrics), metrics, "127.0.0.1", port).start()
+        await server.stop()
+        await server.stop()
 
     asyncio.run(main())
 
 
-def test_the_trainer_serves_health_and_metrics() -> None:
-    async def main() -> None:
-        async with TestClient(TestServer(metrics_application(Metrics()))) as client:
-            assert (await client.get("/healthz")).status == 200
-            response = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
-            assert response.content_type == "application/openmetrics-text"
-            assert (await response.text()).endswith("# EOF\n")
+def test_a_server_on_all_interfaces_is_reached_by_name() -> None:
+    metrics = Metrics()
+    assert WebServer(FakeService(metrics), metrics, "0.0.0.0", 8470).url == f"http://{socket.gethostname()}:8470"
+    assert WebServer(FakeService(metrics), metrics, "::1", 8470).url == "http://[::1]:8470"
 
-    asyncio.run(main())
+
+def test_metrics_are_in_the_format_that_was_asked_for() -> None:
+    async def ask(client: TestClient[Any, Any], service: FakeService) -> None:
+        response = await client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+        assert response.content_type == "application/openmetrics-text"
+        assert (await response.text()).endswith("# EOF\n")
+
+    with_app(ask)

@@ -1,4 +1,4 @@
-"""Service: what the HTTP face needs from a worker; the worker implements it, the web application knows nothing else.
+"""Contract: what the HTTP face needs from a worker, and all it knows of one.
 
 Invariant: every method answers from memory or by one forwarded request, and never blocks the event loop. What a method
 returns is JSON already: built-in types, finite numbers, or the structs of `store.requests`.
