@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -105,6 +106,10 @@ class RowStore(Generic[Row]):
             if not key.startswith(_ROW):
                 break
             yield key[1:].decode(), self._decoder.decode(value)
+
+    def recent(self, limit: int) -> list[str]:
+        """Keys of cached rows, the recently used first."""
+        return list(islice(reversed(self._cache), limit))
 
     def close(self) -> None:
         self._cache.clear()

@@ -7,6 +7,7 @@ exist is an error.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -198,6 +199,23 @@ def settings_from(tree: Mapping[str, Any]) -> Settings:
     if unknown:
         raise SettingsError(f"settings: events.weights names unknown kinds {sorted(unknown)}: use {', '.join(KINDS)}")
     return settings
+
+
+def to_toml(settings: Settings) -> str:
+    """The settings as a file that `load_settings` reads back."""
+    lines: list[str] = []
+    _write_table(lines, "", msgspec.to_builtins(settings))
+    return "\n".join(lines) + "\n"
+
+
+def _write_table(lines: list[str], name: str, table: Mapping[str, Any]) -> None:
+    if name:
+        lines.append(f"\n[{name}]")
+    # A JSON scalar is a TOML value too; tables come after the values, or these would belong to them.
+    lines += [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            _write_table(lines, f"{name}.{key}" if name else key, value)
 
 
 def _value(text: str) -> Any:

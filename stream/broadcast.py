@@ -19,7 +19,7 @@ Handler = Callable[[Any], None]
 
 
 class Broadcast:
-    """Calls the handler of a topic with each of its records (aiokafka ConsumerRecord), in the order of the partition."""
+    """Calls a topic's handler with each of its records (aiokafka ConsumerRecord), in the order of the partition."""
 
     def __init__(self, settings: Settings, handlers: Mapping[str, Handler]) -> None:
         self._settings = settings

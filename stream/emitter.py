@@ -61,7 +61,7 @@ class Emitter:
         """Queues one record; the future ends when every in-sync replica has it."""
         producer = self._ready()
         try:
-            future = await producer.send(
+            future: asyncio.Future[Any] = await producer.send(
                 self._settings.topic(topic), value, key=key, partition=partition, headers=list(headers)
             )
         except KafkaError as error:

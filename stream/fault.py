@@ -1,7 +1,7 @@
 """Faults: ends the process at a named boundary of the protocol, for chaos tests. Off unless the environment asks.
 
-`SIDESTREAM_FAULT=written:7` kills the process, as SIGKILL would, the seventh time that `written` is reached. Boundaries,
-in order: written, absorbed, sent, published.
+`SIDESTREAM_FAULT=written:7` kills the process, as SIGKILL would, the seventh time that `written` is reached.
+Boundaries, in order: written, absorbed, sent, published.
 """
 
 from __future__ import annotations

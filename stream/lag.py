@@ -48,12 +48,8 @@ class LagWatch:
             await consumer.stop()
             await admin.close()
 
-    async def _measure(
-        self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient
-    ) -> dict[tuple[str, int], int]:
+    async def _measure(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> dict[tuple[str, int], int]:
         ends = await consumer.end_offsets(list(self._partitions))
         committed = await admin.list_consumer_group_offsets(self._settings.kafka.group)
         begun = {where: entry.offset for where, entry in committed.items() if entry.offset >= 0}
-        return {
-            self._partitions[where]: max(0, end - begun.get(where, 0)) for where, end in ends.items()
-        }
+        return {self._partitions[where]: max(0, end - begun.get(where, 0)) for where, end in ends.items()}

@@ -1,4 +1,4 @@
-"""Refusals: what was not accepted goes to `dead-letters` with its reason, and what lay in the wrong partition to its own."""
+"""Refusals: what was not accepted goes to `dead-letters` with its reason; what lay in a wrong partition, to its own."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any
@@ -55,6 +56,15 @@ def cards_of(
     ]
 
 
+def renewed_cards(cards: Sequence[ItemCard], codebook: Codebook, now: float) -> list[ItemCard]:
+    """The same items under another codebook."""
+    codes_NL = codebook.assign_parts([card.parts() for card in cards])
+    return [
+        msgspec.structs.replace(card, codebook=codebook.version, codes=codes.tolist(), assigned_at=now)
+        for card, codes in zip(cards, codes_NL, strict=True)
+    ]
+
+
 class UploadPartition(Partition):
     """Turns uploads into cards, tombstones into tombstones."""
 
@@ -80,9 +90,9 @@ class UploadPartition(Partition):
         self._codebook = codebook
         self._known = known
         self._executor = executor
-        self._limits = Limits(
-            settings.kafka.max_record_bytes, settings.events.max_future_s, settings.content.widths
-        )
+        self._sent: OrderedDict[str, int] = OrderedDict()
+        self._reassigning: asyncio.Task[None] | None = None
+        self._limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s, settings.content.widths)
 
     async def restore(self) -> None:
         """Nothing to restore."""
@@ -104,11 +114,38 @@ class UploadPartition(Partition):
         sends += await send_strays(self._emitter, "uploads", strays)
         return sends
 
+    def reassign(self, cards: Sequence[ItemCard]) -> None:
+        """Publishes these cards again under the codebook that serves now, in the background."""
+        if self._reassigning is not None:
+            self._reassigning.cancel()
+        self._reassigning = asyncio.create_task(self._reassign(cards))
+
+    async def _reassign(self, cards: Sequence[ItemCard]) -> None:
+        loop = asyncio.get_running_loop()
+        codebook = self._codebook()
+        stale = [card for card in cards if card.codebook != codebook.version]
+        for start in range(0, len(stale), 500):
+            some = stale[start : start + 500]
+            renewed = await loop.run_in_executor(self._executor, renewed_cards, some, codebook, time.time())
+            for card in renewed:
+                # An edit or a tombstone that came meanwhile is newer than the picture that the cards are from.
+                if self._sent.get(card.item_id, -1) <= card.published_at_ms:
+                    value = _json.encode(card)
+                    await self._emitter.send("semantic-ids", value, key=card.item_id.encode(), partition=self.number)
+
     def publish(self) -> Awaitable[None]:
         return asyncio.sleep(0)
 
     def close(self) -> None:
-        """Nothing is held."""
+        if self._reassigning is not None:
+            self._reassigning.cancel()
+
+    def _note_sent(self, item_id: str, at_ms: int) -> None:
+        """Remembers what was sent lately, for `reassign`: the broadcast may not have brought it back yet."""
+        self._sent[item_id] = at_ms
+        self._sent.move_to_end(item_id)
+        while len(self._sent) > 20_000:
+            self._sent.popitem(last=False)
 
     def _decode(
         self, record: Record, uploads: list[tuple[Upload, int]], refused: list[Refused], strays: list[Stray]
@@ -130,6 +167,7 @@ class UploadPartition(Partition):
             strays.append(Stray(record.topic, record.key, None))
             return []
         self._metrics.absorbed("uploads")
+        self._note_sent(record.key.decode(), record.timestamp_ms)
         return [await self._emitter.send("semantic-ids", None, key=record.key, partition=self.number)]
 
     def _is_mine(self, item_id: str) -> bool:
@@ -150,6 +188,7 @@ class UploadPartition(Partition):
             self._metrics.duplicated("uploads")
         else:
             self._metrics.absorbed("uploads")
+        self._note_sent(card.item_id, card.published_at_ms)
         key = card.item_id.encode()
         future = await self._emitter.send("semantic-ids", _json.encode(card), key=key, partition=self.number)
         future.add_done_callback(lambda _: self._metrics.semantic_id_assigned(_age_s(card.published_at_ms)))

@@ -90,8 +90,7 @@ class UserPartition(Partition):
     async def _send(self, name: str, effects: Effects) -> list[asyncio.Future[Any]]:
         send = self._emitter.send
         sends = [
-            await send("item-signals", frame, key=key, partition=partition)
-            for partition, key, frame in effects.signals
+            await send("item-signals", frame, key=key, partition=partition) for partition, key, frame in effects.signals
         ]
         sends += [await send("ranking-examples", value, key=user.encode()) for user, value in effects.examples]
         sends += await send_refusals(self._emitter, self._metrics, name, effects.refused)

@@ -12,7 +12,7 @@ import logging
 import socket
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from importlib.resources import files
 from typing import Any
 
@@ -82,11 +82,14 @@ def application(service: Service, metrics: Metrics) -> web.Application:
 
 
 class WebServer:
-    """Serves a worker's application in the running event loop. `port` 0 takes a free one; `start` may fail with
-    `AddressError`."""
+    """Serves a worker's application in the running event loop. `port` 0 takes a free one; `routes` are the
+    worker's own, beside the contract; `start` may fail with `AddressError`."""
 
-    def __init__(self, service: Service, metrics: Metrics, host: str, port: int) -> None:
+    def __init__(
+        self, service: Service, metrics: Metrics, host: str, port: int, routes: Iterable[web.RouteDef] = ()
+    ) -> None:
         self._app = application(service, metrics)
+        self._app.add_routes(routes)
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None

@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from store.events import Limits
 from store.histories import HistoryRules, UserRow
 from store.items import ItemRow
@@ -33,6 +35,7 @@ from stream.metrics import Metrics
 from stream.partition import Partition
 from stream.scorer import Scorer
 from stream.service import WorkerService
+from stream.topics import check_topics, describe_topics
 from stream.upload_partition import UploadPartition
 from stream.user_partition import UserPartition
 from stream.user_side import UserSide
@@ -58,19 +61,25 @@ class Worker:
         self.emitter = Emitter(settings)
         self.scorer = Scorer(settings, self.metrics, self._encoder, self.emitter)
         self.assignment = Assignment(self._factories(), {"profiles": "engagements"}, self.fail)
+        self.scorer.heal_with(self._heal)
+        self.scorer.on_codebook = self._reassign
         self.service = WorkerService(settings, self.scorer, self.assignment, self.metrics, self.emitter)
         self._app = create_app(settings, self.assignment, str(self._folder / "faust"))
-        self._web = WebServer(self.service, self.metrics, settings.serving.host, settings.serving.port)
         self._broadcast = Broadcast(settings, self.scorer.handlers())
+        self.service.caught_up = self._broadcast.caught_up
+        serving = settings.serving
+        self._web = WebServer(self.service, self.metrics, serving.host, serving.port, self.service.routes())
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
-        return self.settings.serving.advertise or self._web.url
+        """Where this worker answers, as others reach it."""
+        return self.service.url
 
     async def start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         await self._web.start()
+        self.service.url = self.settings.serving.advertise or self._web.url
         await self.emitter.start()
         await self.service.start()
         self._supervise("broadcast", self._broadcast.run())
@@ -143,12 +152,22 @@ class Worker:
     def _item_partition(self, number: int) -> Partition:
         rows = RowStore(self._folder / "rows" / f"items-{number}", ItemRow)
         side = ItemSide(number, rows, ItemRules())
-        return ItemPartition(
-            side, self.settings, self.emitter, self.metrics, self._generation, self.url, self._fault
-        )
+        return ItemPartition(side, self.settings, self.emitter, self.metrics, self._generation, self.url, self._fault)
 
     def _generation(self) -> int:
         return self.assignment.generation
+
+    def _heal(self, number: int, item_id: str, row: ItemRow) -> None:
+        partition = self.assignment.get("item-signals", number)
+        if isinstance(partition, ItemPartition):
+            partition.heal(item_id, row)
+
+    def _reassign(self) -> None:
+        """The codebook has changed: the owner of each item publishes it again under the version that serves."""
+        for number in range(self.settings.kafka.partitions):
+            partition = self.assignment.get("uploads", number)
+            if isinstance(partition, UploadPartition):
+                partition.reassign(self.scorer.cards(number))
 
 
 async def serve(settings: Settings, started: Callable[[Worker], None] = lambda _: None) -> int:
@@ -174,6 +193,11 @@ async def serve(settings: Settings, started: Callable[[Worker], None] = lambda _
 
 
 def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _: None) -> int:
-    """The process of one worker; returns its exit status."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    return asyncio.run(serve(settings, started))
+    """The process of one worker; returns its exit status. The topics' own partition count overrides the settings'."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    states = describe_topics(settings)
+    check_topics(states, settings)
+    partitions = next(state.partitions for state in states if state.name == "engagements")
+    kafka = msgspec.structs.replace(settings.kafka, partitions=partitions)
+    return asyncio.run(serve(msgspec.structs.replace(settings, kafka=kafka), started))

@@ -19,7 +19,7 @@ class Oracle:
     def read(self, values: Iterable[bytes]) -> None:
         for value in values:
             record = json.loads(value)
-            for event in record["events"] if "events" in record else [record]:
+            for event in record.get("events", [record]):
                 history = self.histories[event["user_id"]]
                 if event["event_id"] in history[-self.window :]:
                     continue

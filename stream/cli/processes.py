@@ -88,7 +88,7 @@ def worker(
     found = settings_for(data_dir, bootstrap_servers, settings)
     if web_port is not None:
         found = msgspec.structs.replace(found, serving=msgspec.structs.replace(found.serving, port=web_port))
-    run_worker(found)
+    raise typer.Exit(run_worker(found))
 
 
 def trainer(data_dir: DataDir = None, bootstrap_servers: Bootstrap = None, settings: SettingsFile = None) -> None:
