@@ -7,6 +7,7 @@ silence for a broker that is not there.
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,6 +46,22 @@ def client_options(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> 
     }
 
 
+def knock(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+    """Raises `BrokerUnavailableError` unless some bootstrap address accepts a connection.
+
+    Asked first, because a refusal is known at once, while Kafka clients go on trying until their time is over.
+    """
+    servers = settings.kafka.bootstrap_servers
+    for server in servers.split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
+            return
+        except (OSError, ValueError):
+            continue
+    raise BrokerUnavailableError(servers)
+
+
 @contextmanager
 def reaching(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterator[None]:
     """Turns the client's own words for "nobody there" into `BrokerUnavailableError`."""
@@ -58,6 +75,7 @@ def reaching(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterat
 @contextmanager
 def admin_client(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterator[KafkaAdminClient]:
     """A connected admin client, closed at the end."""
+    knock(settings, timeout_s)
     with reaching(settings, timeout_s):
         client = KafkaAdminClient(**client_options(settings, timeout_s))
     try:
@@ -69,6 +87,7 @@ def admin_client(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> It
 
 def connect_producer(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S, **options: Any) -> KafkaProducer:
     """A connected producer: idempotent, acknowledged by all in-sync replicas, records up to 16 MiB."""
+    knock(settings, timeout_s)
     with reaching(settings, timeout_s):
         return KafkaProducer(
             **{
@@ -86,6 +105,7 @@ def reader(
     settings: Settings, partitions: Iterable[TopicPartition], timeout_s: float = CONNECT_TIMEOUT_S, **options: Any
 ) -> Iterator[KafkaConsumer]:
     """A consumer of just these partitions, in no group: it commits nothing and disturbs nobody."""
+    knock(settings, timeout_s)
     with reaching(settings, timeout_s):
         consumer = KafkaConsumer(
             **{

@@ -97,6 +97,7 @@ class Publisher:
         self._outstanding = 0
         self._failures: list[DeliveryError] = []
         self._closed = False
+        self._ended = threading.Event()
         self.acknowledged = 0
         """Events that the broker has."""
         self.failed = 0
@@ -189,6 +190,7 @@ class Publisher:
             with self._lock:
                 self._closed = True
                 self._changed.notify_all()
+            self._ended.set()
             if self._lingerer.is_alive():
                 self._lingerer.join()
             self._producer.close(timeout=1.0)
@@ -293,7 +295,7 @@ class Publisher:
                 if not self._open:
                     self._changed.wait()
                     continue
-            time.sleep(self._framing.linger_s / 2)
+            self._ended.wait(self._framing.linger_s / 2)
             self._close_frames(time.monotonic() - self._framing.linger_s)
 
     def _close_frames(self, opened_before: float) -> None:
