@@ -1,0 +1,223 @@
+"""deploy/ says what the code says: settings, metrics, labels, commands, objectives; and promtool accepts the rules."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+import yaml
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from store.events import REASONS
+from store.settings import Freshness, Settings, load_settings, settings_from
+from stream import metrics as names
+from stream import topics
+from stream.cli import app
+from stream.freshness import EDGES_S
+from stream.status import CODEBOOK_AGE_OBJECTIVE_S, LAG_OBJECTIVE_EVENTS
+
+DEPLOY = Path(__file__).parent.parent / "deploy"
+DASHBOARD = DEPLOY / "grafana/dashboards/sidestream.json"
+SERIES = re.compile(r"\bsidestream_[a-z_]+")
+MATCHER = re.compile(r'(\w+)=~?"([^"]*)"')
+
+
+def alert_rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def dashboard_queries() -> list[str]:
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    return [target["expr"] for panel in panels for target in panel.get("targets", [])]
+
+
+def queries() -> list[str]:
+    return [rule["expr"] for rule in alert_rules()] + dashboard_queries()
+
+
+def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
+    for file in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
+        for document in yaml.safe_load_all(file.read_text()):
+            yield file.name, document
+
+
+def containers() -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, manifest in manifests():
+        for container in manifest.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
+            yield name, container
+
+
+def exposed_series() -> set[str]:
+    """The name of every series that a process can expose, `_bucket` and the like included."""
+    metrics = names.Metrics()
+    metrics.absorbed("uploads")
+    metrics.recommended("home", "ok", 0.1)
+    metrics.serving(data_until=0.0, published_at=0.0)
+    metrics.codebook_serves(0.0)
+    for gauge, (_, labels) in names.GAUGES.items():
+        metrics._gauges.put(gauge, 1.0, *("overall" for _ in labels))
+    families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
+    return {sample.name for family in families for sample in family.samples}
+
+
+def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is not installed: apt-get install prometheus")
+    return subprocess.run([found, *arguments], cwd=DEPLOY, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_promtool_accepts_rules_and_configuration() -> None:
+    for arguments in (("check", "rules", "alerts.yml"), ("check", "config", "prometheus.yml")):
+        checked = promtool(*arguments)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_alerts_fire_when_they_should_and_only_then() -> None:
+    tested = promtool("test", "rules", "alerts_test.yml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_every_alert_is_tested_and_says_what_to_do() -> None:
+    tests = (DEPLOY / "alerts_test.yml").read_text()
+    for rule in alert_rules():
+        assert re.search(rf"{rule['alert']}\b", tests), f"{rule['alert']} has no test in alerts_test.yml"
+        assert rule["labels"]["severity"] in ("page", "ticket")
+        assert rule["annotations"].keys() >= {"summary", "remedy"}
+
+
+def test_queries_name_only_series_that_exist() -> None:
+    exposed = exposed_series()
+    for query in queries():
+        assert set(SERIES.findall(query)) <= exposed, query
+
+
+def test_every_metric_is_on_the_dashboard() -> None:
+    def base(series: str) -> str:
+        return re.sub(r"_(bucket|count|sum|total|created)$", "", series)
+
+    shown = {base(series) for query in dashboard_queries() for series in SERIES.findall(query)}
+    assert shown == {base(series) for series in exposed_series()}
+
+
+def test_queries_use_only_label_values_that_exist() -> None:
+    edges = {str(edge) for edge in (*EDGES_S, *names.RECOMMEND_EDGES_S, *names.PAUSE_EDGES_S)}
+    values = {
+        "result": {"absorbed", "duplicate", "refused", *names.REQUEST_RESULTS, *names.SWAP_RESULTS, *names.RUN_RESULTS},
+        "topic": set(names.TOPICS),
+        "slice": set(names.SLICES),
+        "checkpoint_role": set(names.ROLES),
+        "reason": set(REASONS),
+        "le": edges,
+        "job": {"sidestream"},
+    }
+    for query in queries():
+        for label, value in MATCHER.findall(query):
+            assert set(value.split("|")) <= values[label], query
+
+
+def test_metrics_know_the_topics_of_the_log() -> None:
+    assert set(names.TOPICS) == {topic.name for topic in topics.TOPICS}
+
+
+def test_alert_rules_hold_the_objectives_of_the_settings() -> None:
+    rules = {rule["alert"]: rule["expr"] for rule in alert_rules()}
+    objectives = Freshness()
+    assert f'le="{objectives.upload_to_recommendable_s}"' in rules["SidestreamUploadsLate"]
+    assert f'le="{objectives.engagement_to_embedding_s}"' in rules["SidestreamEngagementsLate"]
+    assert rules["SidestreamModelDataOld"].endswith(f"> {objectives.model_data_age_s:.0f}")
+    assert rules["SidestreamCodebookOld"].endswith(f"> {CODEBOOK_AGE_OBJECTIVE_S:.0f}")
+    assert rules["SidestreamLag"].endswith(f"> {LAG_OBJECTIVE_EVENTS}")
+
+
+def test_panels_do_not_overlap() -> None:
+    taken: dict[tuple[int, int], str] = {}
+    panels = json.loads(DASHBOARD.read_text())["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    for panel in panels:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert taken.setdefault((x, y), panel["title"]) == panel["title"]
+
+
+def test_the_settings_file_has_every_setting_with_its_default() -> None:
+    tree = tomllib.loads((DEPLOY / "sidestream.toml").read_text())
+    assert tree == msgspec.to_builtins(Settings())
+    assert load_settings(DEPLOY / "sidestream.toml", {}) == Settings()
+
+
+def test_manifests_carry_valid_settings() -> None:
+    configs = [manifest for _, manifest in manifests() if manifest["kind"] == "ConfigMap"]
+    assert len(configs) == 1
+    settings = settings_from(tomllib.loads(configs[0]["data"]["sidestream.toml"]))
+    ports = {port["containerPort"] for _, container in containers() for port in container.get("ports", [])}
+    assert ports == {settings.serving.port}
+    mounted = {mount["mountPath"] for _, container in containers() for mount in container["volumeMounts"]}
+    assert {settings.data_dir, settings.checkpoint_dir} <= mounted
+
+
+def test_environment_variables_are_settings() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    environments = [service.get("environment", {}) for service in compose["services"].values()]
+    environments += [
+        {variable["name"]: variable.get("value", "x") for variable in container["env"]} for _, container in containers()
+    ]
+    environments.append(dict(re.findall(r"(SIDESTREAM_\w+)=(\S+)", (DEPLOY / "Containerfile").read_text())))
+    for environment in environments:
+        own = {name: value for name, value in environment.items() if name.startswith("SIDESTREAM_")}
+        load_settings(None, {name: value for name, value in own.items() if name != "SIDESTREAM_SETTINGS"})
+    assert sum(len(environment) for environment in environments) > 10
+
+
+def test_commands_exist() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    built = [service["command"] for service in compose["services"].values() if service["image"] == "sidestream"]
+    commands = built + [container["args"] for _, container in containers()]
+    assert len(commands) == 7
+    for command in commands:
+        found: Any = typer.main.get_command(app)
+        for word in command:
+            found = found.commands[word]
+
+
+def test_the_kustomization_lists_every_manifest() -> None:
+    listed = yaml.safe_load((DEPLOY / "kubernetes/kustomization.yaml").read_text())["resources"]
+    assert sorted([*listed, "kustomization.yaml"]) == sorted(p.name for p in (DEPLOY / "kubernetes").glob("*.yaml"))
+
+
+def test_probes_and_scrapes_ask_for_paths_that_exist() -> None:
+    from stream.openapi import document
+
+    paths = set(document()["paths"])
+    for _, container in containers():
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            if probe in container:
+                assert container[probe]["httpGet"]["path"] in paths
+    assert "/readyz" in (DEPLOY / "compose.yaml").read_text()
+
+
+def test_scraped_targets_are_the_workers_of_the_compose_file() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    workers = {f"{name}:8470" for name, service in compose["services"].items() if service.get("command") == ["worker"]}
+    scrape = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"][0]
+    assert set(scrape["static_configs"][0]["targets"]) == workers
+
+
+def test_the_image_gets_all_packages() -> None:
+    recipe = (DEPLOY / "Containerfile").read_text()
+    for package in ("store", "trainer", "stream"):
+        assert f"COPY {package} {package}" in recipe
+        assert f"!{package}" in (DEPLOY.parent / ".containerignore").read_text()
