@@ -53,8 +53,8 @@ class AddressError(OSError):
     """The web address cannot be had: choose another port (0 for a free one) or host, or stop who holds it."""
 
 
-def application(service: Service, metrics: Metrics) -> web.Application:
-    """The application of a worker."""
+def application(service: Service, metrics: Metrics, more: Sequence[web.RouteDef] = ()) -> web.Application:
+    """The application of a worker; `more` are routes that workers have among themselves."""
     app = web.Application(middlewares=[_as_json], client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = service
     app[METRICS] = metrics
@@ -76,6 +76,7 @@ def application(service: Service, metrics: Metrics) -> web.Application:
             web.post("/console/engage", engage),
             web.get("/console/items", console_items),
             web.get("/console/users", console_users),
+            *more,
         ]
     )
     return app
@@ -295,6 +296,8 @@ async def _as_json(request: web.Request, handler: Handler) -> web.StreamResponse
         return refusal(error.field, error.remedy, status=400)
     except NotFoundError as error:
         return refusal(error.field, error.remedy, status=404)
+    except msgspec.DecodeError as error:  # by one of the routes among workers: ours decode through `parameters`
+        return refusal("body", str(error), status=400)
     except web.HTTPMethodNotAllowed as error:
         allowed = ", ".join(sorted(error.allowed_methods))
         response = refusal("method", f"use {allowed}", status=405)
