@@ -1,0 +1,297 @@
+"""Checkpoints: the folder that remembers every model that was ever trained, and the records that announce them.
+
+A checkpoint is a folder named by its id: the model's files, the codebook it is bound to (`codebook/`) and
+`manifest.json`. It is written under a temporary name, synced, and renamed; so a folder with a plain name is whole.
+
+Invariants: ids sort by age; a manifest names every other file of its folder with its sha256; only the verdict of a
+published checkpoint ever changes, by an atomic exchange of the manifest; pruning never removes the serving
+checkpoint, its parent, or one that a person promoted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+MANIFEST = "manifest.json"
+CODEBOOK = "codebook"
+_TEMPORARY = ".writing-"
+
+Verdict = Literal["pending", "passed", "refused", "promoted"]
+SERVABLE: tuple[Verdict, ...] = ("passed", "promoted")
+"""Verdicts under which a checkpoint may serve: the gate passed it, or a person promoted it."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is missing or damaged: the message names the file and the remedy."""
+
+
+class LogRange(msgspec.Struct, array_like=True, frozen=True):
+    """Offsets of one topic partition: `begin` inclusive, `end` exclusive."""
+
+    begin: int
+    end: int
+
+
+class Manifest(msgspec.Struct, kw_only=True, frozen=True):
+    """What a checkpoint is. `log`: `topic/partition` → offsets it has learned from, its ancestors' included in `end`.
+
+    Times are UTC epoch seconds: `occurred_from`/`occurred_until` in event time, `data_until` in broker time (the
+    timestamp of the newest record it has learned from: the model's data age is measured from it).
+    """
+
+    checkpoint: str
+    parent: str | None
+    codebook: str
+    created_at: float
+    log: dict[str, LogRange] = {}
+    occurred_from: float = 0.0
+    occurred_until: float = 0.0
+    data_until: float = 0.0
+    metrics: dict[str, float] = {}
+    files: dict[str, str] = {}
+    code_version: str = ""
+    seed: int = 0
+    verdict: Verdict = "pending"
+    reasons: list[str] = []
+
+
+class CheckpointRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """The record on topic `checkpoints` (key `model`): where a checkpoint lies and what every scorer shall do with it.
+
+    `offer`: serve it if its verdict allows. `promote`: a person wants it. `rollback`: return to it.
+    `published_at` and `data_until` are UTC epoch seconds.
+    """
+
+    checkpoint: str
+    parent: str | None
+    location: str
+    verdict: Verdict
+    published_at: float
+    action: Literal["offer", "promote", "rollback"] = "offer"
+    codebook: str = ""
+    data_until: float = 0.0
+
+
+CHECKPOINT_KEY, TRAIN_KEY, RUN_KEY = b"model", b"train", b"training-run"
+"""Keys of the records on topic `checkpoints`: CheckpointRecord, TrainRequest and RunRecord."""
+
+
+class TrainRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A person's wish for a run now. `run` is the id that the run's records carry; empty: the trainer chooses."""
+
+    requested_at: float
+    action: Literal["train"] = "train"
+    run: str = ""
+
+
+class RunRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Where a training run stands. `refused`, `published` and `failed` are its ends; `at` in UTC epoch seconds."""
+
+    run: str
+    state: Literal["started", "trained", "gated", "published", "refused", "failed"]
+    at: float
+    checkpoint: str = ""
+    detail: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("published", "refused", "failed")
+
+
+def announced(key: bytes | None, value: bytes | None) -> CheckpointRecord | TrainRequest | RunRecord | None:
+    """One record of topic `checkpoints`, by its key; None for what is not ours or cannot be read."""
+    kinds: dict[bytes, type[CheckpointRecord] | type[TrainRequest] | type[RunRecord]] = {
+        CHECKPOINT_KEY: CheckpointRecord,
+        TRAIN_KEY: TrainRequest,
+        RUN_KEY: RunRecord,
+    }
+    kind = kinds.get(key or b"")
+    if kind is None or value is None:
+        return None
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.MsgspecError:
+        return None
+
+
+def serving(records: Iterable[CheckpointRecord]) -> CheckpointRecord | None:
+    """The checkpoint that the records, in the order of the log, tell every scorer to serve."""
+    now: CheckpointRecord | None = None
+    for record in records:
+        if record.action != "offer" or record.verdict in SERVABLE:
+            now = record
+    return now
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFolder:
+    """All checkpoints below one folder, which trainer and scorers share."""
+
+    root: Path
+
+    def path(self, checkpoint: str) -> Path:
+        return self.root / checkpoint
+
+    def ids(self) -> list[str]:
+        """All whole checkpoints, oldest first."""
+        if not self.root.is_dir():
+            return []
+        return sorted(path.parent.name for path in self.root.glob(f"*/{MANIFEST}") if not _hidden(path.parent))
+
+    def next_id(self, now: float) -> str:
+        """An id that sorts after all that are there, even when the clock went back."""
+        ids = self.ids()
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+        if not ids:
+            return f"{stamp}-0001"
+        last_stamp, _, counter = ids[-1].partition("-")
+        return f"{max(stamp, last_stamp)}-{int(counter or 0) + 1:04d}"
+
+    @contextmanager
+    def writing(self, checkpoint: str) -> Iterator[Path]:
+        """A temporary folder to fill; renamed into place when the block ends well, removed when it does not.
+
+        The block must leave a manifest (`seal`). Nothing half-written is ever visible under a plain name.
+        """
+        temporary = self.root / f"{_TEMPORARY}{checkpoint}"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            if not (temporary / MANIFEST).is_file():
+                raise CheckpointError(f"{temporary} has no {MANIFEST}: call seal() before the block ends")
+            _sync_tree(temporary)
+            temporary.rename(self.path(checkpoint))
+            _sync(self.root)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def clean(self) -> list[str]:
+        """Removes what a killed writer left behind; returns the names. Only the one trainer may call it."""
+        left = sorted(self.root.glob(f"{_TEMPORARY}*")) if self.root.is_dir() else []
+        for path in left:
+            shutil.rmtree(path, ignore_errors=True)
+        return [path.name for path in left]
+
+    def manifest(self, checkpoint: str) -> Manifest:
+        return read_manifest(self.path(checkpoint))
+
+    def set_verdict(
+        self, checkpoint: str, verdict: Verdict, reasons: list[str], metrics: dict[str, float] | None = None
+    ) -> Manifest:
+        """Writes the gate's (or a person's) verdict into the manifest, atomically; `metrics` are added to its own."""
+        old = self.manifest(checkpoint)
+        new = msgspec.structs.replace(old, verdict=verdict, reasons=reasons, metrics={**old.metrics, **(metrics or {})})
+        write_manifest(self.path(checkpoint), new)
+        return new
+
+    def newest(self, verdicts: Collection[str] = SERVABLE) -> Manifest | None:
+        """The newest checkpoint with one of these verdicts, or None."""
+        for checkpoint in reversed(self.ids()):
+            manifest = self.manifest(checkpoint)
+            if manifest.verdict in verdicts:
+                return manifest
+        return None
+
+    def lineage(self, checkpoint: str) -> list[str]:
+        """The checkpoint and its ancestors, newest first, as far as they are still there."""
+        line: list[str] = []
+        known = set(self.ids())
+        at: str | None = checkpoint
+        while at in known and at not in line:
+            line.append(at)
+            at = self.manifest(at).parent
+        return line
+
+    def prune(self, keep: int, serving: str | None) -> list[str]:
+        """Removes the oldest beyond `keep`, but the serving one, its parent, and promoted ones; returns their ids."""
+        manifests = [self.manifest(checkpoint) for checkpoint in self.ids()]
+        spared = {m.checkpoint for m in manifests if m.verdict == "promoted"}
+        if serving is not None:
+            spared.update(self.lineage(serving)[:2])
+        newest = {m.checkpoint for m in manifests[max(0, len(manifests) - keep) :]}
+        gone = [m.checkpoint for m in manifests if m.checkpoint not in newest | spared]
+        for checkpoint in gone:
+            doomed = self.root / f"{_TEMPORARY}pruned-{checkpoint}"
+            self.path(checkpoint).rename(doomed)  # out of sight at once: a reader never sees half a folder
+            shutil.rmtree(doomed, ignore_errors=True)
+        return gone
+
+
+def seal(folder: Path, manifest: Manifest) -> Manifest:
+    """Writes the manifest of a folder that is otherwise finished, with the sha256 of every file in it."""
+    sealed = msgspec.structs.replace(manifest, files=_hashes(folder))
+    write_manifest(folder, sealed)
+    return sealed
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of one checkpoint folder."""
+    try:
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        remedy = "choose one that `sidestream checkpoints list` shows"
+        raise CheckpointError(f"no checkpoint in {folder}: {remedy}") from None
+    except msgspec.MsgspecError as error:
+        remedy = "remove the folder and train again, or restore it from a copy"
+        raise CheckpointError(f"{folder / MANIFEST} is damaged ({error}): {remedy}") from None
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Exchanges the manifest atomically."""
+    temporary = folder / f".{MANIFEST}.{os.getpid()}"
+    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
+    _sync(temporary)
+    temporary.replace(folder / MANIFEST)
+    _sync(folder)
+
+
+def verify(folder: Path) -> Manifest:
+    """The manifest, after every file's hash was compared. Raises CheckpointError at the first difference."""
+    manifest = read_manifest(folder)
+    remedy = "restore the folder from a copy, or roll back to another checkpoint"
+    for name, want in sorted(manifest.files.items()):
+        file = folder / name
+        if not file.is_file():
+            raise CheckpointError(f"{folder.name}: {name} is missing: {remedy}")
+        if _sha256(file) != want:
+            raise CheckpointError(f"{folder.name}: {name} is not what was published (sha256 differs): {remedy}")
+    return manifest
+
+
+def _hidden(path: Path) -> bool:
+    return path.name.startswith(".")
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(files)}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

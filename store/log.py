@@ -1,0 +1,249 @@
+"""The log: reading ranges of topics, outside any consumer group, into what the trainer and the CLI need.
+
+Everything is a function of the log, so whoever reads the same offsets gets the same answer. A range is read with manual
+assignment from a position to an end that was fixed beforehand; nothing is committed.
+
+Invariant: `read` yields every record of [begin, end) that the broker still has, in the order of each partition, and
+stops there even when compaction or retention removed the last ones.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from store.events import Engagement, Limits, Profile, Upload, decode_engagements, decode_profiles, decode_uploads
+from store.items import ItemCard
+from store.settings import Kafka
+
+Offsets = dict[int, int]
+"""Partition → offset."""
+
+
+class LogError(RuntimeError):
+    """The log cannot be read: check that the broker runs at the address named and that the topic exists."""
+
+
+class Record(NamedTuple):
+    """One record as the broker has it; the timestamp is in epoch milliseconds."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEngagement:
+    """An engagement and its place in the log."""
+
+    event: Engagement
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+Progress = Callable[[int, int], None]
+"""Called with (records passed, records in all)."""
+
+
+def client_options(kafka: Kafka) -> dict[str, Any]:
+    """The options that every kafka-python client of this project is made with."""
+    return {"bootstrap_servers": kafka.bootstrap_servers.split(","), **kafka.client}
+
+
+class Log:
+    """A reader of the log. One connection, opened at the first use; close it, or use it in a `with` block."""
+
+    def __init__(self, kafka: Kafka, *, timeout_s: float = 30.0) -> None:
+        self._kafka = kafka
+        self._timeout_s = timeout_s
+        self._opened: KafkaConsumer | None = None
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def partitions(self, topic: str) -> list[int]:
+        """The partitions of a topic; LogError when there is no such topic."""
+        found = self._ask(lambda consumer: consumer.partitions_for_topic(topic))
+        if not found:
+            raise LogError(f"no topic {topic} at {self._kafka.bootstrap_servers}: run `sidestream topics create`")
+        return sorted(found)
+
+    def begins(self, topic: str) -> Offsets:
+        """The oldest offset that each partition still has."""
+        return self._offsets(topic, lambda consumer, parts: consumer.beginning_offsets(parts))
+
+    def ends(self, topic: str) -> Offsets:
+        """The offset after the newest record of each partition."""
+        return self._offsets(topic, lambda consumer, parts: consumer.end_offsets(parts))
+
+    def at_time(self, topic: str, time_s: float) -> Offsets:
+        """The first offset of each partition whose record is not older than `time_s` (epoch seconds)."""
+        ends = self.ends(topic)
+        wanted = {TopicPartition(topic, partition): int(time_s * 1000) for partition in ends}
+        found = self._ask(lambda consumer: consumer.offsets_for_times(wanted))
+        return {part.partition: at.offset if at is not None else ends[part.partition] for part, at in found.items()}
+
+    def read(
+        self, topic: str, begin: Mapping[int, int], end: Mapping[int, int], progress: Progress | None = None
+    ) -> Iterator[Record]:
+        """All records of [begin, end), partition by partition as they arrive."""
+        first = self.begins(topic)
+        position = {p: max(begin.get(p, 0), first[p]) for p in end if p in first}
+        left = {p: end[p] for p in position if position[p] < end[p]}
+        total, passed = sum(left[p] - position[p] for p in left), 0
+        consumer = self._assign(topic, {p: position[p] for p in left})
+        quiet_since = time.monotonic()
+        while left:
+            batches = self._ask(lambda consumer: consumer.poll(timeout_ms=500, max_records=5000))
+            for part, records in batches.items():
+                for record in records:
+                    if part.partition in left and record.offset < left[part.partition]:
+                        yield Record(part.partition, record.offset, record.timestamp, record.key, record.value)
+            for partition in list(left):
+                at = min(consumer.position(TopicPartition(topic, partition)), left[partition])
+                passed += at - position[partition]
+                position[partition] = at
+                if at >= left[partition]:
+                    del left[partition]
+                    consumer.pause(TopicPartition(topic, partition))
+            if progress is not None:
+                progress(passed, total)
+            quiet_since = time.monotonic() if batches else quiet_since
+            if left and time.monotonic() - quiet_since > self._timeout_s:
+                raise LogError(f"{topic}: nothing came for {self._timeout_s:.0f} s: check that the broker is well")
+
+    def read_all(self, topic: str, progress: Progress | None = None) -> Iterator[Record]:
+        """Everything that the topic holds now."""
+        return self.read(topic, {}, self.ends(topic), progress)
+
+    def _assign(self, topic: str, positions: Mapping[int, int]) -> KafkaConsumer:
+        def assign(consumer: KafkaConsumer) -> KafkaConsumer:
+            parts = [TopicPartition(topic, partition) for partition in positions]
+            consumer.assign(parts)
+            for part in parts:
+                consumer.seek(part, positions[part.partition])
+            return consumer
+
+        return self._ask(assign)
+
+    def _offsets(self, topic: str, ask: Callable[[KafkaConsumer, list[TopicPartition]], Any]) -> Offsets:
+        parts = [TopicPartition(topic, partition) for partition in self.partitions(topic)]
+        found: dict[TopicPartition, int] = self._ask(lambda consumer: ask(consumer, parts))
+        return {part.partition: offset for part, offset in found.items()}
+
+    def _ask(self, question: Callable[[KafkaConsumer], Any]) -> Any:
+        try:
+            if self._opened is None:
+                self._opened = KafkaConsumer(
+                    group_id=None,
+                    enable_auto_commit=False,
+                    fetch_max_wait_ms=100,
+                    max_partition_fetch_bytes=8 << 20,
+                    **client_options(self._kafka),
+                )
+            return question(self._opened)
+        except KafkaError as error:
+            self.close()
+            raise LogError(f"cannot read the log at {self._kafka.bootstrap_servers}: {error}") from error
+
+
+Value = TypeVar("Value")
+
+
+def latest(records: Iterable[Record]) -> dict[str, Record]:
+    """The newest record of each key of a compact topic; a tombstone removes the key."""
+    kept: dict[str, Record] = {}
+    for record in records:
+        if record.key is None:
+            continue
+        key = record.key.decode("utf-8", "replace")
+        if record.value is None:
+            kept.pop(key, None)
+        else:
+            kept[key] = record
+    return kept
+
+
+def cards(records: Iterable[Record]) -> dict[str, ItemCard]:
+    """item_id → card, from records of `semantic-ids`; what cannot be read is left out (its writer was not ours)."""
+    decoder = msgspec.json.Decoder(ItemCard)
+    found: dict[str, ItemCard] = {}
+    for record in latest(records).values():
+        try:
+            card = decoder.decode(record.value or b"")
+        except msgspec.MsgspecError:
+            continue
+        found[card.item_id] = card
+    return found
+
+
+def forgotten(records: Iterable[Record]) -> dict[str, int]:
+    """user_id → timestamp (ms) of the newest request to forget the user, from records of `profiles`."""
+    return {r.key.decode("utf-8", "replace"): r.timestamp_ms for r in records if r.value is None and r.key is not None}
+
+
+def engagements(
+    records: Iterable[Record], *, now: float, limits: Limits = Limits(), forget: Mapping[str, int] | None = None
+) -> Iterator[LoggedEngagement]:
+    """All accepted engagements of single and framed records, without those from before their user was forgotten."""
+    forget = forget or {}
+    for record in records:
+        if record.value is None:
+            continue
+        for event in decode_engagements(record.value, now=now, limits=limits).events:
+            if record.timestamp_ms > forget.get(event.user_id, -1):
+                yield LoggedEngagement(event, record.partition, record.offset, record.timestamp_ms)
+
+
+def uploads(records: Iterable[Record], *, now: float, limits: Limits = Limits()) -> dict[str, Upload]:
+    """item_id → the newest upload. Tombstones take the item out; frames may hold several items."""
+    found: dict[str, Upload] = {}
+    for record in records:
+        if record.value is None:
+            found.pop((record.key or b"").decode("utf-8", "replace"), None)
+            continue
+        for event in decode_uploads(record.value, now=now, limits=limits).events:
+            found[event.item_id] = event
+    return found
+
+
+def profiles(records: Iterable[Record], *, now: float, limits: Limits = Limits()) -> dict[str, Profile]:
+    """user_id → the newest profile of every user that was not forgotten since."""
+    found: dict[str, Profile] = {}
+    for record in records:
+        if record.value is None:
+            found.pop((record.key or b"").decode("utf-8", "replace"), None)
+            continue
+        for event in decode_profiles(record.value, now=now, limits=limits).events:
+            found[event.user_id] = event
+    return found
+
+
+def newest_first_chunks(
+    begin: Mapping[int, int], end: Mapping[int, int], records: int
+) -> Iterator[tuple[Offsets, Offsets]]:
+    """Ranges of about `records` records that go back from `end` to `begin`, all partitions abreast."""
+    at = dict(end)
+    while any(at[p] > begin.get(p, 0) for p in at):
+        open_parts: Sequence[int] = [p for p in at if at[p] > begin.get(p, 0)]
+        stride = max(1, records // len(open_parts))
+        lower = {p: max(begin.get(p, 0), at[p] - stride) if p in open_parts else at[p] for p in at}
+        yield lower, dict(at)
+        at = lower
