@@ -95,26 +95,40 @@ class Codebook(Table, frozen=True):
 
 
 class Model(Table, frozen=True):
-    """The decoder: small enough to train and serve on two cores."""
+    """The decoder: small enough to train and serve on two cores. `history`: items of a user that it reads."""
 
     layers: int = 3
     width: int = 128
     heads: int = 4
     context_tokens: int = 192
     text_vocabulary: int = 4096
+    history: int = 50
 
 
 class Training(Table, frozen=True):
-    """When the trainer runs, and for how long it may. Whichever trigger comes first starts a run."""
+    """When the trainer runs, and for how long it may. Whichever trigger comes first starts a run; the very first one
+    waits for `first_engagements` only. A run reads at most about `max_engagements` new ones (the newest), and
+    `lookback_engagements` from before them. `gate_floor`: part of popular's hits that a model must reach;
+    `gate_min_events`: the smallest slice that decides. `metrics_port` -1: no metrics face.
+    """
 
     every_s: float = 4 * 3600.0
     every_engagements: int = 100_000
+    first_engagements: int = 5_000
     min_engagements: int = 200
+    max_engagements: int = 1_000_000
+    lookback_engagements: int = 100_000
+    max_steps: int = 100_000
     drift_ratio: float = 0.7
     max_seconds: float = 120.0
     replay_ratio: float = 0.25
     gate_engagements: int = 500
     gate_tolerance: float = 0.05
+    gate_floor: float = 0.25
+    gate_min_events: int = 50
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 8471
+    niceness: int = 5
     threads: int = 1
     keep_checkpoints: int = 5
     seed: int = 0

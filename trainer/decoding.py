@@ -52,13 +52,14 @@ class Generator:
 
     def score(self, prompt: Prompt, codes_NL: np.ndarray) -> np.ndarray:
         """Log-probabilities (N) of these items, not renormalised: how likely the model finds each, live or not."""
-        return self.score_batch([prompt], codes_NL)[0]
+        scores_N: np.ndarray = self.score_batch([prompt], codes_NL)[0]
+        return scores_N
 
     def score_batch(self, prompts: Sequence[Prompt], codes_NL: np.ndarray) -> np.ndarray:
         """Log-probabilities (R N) of the same items for several prompts."""
         with torch.inference_mode():
             asked_RD = self._read(prompts)
-            scores_RN: np.ndarray = np.stack([self._score(asked_1D, codes_NL) for asked_1D in asked_RD.split(1)])
+            scores_RN: np.ndarray = np.stack([self._score(asked_D[None], codes_NL) for asked_D in asked_RD])
             return scores_RN
 
     def describe(self, codes: Sequence[int], limit: int = 24) -> str:

@@ -14,7 +14,7 @@ Invariant: `judge` is a pure function; the same scores give the same verdict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -171,6 +171,7 @@ def examine(
     beams: int = 32,
     history: int = 50,
     batch: int = 32,
+    beat: Callable[[float], object] = float,
 ) -> Scores:
     """How a model does. `codes_IL`: codes of the corpus's items under that model's codebook.
 
@@ -183,6 +184,7 @@ def examine(
     asked = examination._asked()
     ranks: list[int | None] = []
     for begin in range(0, len(asked), batch):
+        beat(begin / len(asked))
         chunk = asked[begin : begin + batch]
         prompts = [_prompt(generator, examination, event, codes_IL, history) for event, _ in chunk]
         for (event, has), leaves in zip(chunk, generator.generate(prompts, tree, beams), strict=True):
@@ -191,9 +193,7 @@ def examine(
     return _scores(ranks)
 
 
-def _prompt(
-    generator: Generator, examination: Examination, event: int, codes_IL: np.ndarray, history: int
-) -> Prompt:
+def _prompt(generator: Generator, examination: Examination, event: int, codes_IL: np.ndarray, history: int) -> Prompt:
     corpus = examination.corpus
     query, context = corpus.asked.get(event, (None, None))
     task = int(corpus.task_E[event])

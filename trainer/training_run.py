@@ -1,0 +1,233 @@
+"""A training run: from a window of the log to a judged checkpoint folder. Knows the folder, and nothing of Kafka.
+
+The numbered steps:
+1. Choose the codebook: the parent's, or (from version zero, once there are enough items) a learned one.
+2. Lay the window out as a corpus, and hold the newest engagements out.
+3. Warm-start from the parent, or begin anew.
+4. Pre-train; write the folder under a temporary name, seal it with its manifest, rename it.
+5. Examine candidate and serving model on what was held out, judge, and write the verdict into the manifest.
+
+Invariant: until the rename of step 4 nothing is visible; until the verdict of step 5 the checkpoint is `pending` and
+nobody serves it. An interrupted run leaves at most a temporary folder or a pending checkpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+
+from store.checkpoints import CODEBOOK, CheckpointFolder, LogRange, Manifest, Verdict, seal, verify
+from store.items import ItemCard
+from store.settings import Settings
+from trainer.codebook import Codebook, zero_codebook
+from trainer.codebook_files import load_codebook, save_codebook
+from trainer.decoding import Generator
+from trainer.examples import Behaviour, Corpus, Metadata, at_or_after, corpus_of, cut_offsets
+from trainer.gate import Examination, Judgement, Rules, examine, judge
+from trainer.model import Decoder, Shape
+from trainer.pretraining import Outcome, Plan, grown, pretrain
+from trainer.vocabulary import Vocabulary, train_vocabulary
+from trainer.window import Window
+
+Heartbeat = Callable[[str, float], None]
+"""Called often with (step, part done in 0..1); may raise to end the run, which then leaves nothing behind."""
+
+
+class NotEnoughDataError(RuntimeError):
+    """The log holds too little to learn from: the message says how much is missing. Publish more, then train again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checkpoint in memory: model, words and codebook, bound together."""
+
+    manifest: Manifest
+    generator: Generator
+    codebook: Codebook
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a run made: the manifest (with its verdict), the gate's judgement and the learning's figures."""
+
+    manifest: Manifest
+    judgement: Judgement
+    outcome: Outcome
+
+
+def load_checkpoint(folder: CheckpointFolder, checkpoint: str) -> Loaded:
+    """A verified checkpoint, loaded and dry-run; CheckpointError or ValueError say what is wrong and what to do."""
+    path = folder.path(checkpoint)
+    manifest = verify(path)
+    generator = Generator(Decoder.load(path), Vocabulary.load(path))
+    generator.dry_run()
+    return Loaded(manifest, generator, load_codebook(path / CODEBOOK / manifest.codebook))
+
+
+def run_training(
+    window: Window,
+    settings: Settings,
+    folder: CheckpointFolder,
+    parent: Loaded | None,
+    beat: Heartbeat,
+) -> Result:
+    """One run; raises NotEnoughDataError before anything is written when the window holds too little."""
+    torch.set_num_threads(settings.training.threads)
+    _enough(window, settings)
+    beat("codebook", 0.0)
+    codebook = _choose_codebook(settings, parent)
+    codes_of = _assigner(codebook)
+    corpus = corpus_of(window.engagements, window.items, codes_of, settings.events.weights, window.attributes)
+    cut = cut_offsets(corpus, settings.training.gate_engagements)
+    held_E = at_or_after(corpus, cut)
+    if not ((corpus.weight_E > 0) & ~held_E).any():
+        raise NotEnoughDataError("no positive engagement with a known item is left to learn from beside those held out")
+    model, vocabulary = _start(corpus, settings, parent, codebook, window)
+    outcome = _learn(model, vocabulary, corpus, held_E, window, settings, beat)
+    checkpoint = folder.next_id(time.time())
+    with folder.writing(checkpoint) as path:
+        model.save(path)
+        vocabulary.save(path)
+        save_codebook(codebook, path / CODEBOOK)
+        seal(path, _manifest(checkpoint, parent, codebook, window, corpus, held_E, cut, outcome, settings))
+    beat("gate", 0.0)
+    judgement = _judge(Generator(model, vocabulary), parent, corpus, held_E, window, settings, beat)
+    metrics = {f"{role}.{name}.hr@10": value for (role, name), value in judgement.hit_ratio.items()}
+    metrics |= {f"{role}.{name}.ndcg@10": value for (role, name), value in judgement.gain.items()}
+    verdict: Verdict = "passed" if judgement.passed else "refused"
+    return Result(folder.set_verdict(checkpoint, verdict, judgement.reasons, metrics), judgement, outcome)
+
+
+def _enough(window: Window, settings: Settings) -> None:
+    new, wanted = window.new(), settings.training.min_engagements
+    if new < wanted:
+        raise NotEnoughDataError(f"{new} new engagements of at least {wanted}: {wanted - new} are missing")
+    if not window.items:
+        raise NotEnoughDataError("no item has a semantic ID yet: publish uploads and run a worker")
+
+
+def _choose_codebook(settings: Settings, parent: Loaded | None) -> Codebook:
+    return parent.codebook if parent is not None else zero_codebook(settings)
+
+
+def _assigner(codebook: Codebook) -> Callable[[list[ItemCard]], np.ndarray]:
+    """Codes of cards under `codebook`: as their worker published them, or assigned here."""
+
+    def codes_of(listed: list[ItemCard]) -> np.ndarray:
+        codes_NL = np.zeros((len(listed), codebook.levels), np.int64)
+        other = [place for place, card in enumerate(listed) if card.codebook != codebook.version]
+        for place, card in enumerate(listed):
+            if card.codebook == codebook.version:
+                codes_NL[place] = card.codes
+        if other:
+            codes_NL[other] = codebook.assign_parts([listed[place].parts() for place in other])
+        return codes_NL
+
+    return codes_of
+
+
+def _start(
+    corpus: Corpus, settings: Settings, parent: Loaded | None, codebook: Codebook, window: Window
+) -> tuple[Decoder, Vocabulary]:
+    """The parent's weights and words under this codebook; or, in a first run, new ones."""
+    seed = settings.training.seed
+    if parent is not None:
+        vocabulary = parent.generator.vocabulary.with_widths(codebook.widths)
+        listed = [window.items[item_id] for item_id in corpus.item_ids]
+        old_codes_IL = _assigner(parent.codebook)(listed)
+        return grown(parent.generator.model, vocabulary, old_codes_IL, corpus.codes_IL, seed), vocabulary
+    vocabulary = train_vocabulary(filter(None, corpus.texts), codebook.widths, settings.model.text_vocabulary)
+    shape = settings.model
+    return Decoder(Shape.of(vocabulary, layers=shape.layers, width=shape.width, heads=shape.heads), seed), vocabulary
+
+
+def _learn(
+    model: Decoder,
+    vocabulary: Vocabulary,
+    corpus: Corpus,
+    held_E: np.ndarray,
+    window: Window,
+    settings: Settings,
+    beat: Heartbeat,
+) -> Outcome:
+    training = settings.training
+    new_E = at_or_after(corpus, window.begin) & ~held_E
+    older_E = ~new_E & ~held_E
+    share = training.replay_ratio * new_E.sum() / max(1, older_E.sum())
+    replayed_E = older_E & (np.random.default_rng(training.seed).random(len(corpus)) < share)
+    behaviour = Behaviour(corpus, vocabulary, new_E | replayed_E, np.ones(len(corpus)), settings.model.history)
+    plan = Plan(max_seconds=training.max_seconds, max_steps=training.max_steps, seed=training.seed)
+    metadata = Metadata(corpus.texts, corpus.codes_IL, vocabulary)
+    return pretrain(model, behaviour, metadata, plan, lambda done, _: beat("train", done))
+
+
+def _judge(
+    candidate: Generator,
+    parent: Loaded | None,
+    corpus: Corpus,
+    held_E: np.ndarray,
+    window: Window,
+    settings: Settings,
+    beat: Heartbeat,
+) -> Judgement:
+    training = settings.training
+    examination = Examination.of(corpus, held_E, training.gate_engagements, training.seed)
+    history = settings.model.history
+    scores = examine(candidate, examination, corpus.codes_IL, history=history, beat=lambda done: beat("gate", done / 2))
+    serving = None
+    if parent is not None:
+        listed = [window.items[item_id] for item_id in corpus.item_ids]
+        codes_IL = _assigner(parent.codebook)(listed)
+        serving = examine(
+            parent.generator, examination, codes_IL, history=history, beat=lambda done: beat("gate", 0.5 + done / 2)
+        )
+    rules = Rules(tolerance=training.gate_tolerance, floor=training.gate_floor, min_events=training.gate_min_events)
+    return judge(examination.slices(), scores, serving, examination.popular(), rules)
+
+
+def _manifest(
+    checkpoint: str,
+    parent: Loaded | None,
+    codebook: Codebook,
+    window: Window,
+    corpus: Corpus,
+    held_E: np.ndarray,
+    cut: Mapping[int, int],
+    outcome: Outcome,
+    settings: Settings,
+) -> Manifest:
+    learned_E = ~held_E & at_or_after(corpus, window.begin)
+    learned_E = learned_E if learned_E.any() else ~held_E
+    topic = settings.topic("engagements")
+    ends = {partition: min(cut.get(partition, end), end) for partition, end in window.end.items()}
+    return Manifest(
+        checkpoint=checkpoint,
+        parent=parent.manifest.checkpoint if parent is not None else None,
+        codebook=codebook.version,
+        created_at=time.time(),
+        log={f"{topic}/{p}": LogRange(window.begin[p], max(ends[p], window.begin[p])) for p in sorted(ends)},
+        occurred_from=float(corpus.occurred_E[learned_E].min()),
+        occurred_until=float(corpus.occurred_E[learned_E].max()),
+        data_until=float(corpus.stamp_E[learned_E].max()) / 1000.0,
+        metrics={f"training.{name}": float(value) for name, value in asdict(outcome).items()},
+        code_version=_code_version(),
+        seed=settings.training.seed,
+    )
+
+
+def offsets_of(manifest: Manifest, topic: str) -> dict[int, int]:
+    """Where the next run's new engagements begin: partition → offset."""
+    named = {name.rpartition("/"): reached.end for name, reached in manifest.log.items()}
+    return {int(partition): end for (at, _, partition), end in named.items() if at == topic}
+
+
+def _code_version() -> str:
+    try:
+        return version("sidestream")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,34 @@
+"""Triggers: when a training run starts by itself. A pure function of what is known at the moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from store.settings import Training
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """`first`: there is no serving checkpoint. `new`: engagements since its offsets. `since_s`: seconds since the last
+    run. `drifted`: the live metric fell below `drift_ratio` of what it was at the gate."""
+
+    first: bool
+    new: int
+    since_s: float
+    drifted: bool = False
+
+
+def trigger(moment: Moment, rules: Training) -> str | None:
+    """Why a run should start now (`first`, `engagements`, `time` or `drift`), or None.
+
+    Nothing starts below `min_engagements`: there would be too little to learn from and to be judged on.
+    """
+    if moment.new < rules.min_engagements:
+        return None
+    if moment.first and moment.new >= min(rules.first_engagements, rules.every_engagements):
+        return "first"
+    if moment.new >= rules.every_engagements:
+        return "engagements"
+    if moment.since_s >= rules.every_s:
+        return "time"
+    return "drift" if moment.drifted else None

@@ -1,0 +1,110 @@
+"""The window: what a training run reads of the log, once, between offsets that are fixed before it reads.
+
+New engagements are those from the parent's offsets to the end. Some of what lies before is read back too: histories
+need what came before them, and a share of it is learned again, so that the model does not forget.
+
+Invariant: a window is a function of the log, the settings and `since`; an engagement whose user was forgotten after it
+is not in it, nor is one with an item that was taken down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from store.events import Limits
+from store.items import ItemCard
+from store.log import (
+    Log,
+    LoggedEngagement,
+    Offsets,
+    Progress,
+    Record,
+    cards,
+    engagements,
+    forgotten,
+    newest_first_chunks,
+    profiles,
+)
+from store.settings import Settings
+
+_CHUNK_RECORDS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a run learns from. `begin` and `end` are offsets of `engagements`; `begin` is where the new ones start."""
+
+    items: Mapping[str, ItemCard]
+    attributes: Mapping[str, Mapping[str, str | float]]
+    engagements: list[LoggedEngagement]
+    begin: Offsets
+    end: Offsets
+
+    def new(self) -> int:
+        """How many of the engagements came since the parent."""
+        return sum(e.offset >= self.begin.get(e.partition, 0) for e in self.engagements)
+
+
+def read_window(
+    log: Log, settings: Settings, since: Mapping[int, int], now: float, progress: Progress | None = None
+) -> Window:
+    """Reads the window. `since`: the parent's offsets, empty for a first run; `now` is wall time in epoch seconds."""
+    limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
+    items = cards(_beaten(log.read_all(settings.topic("semantic-ids")), progress))
+    profile_records = list(_beaten(log.read_all(settings.topic("profiles")), progress))
+    forget = forgotten(profile_records)
+    known = profiles(profile_records, now=now, limits=limits)
+
+    topic = settings.topic("engagements")
+    first, end = log.begins(topic), log.ends(topic)
+    begin = {p: min(max(since.get(p, 0), first[p]), end[p]) for p in end}
+
+    def decoded(lower: Offsets, upper: Offsets) -> list[LoggedEngagement]:
+        records = log.read(topic, lower, upper, progress)
+        return list(engagements(records, now=now, limits=limits, forget=forget))
+
+    training = settings.training
+    new = _newest(decoded, begin, end, training.max_engagements)
+    older = _newest(decoded, first, begin, max(training.lookback_engagements, round(training.replay_ratio * len(new))))
+    attributes = {user_id: profile.attributes for user_id, profile in known.items()}
+    return Window(items, attributes, [*older, *new], begin, end)
+
+
+def _newest(
+    decoded: Callable[[Offsets, Offsets], list[LoggedEngagement]], begin: Offsets, end: Offsets, wanted: int
+) -> list[LoggedEngagement]:
+    """At least `wanted` of the newest engagements of the range if it has as many; whole chunks, oldest first."""
+    chunks: list[list[LoggedEngagement]] = []
+    found = 0
+    for lower, upper in newest_first_chunks(begin, end, _CHUNK_RECORDS):
+        if found >= wanted:
+            break
+        chunks.append(decoded(lower, upper))
+        found += len(chunks[-1])
+    return [event for chunk in reversed(chunks) for event in chunk]
+
+
+def _beaten(records: Iterator[Record], progress: Progress | None) -> Iterator[Record]:
+    """Lets the caller breathe while a compact topic is read."""
+    for place, record in enumerate(records):
+        if progress is not None and place % 2000 == 0:
+            progress(place, 0)
+        yield record
+
+
+def count_new(log: Log, settings: Settings, since: Mapping[int, int], now: float, sample_records: int = 200) -> int:
+    """About how many engagements lie at or after `since`: records are counted, and their events in a small sample of
+    the newest (a frame holds many)."""
+    topic = settings.topic("engagements")
+    first, end = log.begins(topic), log.ends(topic)
+    begin = {p: min(max(since.get(p, 0), first[p]), end[p]) for p in end}
+    records = sum(end[p] - begin[p] for p in end)
+    if records == 0:
+        return 0
+    each = max(1, sample_records // len(end))
+    lower = {p: max(begin[p], end[p] - each) for p in end}
+    sampled = list(log.read(topic, lower, end))
+    limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
+    events = sum(1 for _ in engagements(sampled, now=now, limits=limits))
+    return round(records * events / max(1, len(sampled)))
