@@ -137,6 +137,7 @@ class Log:
         def assign(consumer: KafkaConsumer) -> KafkaConsumer:
             parts = [TopicPartition(topic, partition) for partition in positions]
             consumer.assign(parts)
+            consumer.resume(*parts)  # an earlier read paused them at its end
             for part in parts:
                 consumer.seek(part, positions[part.partition])
             return consumer

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from trainer.model import Cache, Decoder
 from trainer.prompts import Prompt, prompt_for
-from trainer.vocabulary import END, Vocabulary
+from trainer.vocabulary import BEGIN, Vocabulary
 
 
 class Tree(Protocol):
@@ -67,7 +67,7 @@ class Generator:
         tokens: list[int] = []
         with torch.inference_mode():
             cache = Cache([], [])
-            prompt = [[1], self.vocabulary.semantic(codes)]
+            prompt = [[BEGIN], self.vocabulary.semantic(codes)]
             state_D = self._next(prompt, cache)
             while len(tokens) < limit:
                 best = int(self.model.text_logits(state_D[None])[0].argmax())
@@ -162,6 +162,3 @@ def best_per_owner(owner_N: np.ndarray, score_N: np.ndarray, keep: int) -> np.nd
     rank_N = np.arange(len(order)) - np.searchsorted(sorted_N, sorted_N)
     kept: np.ndarray = order[rank_N < keep]
     return kept
-
-
-__all__ = ["END", "Generator", "Leaves", "Tree", "best_per_owner", "live_log_probabilities"]

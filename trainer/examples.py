@@ -19,7 +19,7 @@ import numpy as np
 from store.events import KIND_CODES, Engagement
 from store.items import ItemCard
 from store.log import LoggedEngagement
-from trainer.prompts import ASK, begin_position, item_position
+from trainer.prompts import ASK, begin_position
 from trainer.vocabulary import BEGIN, NONE, TASKS, VALUES, Vocabulary, gap_buckets
 
 DEFAULT_TASKS = ("home", "next", "similar", "notification")
@@ -153,6 +153,17 @@ def event_positions(corpus: Corpus, vocabulary: Vocabulary) -> np.ndarray:
         steps_E[corpus.value_E > 1.0] = VALUES - 1
     bag_EK[:, L + 2] = vocabulary.value_begin + np.where(np.isnan(corpus.value_E), 0, steps_E)
     return bag_EK
+
+
+def recency(corpus: Corpus, learn_E: np.ndarray, half_life: float = 0.1, floor: float = 0.1) -> np.ndarray:
+    """How much each event counts (E): half for each `half_life` of the learned events that came after it, and never
+    less than `floor`. What is popular moves within days; what goes with what moves slowly."""
+    learned = np.flatnonzero(learn_E)
+    order = learned[np.argsort(corpus.occurred_E[learned], kind="stable")]
+    weight_E = np.full(len(corpus), floor)
+    later = np.arange(len(order))[::-1] / max(1, len(order))
+    weight_E[order] += 0.5 ** (later / half_life)
+    return weight_E
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +380,3 @@ def _items_only(
     assert ask_NA.shape[1] == ASK
     none = np.zeros(0, np.int64)
     return Batch(tokens_BTK, row_N, column_N, ask_NA, codes_NL, weight_N, none, none, none)
-
-
-__all__ = ["Batch", "Behaviour", "Corpus", "Metadata", "corpus_of", "cut_offsets", "item_position"]

@@ -44,6 +44,7 @@ from store.checkpoints import (
 )
 from store.log import Log, LogError, client_options
 from store.settings import Settings
+from trainer.progress import RunProgress
 from trainer.training_run import Loaded, NotEnoughDataError, Result, load_checkpoint, offsets_of, run_training
 from trainer.triggers import Moment, trigger
 from trainer.window import count_new, read_window
@@ -84,6 +85,7 @@ class TrainerService:
         self._requests: dict[str, TrainRequest] = {}
         self._started: dict[str, int] = {}
         self._ended: set[str] = set()
+        self._progress = RunProgress()
         self._stopping = False
         self._turned_at = self._counted_at = 0.0
         self._new = 0
@@ -207,6 +209,7 @@ class TrainerService:
 
         def beat(now_at: str, done: float) -> None:
             nonlocal step
+            self._progress(now_at, done)
             if now_at != step:
                 log.info("run %s: %s", runs[0], now_at)
                 if now_at == "gate":
@@ -226,6 +229,8 @@ class TrainerService:
             self._end(runs, "failed", detail=f"{type(error).__name__}: {error}")
         else:
             self._publish(runs, result)
+        finally:
+            self._progress.close()
 
     def _run(self, beat: Any) -> Result:
         parent = self._parent()

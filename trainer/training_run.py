@@ -27,7 +27,7 @@ from store.settings import Settings
 from trainer.codebook import Codebook, zero_codebook
 from trainer.codebook_files import load_codebook, save_codebook
 from trainer.decoding import Generator
-from trainer.examples import Behaviour, Corpus, Metadata, at_or_after, corpus_of, cut_offsets
+from trainer.examples import Behaviour, Corpus, Metadata, at_or_after, corpus_of, cut_offsets, recency
 from trainer.gate import Examination, Judgement, Rules, examine, judge
 from trainer.model import Decoder, Shape
 from trainer.pretraining import Outcome, Plan, grown, pretrain
@@ -160,7 +160,8 @@ def _learn(
     older_E = ~new_E & ~held_E
     share = training.replay_ratio * new_E.sum() / max(1, older_E.sum())
     replayed_E = older_E & (np.random.default_rng(training.seed).random(len(corpus)) < share)
-    behaviour = Behaviour(corpus, vocabulary, new_E | replayed_E, np.ones(len(corpus)), settings.model.history)
+    learn_E = new_E | replayed_E
+    behaviour = Behaviour(corpus, vocabulary, learn_E, recency(corpus, learn_E), settings.model.history)
     plan = Plan(max_seconds=training.max_seconds, max_steps=training.max_steps, seed=training.seed)
     metadata = Metadata(corpus.texts, corpus.codes_IL, vocabulary)
     return pretrain(model, behaviour, metadata, plan, lambda done, _: beat("train", done))

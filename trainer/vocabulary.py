@@ -55,7 +55,7 @@ def value_bucket(value: float | None) -> int:
     """0 for no value; a fraction (watched part, rating) in six steps; anything above 1 (a price) in the last bucket."""
     if value is None or not math.isfinite(value):
         return 0
-    return VALUES - 1 if value > 1.0 else 1 + min(5, max(0, int(value * 6)))
+    return VALUES - 1 if value > 1.0 else 1 + int(min(5.0, max(0.0, value * 6)))
 
 
 class _Saved(msgspec.Struct, frozen=True):
