@@ -69,16 +69,20 @@ def find_system(
     settings_file: Path | None = None,
 ) -> System:
     """The system that these options mean. Raises `NotRunningError` when a data folder is named where nothing runs."""
-    settings = settings_for(data_dir, bootstrap_servers, settings_file)
+    named = settings_for(data_dir, bootstrap_servers, settings_file)
     defaults = Settings()
-    named = settings.kafka.bootstrap_servers != defaults.kafka.bootstrap_servers
-    served = settings.serving != defaults.serving
-    if not (named and (url or served)):
-        found = _addresses(Path(settings.data_dir), required=data_dir is not None and not named and not url)
-        if not named and found.get("bootstrap_servers"):
-            settings = with_bootstrap(settings, str(found["bootstrap_servers"]))
-        if not url and not served:
-            url = str(found.get("url") or "") or None
+    brokers_named = named.kafka.bootstrap_servers != defaults.kafka.bootstrap_servers
+    url_named = url or named.serving != defaults.serving
+    found = {}
+    if not (brokers_named and url_named):
+        found = _addresses(Path(named.data_dir), required=data_dir is not None and not (brokers_named or url))
+    # `up` leaves its settings beside its addresses: topic names and limits come from there.
+    left = Path(found["settings"]) if settings_file is None and found.get("settings") else settings_file
+    settings = settings_for(data_dir, bootstrap_servers, left)
+    if not brokers_named and found.get("bootstrap_servers"):
+        settings = with_bootstrap(settings, str(found["bootstrap_servers"]))
+    if not url_named:
+        url = found.get("url")
     return System(settings, (url or f"http://{settings.serving.host}:{settings.serving.port}").rstrip("/"))
 
 
@@ -112,7 +116,7 @@ def _addresses(folder: Path, required: bool) -> dict[str, Any]:
         return {}
     except ValueError:
         raise NotRunningError(f"{folder / ADDRESSES} is damaged: start `sidestream up` there again") from None
-    if not _alive(found.get("pid")):
+    if found.get("stopped") or not _alive(found.get("pid")):
         if required:
             raise NotRunningError(
                 f"the system in {folder} has ended: start it again with `sidestream up --data-dir {folder}`"
