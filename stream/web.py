@@ -53,8 +53,8 @@ class AddressError(OSError):
     """The web address cannot be had: choose another port (0 for a free one) or host, or stop who holds it."""
 
 
-def application(service: Service, metrics: Metrics, more: Sequence[web.RouteDef] = ()) -> web.Application:
-    """The application of a worker; `more` are routes that workers have among themselves."""
+def application(service: Service, metrics: Metrics, routes: Iterable[web.RouteDef] = ()) -> web.Application:
+    """The application of a worker; `routes` are its own, beside the contract."""
     app = web.Application(middlewares=[_as_json], client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = service
     app[METRICS] = metrics
@@ -76,7 +76,7 @@ def application(service: Service, metrics: Metrics, more: Sequence[web.RouteDef]
             web.post("/console/engage", engage),
             web.get("/console/items", console_items),
             web.get("/console/users", console_users),
-            *more,
+            *routes,
         ]
     )
     return app
@@ -89,8 +89,7 @@ class WebServer:
     def __init__(
         self, service: Service, metrics: Metrics, host: str, port: int, routes: Iterable[web.RouteDef] = ()
     ) -> None:
-        self._app = application(service, metrics)
-        self._app.add_routes(routes)
+        self._app = application(service, metrics, routes)
         self._host = host
         self._port = port
         self._runner: web.AppRunner | None = None
