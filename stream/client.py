@@ -16,8 +16,8 @@ that applications can catch it without a name from here:
     ├── NotFoundError(LookupError)         no such item or user
     └── ServerError(RuntimeError)          the server failed, or is no sidestream worker
 
-Invariant: a method returns what the server said or raises one of these, within its timeout. Nothing is sent twice but
-reads whose connection could not be made.
+Invariant: a method returns what the server said or raises one of these, within its timeout. Every call is a read, so
+one whose connection broke (a worker that was restarted) is sent once more before it counts as failed.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Client:
         self.timeout_s = timeout_s
         timeout = httpx.Timeout(timeout_s, connect=connect_s)
         try:
-            self._http = httpx.Client(base_url=self.url, timeout=timeout, transport=httpx.HTTPTransport(retries=1))
+            self._http = httpx.Client(base_url=self.url, timeout=timeout)
         except httpx.InvalidURL as error:
             raise UnreachableError(f"{url} is no URL ({error}): give one like http://127.0.0.1:8470") from None
 
@@ -178,19 +178,24 @@ class Client:
         if body is not None:
             content = _encoded(body)
             headers["Content-Type"] = "application/json"
-        try:
-            response = self._http.request(method, path, content=content, headers=headers)
-        except httpx.ConnectTimeout:
-            raise UnreachableError(_nobody(self.url, "no connection in time")) from None
-        except httpx.TimeoutException:
-            raise TimeoutError(
-                f"{self.url} gave no answer within {self.timeout_s:g} s: raise timeout_s, or see `sidestream status`"
-            ) from None
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise UnreachableError(_nobody(self.url, str(error))) from None
+        response = self._request(method, path, content, headers)
         if response.status_code == 200 or response.status_code in also:
             return response
         raise self._error(response)
+
+    def _request(self, method: str, path: str, content: bytes | None, headers: Mapping[str, str]) -> httpx.Response:
+        for last in (False, True):
+            try:
+                return self._http.request(method, path, content=content, headers=headers)
+            except httpx.ConnectTimeout:
+                raise UnreachableError(_nobody(self.url, "no connection in time")) from None
+            except httpx.TimeoutException:
+                remedy = "raise timeout_s, or see `sidestream status`"
+                raise TimeoutError(f"{self.url} gave no answer within {self.timeout_s:g} s: {remedy}") from None
+            except (httpx.TransportError, httpx.InvalidURL) as error:
+                if last:
+                    raise UnreachableError(_nobody(self.url, str(error))) from None
+        raise AssertionError("the last attempt returns or raises")
 
     def _decoded(self, response: httpx.Response, kind: type[Model]) -> Model:
         try:

@@ -43,7 +43,7 @@ def report(snapshot: Mapping[str, Any], objectives: Freshness) -> dict[str, Any]
         "stages": stages,
         "lag": lag,
         "events_per_s": snapshot["events_per_s"],
-        "live_items": snapshot["live_items"],
+        "live_items": int(snapshot["live_items"] or 0),
         "live_hit_ratio": snapshot["live_hit_ratio"],
         "codebook_health": {
             "collision_ratio": snapshot["semantic_id_collision_ratio"],

@@ -6,7 +6,7 @@ import asyncio
 import builtins
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -27,20 +27,22 @@ class Serving:
     service: FakeService
 
 
-async def _serve(app: web.Application, told: list[int], begun: threading.Event, ended: asyncio.Event) -> None:
+async def _serve(
+    app: web.Application, port: int, told: list[int], begun: threading.Event, ended: asyncio.Event
+) -> None:
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, "127.0.0.1", port).start()
     told.append(runner.addresses[0][1])
     begun.set()
     await ended.wait()
     await runner.cleanup()
 
 
-def serving(app: web.Application) -> Iterator[str]:
+def serving(app: web.Application, port: int = 0) -> Generator[str, None, None]:
     told: list[int] = []
     begun, ended, loop = threading.Event(), asyncio.Event(), asyncio.new_event_loop()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(_serve(app, told, begun, ended)))
+    thread = threading.Thread(target=lambda: loop.run_until_complete(_serve(app, port, told, begun, ended)))
     thread.start()
     try:
         assert begun.wait(10)
@@ -147,6 +149,20 @@ def test_nobody_there() -> None:
                 client.ready()
             with pytest.raises(clients.TimeoutError, match="nothing answers"):
                 client.wait_until_ready(0.15)
+
+
+def test_a_restarted_worker_is_asked_again() -> None:
+    """The kept connection is dead after the restart; the call that finds out is sent once more."""
+    metrics = Metrics()
+    first = serving(application(FakeService(metrics), metrics))
+    url = next(first)
+    with Client(url) as client:
+        assert client.ready()[0]
+        first.close()
+        second = serving(application(FakeService(metrics), metrics), int(url.rsplit(":", 1)[1]))
+        next(second)
+        assert client.ready()[0]
+        second.close()
 
 
 def test_not_a_worker(foreign_url: str) -> None:
