@@ -33,8 +33,8 @@ SLICES = ("overall", "fresh", "cold", "day", "week", *TASKS)
 
 REQUEST_RESULTS = ("ok", "degraded", "bad_request", "error")
 SWAP_RESULTS = ("swapped", "rolled_back", "refused", "failed")
-RUN_RESULTS = ("passed", "rejected", "failed", "skipped")
-ROLES = ("candidate", "serving")
+RUN_RESULTS = ("published", "refused", "failed")
+ROLES = ("candidate", "serving", "popular")
 
 RECOMMEND_EDGES_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 PAUSE_EDGES_S = (0.00001, 0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
@@ -228,7 +228,7 @@ class Metrics:
         self._runs.labels(_bounded(result, RUN_RESULTS)).inc()
 
     def gate_scored(self, role: str, slice_name: str, score: float) -> None:
-        """The gate gave `role` (candidate or serving) this score on a slice of the newest events."""
+        """The gate gave `role` (one of `ROLES`) this score on a slice of the newest events."""
         self._gauges.put("gate_score", score, _bounded(role, ROLES), _bounded(slice_name, SLICES))
 
     def live_hits(self, k: int, slice_name: str, ratio: float) -> None:

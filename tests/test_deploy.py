@@ -120,7 +120,7 @@ def test_queries_use_only_label_values_that_exist() -> None:
         "checkpoint_role": set(names.ROLES),
         "reason": set(REASONS),
         "le": edges,
-        "job": {"sidestream"},
+        "job": {"sidestream", "sidestream-trainer"},
     }
     for query in queries():
         for label, value in MATCHER.findall(query):
@@ -164,7 +164,7 @@ def test_manifests_carry_valid_settings() -> None:
     assert len(configs) == 1
     settings = settings_from(tomllib.loads(configs[0]["data"]["sidestream.toml"]))
     ports = {port["containerPort"] for _, container in containers() for port in container.get("ports", [])}
-    assert ports == {settings.serving.port}
+    assert ports == {settings.serving.port, settings.training.metrics_port}
     mounted = {mount["mountPath"] for _, container in containers() for mount in container["volumeMounts"]}
     assert {settings.data_dir, settings.checkpoint_dir} <= mounted
 
@@ -212,8 +212,9 @@ def test_probes_and_scrapes_ask_for_paths_that_exist() -> None:
 def test_scraped_targets_are_the_workers_of_the_compose_file() -> None:
     compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
     workers = {f"{name}:8470" for name, service in compose["services"].items() if service.get("command") == ["worker"]}
-    scrape = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"][0]
-    assert set(scrape["static_configs"][0]["targets"]) == workers
+    scrapes = yaml.safe_load((DEPLOY / "prometheus.yml").read_text())["scrape_configs"]
+    targets = {scrape["job_name"]: set(scrape["static_configs"][0]["targets"]) for scrape in scrapes}
+    assert targets == {"sidestream": workers, "sidestream-trainer": {f"trainer:{Settings().training.metrics_port}"}}
 
 
 def test_the_image_gets_all_packages() -> None:

@@ -81,7 +81,7 @@ def test_what_happened_is_counted(metrics: Metrics) -> None:
     metrics.duplicated("engagements", 3)
     metrics.refused("uploads", "not_json")
     metrics.swapped("swapped", 0.0002)
-    metrics.trained("passed")
+    metrics.trained("published")
     metrics.recommended("home", "ok", 0.012)
     series = scrape(metrics)
     assert series['sidestream_events_total{result="absorbed",topic="engagements"}'] == 200
@@ -90,7 +90,7 @@ def test_what_happened_is_counted(metrics: Metrics) -> None:
     assert series['sidestream_dead_letters_total{reason="not_json"}'] == 1
     assert series['sidestream_swaps_total{result="swapped"}'] == 1
     assert series["sidestream_swap_pause_seconds_count{}"] == 1
-    assert series['sidestream_training_runs_total{result="passed"}'] == 1
+    assert series['sidestream_training_runs_total{result="published"}'] == 1
     assert series['sidestream_recommend_requests_total{result="ok",task="home"}'] == 1
     assert series['sidestream_recommend_seconds_bucket{le="0.015",task="home"}'] == 1
 
