@@ -119,6 +119,7 @@ class Training(Table, frozen=True):
     max_engagements: int = 1_000_000
     lookback_engagements: int = 100_000
     max_steps: int = 100_000
+    epochs: float = 4.0
     drift_ratio: float = 0.7
     max_seconds: float = 120.0
     replay_ratio: float = 0.25

@@ -208,6 +208,8 @@ class Behaviour:
 
     def batches(self, positions: int, random: np.random.Generator) -> Iterator[Batch]:
         """One pass over all rows, rows of like length together, about `positions` positions a batch."""
+        if len(self._rows) == 0:
+            return
         rows = self._rows[random.permutation(len(self._rows))]
         length_R = rows[:, 1] - rows[:, 0]
         order = np.argsort(length_R + random.random(len(rows)) * (1 + 0.2 * length_R), kind="stable")

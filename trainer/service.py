@@ -71,7 +71,7 @@ class _Stopped(BaseException):
 
 
 class TrainerService:
-    """See the module's text. `serve` returns when `stop` was called (also by SIGTERM and SIGINT, see `main`)."""
+    """See the module's text. `serve` returns when `stop` was called (by a signal, see `run_trainer`)."""
 
     def __init__(self, settings: Settings, chores: Sequence[Chore] = ()) -> None:
         self._settings = settings
@@ -289,16 +289,19 @@ class TrainerService:
             self._producer = None
 
 
-def main(settings: Settings, chores: Sequence[Chore] = ()) -> int:
-    """The process behind `sidestream trainer`; returns its exit status."""
+def run_trainer(settings: Settings, chores: Sequence[Chore] = ()) -> int:
+    """The process behind `sidestream trainer`; returns its exit status when a signal ended it."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it says, our own errors repeat with a remedy
     service = TrainerService(settings, chores)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     os.nice(settings.training.niceness)  # serving comes first on a machine that both share
-    if settings.training.metrics_port >= 0:
+    port = settings.training.metrics_port
+    if port >= 0:
         try:
-            start_http_server(settings.training.metrics_port, settings.training.metrics_host, service.registry)
+            start_http_server(port, settings.training.metrics_host, service.registry)
         except OSError as error:
-            log.warning("no metrics on port %d (%s): set training.metrics_port", settings.training.metrics_port, error)
+            log.warning("no metrics on port %d (%s): set training.metrics_port", port, error)
     service.serve()
     return 0

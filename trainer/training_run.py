@@ -83,10 +83,11 @@ def run_training(
     codebook = _choose_codebook(settings, parent)
     codes_of = _assigner(codebook)
     corpus = corpus_of(window.engagements, window.items, codes_of, settings.events.weights, window.attributes)
-    cut = cut_offsets(corpus, settings.training.gate_engagements)
+    new = int((at_or_after(corpus, window.begin) & (corpus.weight_E > 0)).sum())
+    if new < settings.training.min_engagements // 2:
+        raise NotEnoughDataError(f"only {new} of the new engagements are positive ones with a live item")
+    cut = cut_offsets(corpus, min(settings.training.gate_engagements, new // 3))
     held_E = at_or_after(corpus, cut)
-    if not ((corpus.weight_E > 0) & ~held_E).any():
-        raise NotEnoughDataError("no positive engagement with a known item is left to learn from beside those held out")
     model, vocabulary = _start(corpus, settings, parent, codebook, window)
     outcome = _learn(model, vocabulary, corpus, held_E, window, settings, beat)
     checkpoint = folder.next_id(time.time())
@@ -162,7 +163,9 @@ def _learn(
     replayed_E = older_E & (np.random.default_rng(training.seed).random(len(corpus)) < share)
     learn_E = new_E | replayed_E
     behaviour = Behaviour(corpus, vocabulary, learn_E, recency(corpus, learn_E), settings.model.history)
-    plan = Plan(max_seconds=training.max_seconds, max_steps=training.max_steps, seed=training.seed)
+    plan = Plan(
+        max_seconds=training.max_seconds, max_steps=training.max_steps, epochs=training.epochs, seed=training.seed
+    )
     metadata = Metadata(corpus.texts, corpus.codes_IL, vocabulary)
     return pretrain(model, behaviour, metadata, plan, lambda done, _: beat("train", done))
 

@@ -15,7 +15,7 @@ from trainer.vocabulary import Vocabulary, train_vocabulary
 TOPICS = ("cats", "dogs", "cars", "boats")
 PER_TOPIC = 8
 WIDTHS = (4, 8, 4)
-NOW = 1_800_000_000.0
+NOW = 1_700_000_000.0
 WEIGHTS = {"click": 1.0, "skip": -1.0}
 
 
