@@ -12,12 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from store.checkpoints import RunRecord
 from store.requests import Answer
 from store.settings import Settings
 from stream.client import Client, ClientError, NotFoundError
 from stream.demo_stream import DemoStream
 from stream.publisher import Publisher
-from stream.training_runs import TrainingStep, follow, request_training
+from stream.training_runs import follow, request_training
 
 Tell = Callable[[str], None]
 
@@ -193,7 +194,7 @@ def train_and_swap(stage: Stage, timeout_s: float = 150.0) -> list[Seen]:
     ):
         stage.client.recommend("demo-visitor")
         request, offset = request_training(stage.settings)
-        steps: dict[str, TrainingStep] = {}
+        steps: dict[str, RunRecord] = {}
         for step in follow(stage.settings, request.run, offset, timeout_s=timeout_s):
             steps[step.state] = step
             told = f" {step.checkpoint}" if step.checkpoint else ""
@@ -207,7 +208,7 @@ def train_and_swap(stage: Stage, timeout_s: float = 150.0) -> list[Seen]:
     return [*_run_seen(steps, request.requested_at, swapped_at), _traffic_seen(traffic)]
 
 
-def _run_seen(steps: dict[str, TrainingStep], asked_at: float, swapped_at: float | None) -> list[Seen]:
+def _run_seen(steps: dict[str, RunRecord], asked_at: float, swapped_at: float | None) -> list[Seen]:
     seen = []
     for state, what in (("trained", "trigger → trained"), ("gated", "trigger → gated")):
         step = steps.get(state)

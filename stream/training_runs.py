@@ -11,57 +11,31 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Literal
 
 import msgspec
 from kafka import TopicPartition
 
+from store.checkpoints import TRAIN_KEY, RunRecord, TrainRequest, announced
 from store.settings import Settings
 from stream.connections import reader
 from stream.publisher import Publisher
-
-State = Literal["started", "trained", "gated", "published", "refused", "failed"]
-ENDED: tuple[State, ...] = ("published", "refused", "failed")
 
 
 class TrainerSilentError(TimeoutError):
     """No trainer answers: start one with `sidestream trainer`, or look at the log of the one that runs."""
 
 
-class TrainingRequest(msgspec.Struct, kw_only=True, frozen=True):
-    """What is asked. `requested_at` in UTC epoch seconds."""
-
-    action: Literal["train"] = "train"
-    run: str
-    requested_at: float
-
-
-class TrainingStep(msgspec.Struct, kw_only=True, frozen=True):
-    """How far a run has come. `detail` is for people; `at` in UTC epoch seconds."""
-
-    run: str
-    state: State
-    checkpoint: str | None = None
-    detail: str = ""
-    at: float = 0.0
-
-    @property
-    def ended(self) -> bool:
-        """Whether nothing follows."""
-        return self.state in ENDED
-
-
-def request_training(settings: Settings) -> tuple[TrainingRequest, int]:
+def request_training(settings: Settings) -> tuple[TrainRequest, int]:
     """Asks for a run now; returns the request and its offset on `checkpoints`."""
-    request = TrainingRequest(run=f"run-{uuid.uuid4().hex[:12]}", requested_at=time.time())
+    request = TrainRequest(run=f"run-{uuid.uuid4().hex[:12]}", requested_at=time.time())
     with Publisher(settings=settings, framing=None) as publisher:
-        delivery = publisher.send("checkpoints", "train", msgspec.json.encode(request))
+        delivery = publisher.send("checkpoints", TRAIN_KEY.decode(), msgspec.json.encode(request))
         return request, delivery.result().offset
 
 
 def follow(
     settings: Settings, run: str, offset: int, *, answer_s: float = 30.0, timeout_s: float = 3600.0
-) -> Iterator[TrainingStep]:
+) -> Iterator[RunRecord]:
     """The steps of a run as they happen, up to its end.
 
     Raises `TrainerSilentError` when none comes within `answer_s`, or the end not within `timeout_s`.
@@ -76,22 +50,12 @@ def follow(
             if waited_s > (timeout_s if answered else answer_s):
                 raise TrainerSilentError(_silence(run, answered, timeout_s if answered else answer_s))
             for record in consumer.poll(timeout_ms=500).get(place, []):
-                step = _step_of(record.key, record.value, run)
-                if step is not None:
+                said = announced(record.key, record.value)
+                if isinstance(said, RunRecord) and said.run == run:
                     answered = True
-                    yield step
-                    if step.ended:
+                    yield said
+                    if said.ended:
                         return
-
-
-def _step_of(key: bytes | None, value: bytes | None, run: str) -> TrainingStep | None:
-    if key != b"training-run" or value is None:
-        return None
-    try:
-        step = msgspec.json.decode(value, type=TrainingStep)
-    except msgspec.MsgspecError:
-        return None  # of a newer trainer: the steps that are understood suffice
-    return step if step.run == run else None
 
 
 def _silence(run: str, answered: bool, waited_s: float) -> str:

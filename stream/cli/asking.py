@@ -131,7 +131,8 @@ def show_status(report: Mapping[str, Any]) -> None:
     ]
     table(("stage", "now (p99)", "p50", "objective", "verdict"), rows)
     told = (
-        f"{report['verdict']}: {report['live_items']:,} live items, checkpoint {report.get('checkpoint') or 'none yet'}"
+        f"{report['verdict']}: {report['live_items'] or 0:,} live items, "
+        f"checkpoint {report.get('checkpoint') or 'none yet'}"
     )
     reason = "" if report.get("ready", True) else f"; not ready: {report.get('reason')}"
     emit(None, False, f"{told}, codebook {report.get('codebook')}{reason}")

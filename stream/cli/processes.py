@@ -83,12 +83,12 @@ def worker(
     """
     import msgspec
 
-    from stream.worker import run_worker
-
     found = settings_for(data_dir, bootstrap_servers, settings)
     if web_port is not None:
         found = msgspec.structs.replace(found, serving=msgspec.structs.replace(found.serving, port=web_port))
-    raise typer.Exit(run_worker(found))
+    from stream.worker import run_worker
+
+    run_worker(found)
 
 
 def trainer(data_dir: DataDir = None, bootstrap_servers: Bootstrap = None, settings: SettingsFile = None) -> None:
@@ -96,9 +96,9 @@ def trainer(data_dir: DataDir = None, bootstrap_servers: Bootstrap = None, setti
 
     Example: sidestream trainer --bootstrap-servers kafka:9092 --settings production.toml
     """
-    from trainer.service import run_trainer
+    from trainer.service import main as serve
 
-    run_trainer(settings_for(data_dir, bootstrap_servers, settings))
+    raise typer.Exit(serve(settings_for(data_dir, bootstrap_servers, settings)))
 
 
 def replay(
@@ -115,6 +115,8 @@ def replay(
 
     Example: sidestream replay recordings/my-stream --report report.json
     """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}: give one with uploads.jsonl[.gz] and engagements.jsonl[.gz]")
     from trainer.replay import run_replay
 
     chosen = settings_for(None, None, settings)

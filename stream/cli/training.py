@@ -14,8 +14,8 @@ from stream.cli.output import emit, fail, moment, table
 from stream.cli.system import Bootstrap, DataDir, Json, SettingsFile, System, Url, find_system
 
 if TYPE_CHECKING:
+    from store.checkpoints import RunRecord
     from stream.client import Client
-    from stream.training_runs import TrainingStep
 
 checkpoints = typer.Typer(no_args_is_help=True, help="Every model that was ever trained, and which one serves.")
 codebook = typer.Typer(no_args_is_help=True, help="The codebook that gives items their semantic IDs.")
@@ -47,7 +47,7 @@ def train(
     if not wait:
         emit({"run": request.run, "requested_at": request.requested_at}, as_json, f"asked for {request.run}")
         return
-    steps: list[TrainingStep] = []
+    steps: list[RunRecord] = []
     for step in follow(system.settings, request.run, offset, timeout_s=timeout):
         steps.append(step)
         if not as_json:
@@ -174,7 +174,6 @@ def _pull(
 ) -> None:
     """Publishes a person's decision, and waits until the scorer follows it."""
     from store.checkpoints import CheckpointRecord, read_manifest
-
     from stream.publisher import Publisher
 
     location = _location(system, checkpoint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from store.checkpoints import announced
 from store.settings import Settings
 from stream.publisher import Publisher
 from stream.topics import create_topics
@@ -30,11 +31,7 @@ def test_a_run_is_followed_to_its_end_and_others_are_not(settings: Settings) -> 
     request, offset = request_training(settings)
     asked = read_topic(settings, "checkpoints")[offset]
     assert asked.key == b"train"
-    assert msgspec.json.decode(asked.value) == {
-        "action": "train",
-        "run": request.run,
-        "requested_at": request.requested_at,
-    }
+    assert announced(asked.key, asked.value) == request
     answer(
         settings,
         {"run": request.run, "state": "started", "at": 1.0},
@@ -46,7 +43,7 @@ def test_a_run_is_followed_to_its_end_and_others_are_not(settings: Settings) -> 
     )
     steps = list(follow(settings, request.run, offset))
     assert [step.state for step in steps] == ["started", "gated", "published"]
-    assert [step.checkpoint for step in steps] == [None, "c1", "c1"]
+    assert [step.checkpoint for step in steps] == ["", "c1", "c1"]
     assert steps[-1].ended
 
 

@@ -1,0 +1,63 @@
+"""The command line as a process: quick to start, light to load, honest in its status."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def sidestream(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stream.cli", *arguments]
+    return subprocess.run(command, cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_help_loads_nothing_heavy() -> None:
+    script = (
+        "import sys\nfrom stream.cli import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = ('torch', 'faust', 'kafka', 'numpy', 'aiohttp', 'httpx')\n"
+        "print('heavy:', *(name for name in heavy if name in sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.rstrip().endswith("heavy:")
+    for command in ("up", "demo", "worker", "trainer", "publish", "recommend", "trace", "train", "checkpoints"):
+        assert command in ran.stdout
+
+
+def test_help_is_there_at_once() -> None:
+    took = []
+    for _ in range(3):
+        began = time.perf_counter()
+        assert sidestream("--help").returncode == 0
+        took.append(time.perf_counter() - began)
+    assert min(took) < 1.0, "a machine twice as busy as two cores can be; alone it takes 0.2 s"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("publish", "uploads", "-", "--bootstrap-servers", "127.0.0.1:1"),
+        ("status", "--url", "http://127.0.0.1:1"),
+        ("train", "--bootstrap-servers", "127.0.0.1:1"),
+        ("demo", "no-such-folder", "--exit"),
+        ("replay", "no-such-folder"),
+        ("worker", "--settings", "no-such-file.toml"),
+    ],
+)
+def test_what_is_not_there_is_one_line_and_status_1(arguments: tuple[str, ...]) -> None:
+    ran = sidestream(*arguments, stdin="{}\n")
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("sidestream: ")
+    assert ran.stderr.count("\n") == 1, ran.stderr
+
+
+def test_the_module_and_the_command_are_the_same() -> None:
+    script = "import stream.cli, sys; sys.exit(0 if callable(stream.cli.main) else 1)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+    assert 'sidestream = "stream.cli:main"' in (ROOT / "pyproject.toml").read_text()
