@@ -28,9 +28,9 @@ _ACTED_ON: dict[str, tuple[str, Callable[[str], bool]]] = {
     "min.cleanable.dirty.ratio": ("0.5", lambda value: 0.0 <= float(value) <= 1.0),
     "max.message.bytes": (str(16 * 2**20), _number(0)),
     "message.timestamp.type": ("CreateTime", _one_of("CreateTime", "LogAppendTime")),
-    "min.insync.replicas": ("1", _number(1)),
 }
 _ONLY_KEPT = {
+    "min.insync.replicas": ("1", _number(1)),
     "compression.type": ("producer", _one_of("producer", "uncompressed", "none", "gzip", "snappy", "lz4", "zstd")),
     "min.compaction.lag.ms": ("0", _number(0)),
     "max.compaction.lag.ms": (str(2**63 - 1), _number(1)),
@@ -112,7 +112,3 @@ class TopicConfig:
     @cached_property
     def log_append_time(self) -> bool:
         return self["message.timestamp.type"] == "LogAppendTime"
-
-    @cached_property
-    def min_insync_replicas(self) -> int:
-        return int(self["min.insync.replicas"])

@@ -35,8 +35,6 @@ async def _append(node: Node, topic: str, part: Any, body: Any) -> Answer:
         if body.transactional_id is not None:
             raise RefusedError(Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, NO_TRANSACTIONS)
         log = node.topics.log(topic, part.index)
-        if body.acks == -1 and log.config.min_insync_replicas > 1:
-            raise RefusedError(Code.NOT_ENOUGH_REPLICAS, "this broker is one node: min.insync.replicas must be 1")
         offset, append_time_ms = log.append(part.records or b"", now_ms())
         if node.options.fsync_every_s == 0:
             await asyncio.to_thread(log.flush)
@@ -150,8 +148,12 @@ def _described(node: Node, name: str, may_create: bool) -> Answer:
 
 
 async def api_versions(_: Node, call: Call) -> Answer:
-    """What is spoken; to a version that is too new, the same in the oldest form, so that the client can ask again."""
-    keys = [{"api_key": key, "min_version": a.oldest, "max_version": a.newest} for key, a in APIS.items()]
+    """What is spoken; to a version that is too new, in the oldest form, how to ask again."""
+    keys = [
+        {"api_key": key, "min_version": api.oldest, "max_version": api.newest}
+        for key, api in APIS.items()
+        if call.body is not None or api is call.api
+    ]
     return {"error_code": Code.UNSUPPORTED_VERSION if call.body is None else Code.NONE, "api_keys": keys}
 
 
