@@ -8,6 +8,7 @@ SIDESTREAM_TEST_KAFKA_HOME (default: `../shared/kafka` beside the repository).
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -270,12 +271,14 @@ def why_no_kafka() -> str | None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports that nobody listens on at the moment.
+
+    Below the range from which the kernel takes clients' ports: a broker that is down must find its own port free.
+    """
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe:
+            if port not in found and probe.connect_ex((HOST, port)) != 0:
+                found.append(port)
+    return found
