@@ -33,7 +33,7 @@ _ROWS: list[tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]] = [
 
 def _create(bootstrap: str, partitions: int = 1, **configs: str) -> str:
     name = unique("topic")
-    settings = {key.replace("_", "."): value for key, value in configs.items()}
+    settings = {"retention.ms": "-1"} | {key.replace("_", "."): value for key, value in configs.items()}
     with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
         admin.create_topics([NewTopic(name, partitions, 1, topic_configs=settings)])
         admin.wait_for_topics([name])

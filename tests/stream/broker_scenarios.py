@@ -33,7 +33,8 @@ def unique(what: str) -> str:
 
 
 def create_topic(wire: Wire, partitions: int = 1, **configs: str) -> str:
-    """A fresh topic; `cleanup_policy="compact"` sets `cleanup.policy`."""
+    """A fresh topic; `cleanup_policy="compact"` sets `cleanup.policy`. Keeps old timestamps unless told otherwise."""
+    configs = {"retention_ms": "-1"} | configs
     name = unique("topic")
     asked = {"name": name, "num_partitions": partitions, "replication_factor": 1}
     asked["configs"] = [{"name": key.replace("_", "."), "value": value} for key, value in configs.items()]
