@@ -1,0 +1,190 @@
+"""Candidates: who could be next, proposed by many cheap sources over the whole catalogue.
+
+`Taste` is what a user's history says; `Evidence` is every source's score for every item, one dense array each, computed
+once per request; `gather` takes the best of each source. A source proposes only live items that are not excluded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from store.histories import UserRow
+from trainer.catalog import Catalog, Edges
+from trainer.space import Space, unit
+
+QUOTAS: Mapping[str, int] = {
+    "follows": 150,
+    "together": 150,
+    "two_hops": 150,
+    "after_last": 60,
+    "near_taste": 100,
+    "near_last": 80,
+    "content_space": 60,
+    "content_near": 60,
+    "query": 100,
+    "popular": 50,
+    "fresh": 30,
+}
+"""Source → how many it proposes. `popular` proposes as many for each half-life of the ladder."""
+
+_DIRECTED = {(0, 0): "after_last", (0, 1): "before_last", (1, 0): "after_second", (2, 0): "after_third"}
+_HEAT_OF_COSINE = -2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CandidateRules:
+    """How deep each source goes, and how much of a history speaks: `recent` items by transitions, `long` by vectors,
+    `near` by content; places weigh (1 + place) ** -power."""
+
+    recent: int = 20
+    long: int = 50
+    near: int = 5
+    position_power: float = 0.7
+    hop_from: int = 30
+    fresh_below: int = 5
+    quotas: Mapping[str, int] = field(default_factory=lambda: QUOTAS)
+
+
+@dataclass(frozen=True, slots=True)
+class Taste:
+    """A user's positive items, newest first, as handles (each once) with their times; how many there were."""
+
+    handles_L: np.ndarray
+    times_L: np.ndarray
+    count: int
+
+    @property
+    def last_at(self) -> float:
+        """When the user was last seen to like something; 0 for never."""
+        return float(self.times_L[0]) if len(self.times_L) else 0.0
+
+
+def taste_of(user: UserRow | None, catalog: Catalog, rules: CandidateRules, first: int | None = None) -> Taste:
+    """The taste of a user; `first` is the item in view, which then speaks before the history."""
+    handles: dict[int, float] = {} if first is None else {first: 0.0}
+    count = 0
+    for entry in user.positives() if user is not None else ():
+        count += 1
+        handle = catalog.handles.get(entry.item_id)
+        if handle is not None and len(handles) < rules.long and handle not in handles:
+            handles[handle] = entry.occurred_at
+    times = np.array(list(handles.values()))
+    if first is not None and len(times) > 1:
+        times[0] = times[1]
+    return Taste(np.array(list(handles), np.int64), times, count)
+
+
+class Evidence:
+    """What every source says of every item, `dense[source]` over handles, for one taste and query."""
+
+    def __init__(
+        self, catalog: Catalog, space: Space, taste: Taste, rules: CandidateRules, query_C: np.ndarray | None = None
+    ) -> None:
+        self.catalog, self.space, self.taste, self.rules = catalog, space, taste, rules
+        self.size = min(len(catalog), len(space.x_ND))
+        self.dense: dict[str, np.ndarray] = {}
+        self._transitions()
+        self._two_hops()
+        self._vectors(query_C)
+
+    def _transitions(self) -> None:
+        """Co-engagement from the recent items: `together` by cosine, `follows` by conditional share, and the directed
+        shares of the last three items on their own."""
+        catalog, size = self.catalog, self.size
+        zero_N = np.zeros(size, np.float32)
+        self.dense.update((name, zero_N) for name in ("together", "follows", *_DIRECTED.values()))
+        items: list[np.ndarray] = []
+        cosine: list[np.ndarray] = []
+        share: list[np.ndarray] = []
+        heat_N = catalog.heat_NW[:size, _HEAT_OF_COSINE]
+        for place, handle in enumerate(self.taste.handles_L[: self.rules.recent].tolist()):
+            discount = (1.0 + place) ** -self.rules.position_power
+            for direction, edges in enumerate((catalog.outgoing[handle], catalog.incoming[handle])):
+                item, log = arrays(edges, size)
+                if not len(item):
+                    continue
+                part = np.exp2(log - log.max())
+                part /= part.sum()
+                items.append(item)
+                share.append(part * (discount if direction == 0 else 0.5 * discount))
+                norm = 0.5 * (np.maximum(heat_N[item], heat_N[handle] - 40) + heat_N[handle])
+                cosine.append(np.exp2(np.clip(log - norm, -60, 60)) * discount)
+                name = _DIRECTED.get((place, direction))
+                if name is not None:
+                    self.dense[name] = np.bincount(item, part, size)
+        if items:
+            every = np.concatenate(items)
+            self.dense["together"] = np.bincount(every, np.concatenate(cosine), size)
+            self.dense["follows"] = np.bincount(every, np.concatenate(share), size)
+
+    def _two_hops(self) -> None:
+        """Where the strongest of `follows` lead in turn."""
+        score_N = self.dense["follows"]
+        items: list[np.ndarray] = []
+        shares: list[np.ndarray] = []
+        for handle in top(score_N, None, self.rules.hop_from).tolist():
+            for edges in (self.catalog.outgoing[handle], self.catalog.incoming[handle]):
+                item, log = arrays(edges, self.size)
+                if len(item):
+                    part = np.exp2(log - log.max())
+                    items.append(item)
+                    shares.append(part * (score_N[handle] / part.sum()))
+        every = np.concatenate(items) if items else np.zeros(0, np.int32)
+        weights = np.concatenate(shares) if shares else np.zeros(0)
+        self.dense["two_hops"] = np.bincount(every, weights, self.size)
+
+    def _vectors(self, query_C: np.ndarray | None) -> None:
+        size, dense, handles_L = self.size, self.dense, self.taste.handles_L
+        content_NC = self.catalog.content_NC[:size]
+        zero_N = np.zeros(size, np.float32)
+        dense["query"] = zero_N if query_C is None else content_NC @ query_C
+        if not len(handles_L):
+            dense.update((name, zero_N) for name in ("near_taste", "near_last", "content_space", "content_near"))
+            return
+        x_ND = self.space.x_ND[:size]
+        discount_L = ((1.0 + np.arange(len(handles_L))) ** -self.rules.position_power).astype(np.float32)
+        mean_D = unit(discount_L @ x_ND[handles_L])
+        near_N2 = x_ND @ np.stack([mean_D, x_ND[handles_L[0]]], axis=1)
+        dense["near_taste"], dense["near_last"] = near_N2[:, 0], near_N2[:, 1]
+        dense["content_space"] = self.space.content_ND[:size] @ mean_D
+        near_L = handles_L[: self.rules.near]
+        dense["content_near"] = content_NC @ unit(discount_L[: len(near_L)] @ content_NC[near_L])
+
+
+def arrays(edges: Edges | None, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Items and log2 weights of `edges`, copied, without handles that are newer than this evidence."""
+    if edges is None:
+        return np.zeros(0, np.int32), np.zeros(0, np.float32)
+    item, log = np.array(edges.items, np.int32), np.array(edges.weights, np.float32)
+    if len(item) and item.max() >= size:
+        log, item = log[item < size], item[item < size]
+    return item, log
+
+
+def top(score_N: np.ndarray, allowed_N: np.ndarray | None, k: int, above: float = 0.0) -> np.ndarray:
+    """Handles of the k highest scores that are `above`, among the allowed, best first; ties by handle."""
+    if allowed_N is not None:
+        score_N = np.where(allowed_N, score_N, -np.inf)
+    best = np.argpartition(score_N, -k)[-k:] if len(score_N) > k else np.arange(len(score_N))
+    best = np.sort(best[score_N[best] > above])
+    return np.asarray(best[np.argsort(-score_N[best], kind="stable")])
+
+
+def gather(evidence: Evidence, allowed_N: np.ndarray) -> dict[str, np.ndarray]:
+    """Each source's handles, best first."""
+    catalog, rules, size = evidence.catalog, evidence.rules, evidence.size
+    quotas = rules.quotas
+    proposed = {
+        name: top(score_N, allowed_N, quotas[name]) for name, score_N in evidence.dense.items() if quotas.get(name)
+    }
+    if quotas.get("popular"):
+        for window in range(catalog.heat_NW.shape[1]):
+            heat_N = catalog.heat_NW[:size, window]
+            proposed[f"popular_{window}"] = top(heat_N, allowed_N, quotas["popular"], above=-1e29)
+    if quotas.get("fresh"):
+        unproven_N = allowed_N & (catalog.positives_N[:size] < rules.fresh_below)
+        proposed["fresh"] = top(catalog.uploaded_at_N[:size], unproven_N, quotas["fresh"], above=-np.inf)
+    return proposed

@@ -1,0 +1,189 @@
+"""The scorer's catalogue: every item as a row of numpy columns, and the graph of transitions between them.
+
+An item gets a dense int handle when it is first named, by a card, a row or another item's row; it can be recommended
+while it is live. Popularity is kept as log2 of its forward-decayed weight: that number does not change while time
+passes, and the decayed weight at any time is one subtraction away. Transitions are kept from both ends, so that both
+what follows an item and what precedes it are one array each.
+
+Invariant: the catalogue is a function of the newest card and the newest row of each item, in any order of arrival
+(handles differ, answers do not).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+import numpy as np
+
+from store.items import ItemCard, ItemRow
+from store.keys import hash64
+from trainer.item_learning import ItemRules
+
+NEVER = -1e30
+"""log2 of no weight at all, finite so that differences stay finite."""
+
+
+class Edges:
+    """The transitions at one item: `weights` are log2 of forward-decayed weights since time 0; `twin` is the place of
+    the same transition at its other end."""
+
+    __slots__ = ("items", "twins", "weights")
+
+    def __init__(self) -> None:
+        self.items = array("i")
+        self.weights = array("f")
+        self.twins = array("i")
+
+
+class Catalog:
+    """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, C content."""
+
+    def __init__(self, rules: ItemRules = ItemRules(), content_width: int = 256, capacity: int = 1024) -> None:
+        self.rules = rules
+        self.half_lives_s_W = np.array(rules.half_lives_s)
+        self.handles: dict[str, int] = {}
+        self.ids: list[str] = []
+        self.cards: list[ItemCard | None] = []
+        self.incoming: list[Edges | None] = []
+        self.outgoing: list[Edges | None] = []
+        self.prunings: list[int] = []
+        self.updates = 0
+        self.live_count = 0
+        self.positives = 0.0
+        self.heaviest = -np.inf
+        self.by_hash: dict[int, int] = {}
+        self.live_N = np.zeros(capacity, bool)
+        self.uploaded_at_N = np.zeros(capacity)
+        self.first_at_N = np.zeros(capacity)
+        self.last_at_N = np.zeros(capacity)
+        self.positives_N = np.zeros(capacity, np.float32)
+        self.negatives_N = np.zeros(capacity, np.float32)
+        self.value_N = np.full(capacity, np.nan, np.float32)
+        self.heat_NW = np.full((capacity, len(rules.half_lives_s)), NEVER)
+        self.content_NC = np.zeros((capacity, content_width), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def handle(self, item_id: str) -> int:
+        """The item's handle; a new one on sight."""
+        handle = self.handles.get(item_id)
+        return self._add(item_id) if handle is None else handle
+
+    def insert(self, card: ItemCard, content_C: np.ndarray | None) -> int:
+        """Makes an item live, or moves it to what its new card says."""
+        handle = self.handle(card.item_id)
+        if not self.live_N[handle]:
+            self.live_N[handle] = True
+            self.live_count += 1
+        self.cards[handle] = card
+        self.uploaded_at_N[handle] = card.uploaded_at
+        self.content_NC[handle] = 0.0 if content_C is None else content_C
+        return handle
+
+    def remove(self, item_id: str) -> None:
+        """Takes an item down. What behaviour taught stays: others are its neighbours still."""
+        handle = self.handles.get(item_id)
+        if handle is not None and self.live_N[handle]:
+            self.live_N[handle] = False
+            self.live_count -= 1
+            self.cards[handle] = None
+
+    def update(self, item_id: str, row: ItemRow) -> int:
+        """Takes over the newest row of an item."""
+        handle = self.handle(item_id)
+        self.updates += 1
+        self.positives += row.positives - float(self.positives_N[handle])
+        self.positives_N[handle] = row.positives
+        self.negatives_N[handle] = row.negatives
+        if row.value_count:
+            self.value_N[handle] = row.value_sum / row.value_count
+        if row.positives:
+            self.first_at_N[handle] = row.first_at
+            self.last_at_N[handle] = row.last_at
+            heat_W = np.log2(np.maximum(row.popularity, 1e-300)) + row.decayed_at / self.half_lives_s_W
+            self.heat_NW[handle] = heat_W
+        if row.neighbours:
+            self._update_incoming(handle, row)
+        return handle
+
+    def known(self, item_ids: Iterable[str]) -> list[int]:
+        """Handles of those items that have one, in order."""
+        handles = self.handles
+        return [handles[item_id] for item_id in item_ids if item_id in handles]
+
+    def _add(self, item_id: str) -> int:
+        handle = len(self.ids)
+        if handle == len(self.live_N):
+            self._grow()
+        self.handles[item_id] = handle
+        self.ids.append(item_id)
+        self.cards.append(None)
+        self.incoming.append(None)
+        self.outgoing.append(None)
+        self.prunings.append(0)
+        self.by_hash[hash64(item_id)] = handle
+        return handle
+
+    def _grow(self) -> None:
+        for name, column in list(vars(self).items()):
+            if name.split("_")[-1].startswith("N") and isinstance(column, np.ndarray):
+                fresh = np.full_like(column, NEVER if name == "heat_NW" else np.nan if name == "value_N" else 0)
+                setattr(self, name, np.concatenate([column, fresh]))
+
+    def _update_incoming(self, handle: int, row: ItemRow) -> None:
+        edges = self.incoming[handle]
+        if edges is None:
+            edges = self.incoming[handle] = Edges()
+        if row.prunings != self.prunings[handle]:
+            self._forget_incoming(handle, edges)
+            self.prunings[handle] = row.prunings
+        self.heaviest = max(self.heaviest, row.decayed_at / self.rules.neighbour_half_life_s)
+        known = len(edges.items)
+        weights = np.fromiter(row.neighbours.values(), np.float64, len(row.neighbours))
+        weights = (np.log2(weights) + row.landmark / self.rules.neighbour_half_life_s).astype(np.float32)
+        changed = np.flatnonzero(weights[:known] != np.frombuffer(edges.weights, np.float32)).tolist()
+        for place in changed:
+            weight = float(weights[place])
+            edges.weights[place] = weight
+            source = self.outgoing[edges.items[place]]
+            assert source is not None
+            source.weights[edges.twins[place]] = weight
+        if len(weights) > known:
+            for item_id, weight in zip(list(row.neighbours)[known:], weights[known:].tolist(), strict=True):
+                self._connect(self.handle(item_id), handle, weight)
+
+    def _connect(self, source: int, target: int, weight: float) -> None:
+        outgoing = self.outgoing[source]
+        if outgoing is None:
+            outgoing = self.outgoing[source] = Edges()
+        incoming = self.incoming[target]
+        assert incoming is not None
+        incoming.twins.append(len(outgoing.items))
+        outgoing.twins.append(len(incoming.items))
+        incoming.items.append(source)
+        outgoing.items.append(target)
+        incoming.weights.append(weight)
+        outgoing.weights.append(weight)
+
+    def _forget_incoming(self, handle: int, edges: Edges) -> None:
+        """Takes the transitions into an item out of their sources: the last of a source's fills the gap."""
+        for source, place in zip(edges.items, edges.twins, strict=True):
+            outgoing = self.outgoing[source]
+            assert outgoing is not None
+            last = len(outgoing.items) - 1
+            if place != last:
+                moved, twin = outgoing.items[last], outgoing.twins[last]
+                outgoing.items[place] = moved
+                outgoing.twins[place] = twin
+                outgoing.weights[place] = outgoing.weights[last]
+                other = self.incoming[moved]
+                assert other is not None
+                other.twins[twin] = place
+            del outgoing.items[last], outgoing.twins[last], outgoing.weights[last]
+        self.incoming[handle] = Edges()
+        edges.items = array("i")
+        edges.weights = array("f")
+        edges.twins = array("i")
+        self.incoming[handle] = edges

@@ -1,0 +1,169 @@
+"""Features: what the ranker sees of each candidate, one float32 row of a fixed set of columns.
+
+Groups name columns that can be taken away together, for ablations. `as_untouched` turns rows into what they would be if
+nobody had engaged with their items yet: trained on such copies, a ranker learns from every engagement what content
+alone tells, though engagements with truly untouched items are few.
+
+Invariant: a feature depends only on what was known before the engagement that it helps to predict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from store.requests import Task
+from trainer.candidates import Evidence, Taste
+
+TASKS: tuple[Task, ...] = ("home", "next", "similar", "search", "notification")
+
+FLOOR = -40.0
+"""log2 of a popularity that is none."""
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "transitions": ("together", "follows", "after_last", "before_last", "after_second", "after_third"),
+    "two_hops": ("two_hops",),
+    "space": ("near_taste", "near_last", "near_max"),
+    "content": (
+        "content_space",
+        "content_space_last",
+        "content_space_max",
+        "content_near",
+        "content_max",
+        "content_last",
+    ),
+    "query": ("query",),
+    "model": ("model",),
+    "popularity": tuple(f"heat_{n}" for n in range(7)) + ("positives", "trend_short", "trend_long"),
+    "age": ("age", "since_first", "since_last"),
+    "quality": ("value", "negative_share"),
+    "ranks": ("rank_together", "rank_follows", "rank_two_hops", "rank_near_taste", "rank_heat_2", "rank_heat_4"),
+    "user": ("history", "user_gap", "user_heat", "user_age", "heat_difference", "age_difference"),
+    "request": ("task",),
+}
+NAMES: tuple[str, ...] = tuple(name for names in GROUPS.values() for name in names)
+COLUMNS: Mapping[str, int] = {name: place for place, name in enumerate(NAMES)}
+
+
+def compute(
+    evidence: Evidence, handles_B: np.ndarray, now_s: float, task: Task, model_B: np.ndarray | None
+) -> np.ndarray:
+    """Features of the candidates (B × F)."""
+    catalog, taste = evidence.catalog, evidence.taste
+    x_BF = np.zeros((len(handles_B), len(NAMES)), np.float32)
+
+    def put(name: str, values: np.ndarray | float) -> None:
+        x_BF[:, COLUMNS[name]] = values
+
+    for group in ("transitions", "two_hops", "query"):
+        for name in GROUPS[group]:
+            put(name, evidence.dense[name][handles_B])
+    _put_vectors(put, evidence, handles_B)
+    put("model", np.nan if model_B is None else model_B)
+    heat_BW = _heat(evidence, handles_B, now_s)
+    for window in range(heat_BW.shape[1]):
+        put(f"heat_{window}", heat_BW[:, window])
+    put("positives", np.log1p(catalog.positives_N[handles_B]))
+    put("trend_short", heat_BW[:, 1] - heat_BW[:, 3])
+    put("trend_long", heat_BW[:, 3] - heat_BW[:, 5])
+    age_B = _log_days(now_s - catalog.uploaded_at_N[handles_B])
+    put("age", age_B)
+    touched_B = catalog.positives_N[handles_B] > 0
+    put("since_first", np.where(touched_B, _log_days(now_s - catalog.first_at_N[handles_B]), -1.0))
+    put("since_last", np.where(touched_B, _log_days(now_s - catalog.last_at_N[handles_B]), 20.0))
+    put("value", catalog.value_N[handles_B])
+    negatives_B = catalog.negatives_N[handles_B]
+    put("negative_share", negatives_B / np.maximum(1.0, negatives_B + catalog.positives_N[handles_B]))
+    for name in GROUPS["ranks"]:
+        put(name, _ranks(x_BF[:, COLUMNS[name.removeprefix("rank_")]]))
+    _put_user(put, evidence, taste, heat_BW, age_B, now_s)
+    put("task", TASKS.index(task))
+    return x_BF
+
+
+def _put_vectors(put: object, evidence: Evidence, handles_B: np.ndarray) -> None:
+    assert callable(put)
+    near_L = evidence.taste.handles_L[: evidence.rules.near]
+    for name in ("near_taste", "near_last", "content_space", "content_near"):
+        put(name, evidence.dense[name][handles_B])
+    if not len(near_L):
+        return
+    x_ND, c_NC = evidence.space.x_ND, evidence.catalog.content_NC
+    put("near_max", (x_ND[handles_B] @ x_ND[near_L].T).max(axis=1))
+    mapped_BL = evidence.space.content_ND[handles_B] @ x_ND[near_L].T
+    put("content_space_max", mapped_BL.max(axis=1))
+    put("content_space_last", mapped_BL[:, 0])
+    content_BL = c_NC[handles_B] @ c_NC[near_L].T
+    put("content_max", content_BL.max(axis=1))
+    put("content_last", content_BL[:, 0])
+
+
+def _put_user(
+    put: object, evidence: Evidence, taste: Taste, heat_BW: np.ndarray, age_B: np.ndarray, now_s: float
+) -> None:
+    assert callable(put)
+    put("history", np.log1p(taste.count))
+    put("user_gap", _log_days(np.array(now_s - taste.last_at)) if taste.count else 20.0)
+    recent_L = taste.handles_L[:10]
+    if len(recent_L):
+        user_heat = float(_heat(evidence, recent_L, now_s)[:, 4].mean())
+        ages_L = taste.times_L[:10] - evidence.catalog.uploaded_at_N[recent_L]
+        user_age = float(_log_days(ages_L).mean())
+    else:
+        user_heat, user_age = FLOOR, -1.0
+    put("user_heat", user_heat)
+    put("user_age", user_age)
+    put("heat_difference", heat_BW[:, 4] - user_heat)
+    put("age_difference", age_B - user_age)
+
+
+def _heat(evidence: Evidence, handles_B: np.ndarray, now_s: float) -> np.ndarray:
+    catalog = evidence.catalog
+    return np.maximum(catalog.heat_NW[handles_B] - now_s / catalog.half_lives_s_W, FLOOR)
+
+
+def _log_days(age_s: np.ndarray) -> np.ndarray:
+    return np.log2(1e-3 + np.maximum(age_s, 0.0) / 86_400.0)
+
+
+def _ranks(score_B: np.ndarray) -> np.ndarray:
+    """Place of each score in descending order, as 1/(1 + place/10); equal scores share the last place among them."""
+    order = np.sort(score_B)
+    place_B = len(score_B) - np.searchsorted(order, score_B, side="right")
+    return np.asarray(1.0 / (1.0 + place_B / 10.0))
+
+
+_UNTOUCHED: Mapping[str, float] = {
+    **{name: 0.0 for name in (*GROUPS["transitions"], *GROUPS["two_hops"], "positives", "trend_short", "trend_long")},
+    **{name: FLOOR for name in GROUPS["popularity"] if name.startswith("heat_")},
+    "since_first": -1.0,
+    "since_last": 20.0,
+    "value": np.nan,
+    "negative_share": 0.0,
+}
+
+
+_MAPPED = {"near_taste": "content_space", "near_last": "content_space_last", "near_max": "content_space_max"}
+"""An untouched item lies where its content says."""
+
+
+def as_untouched(x_BF: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A copy in which every item looks untouched. Ages are shuffled: an untouched item's age must teach nothing."""
+    x_BF = x_BF.copy()
+    for name, value in _UNTOUCHED.items():
+        x_BF[:, COLUMNS[name]] = value
+    for near, mapped in _MAPPED.items():
+        x_BF[:, COLUMNS[near]] = x_BF[:, COLUMNS[mapped]]
+    order = rng.permutation(len(x_BF))
+    for name in ("age", "age_difference"):
+        x_BF[:, COLUMNS[name]] = x_BF[order, COLUMNS[name]]
+    x_BF[:, COLUMNS["heat_difference"]] = FLOOR - x_BF[:, COLUMNS["user_heat"]]
+    for name in GROUPS["ranks"]:
+        x_BF[:, COLUMNS[name]] = _ranks(x_BF[:, COLUMNS[name.removeprefix("rank_")]])
+    return x_BF
+
+
+def without(groups: Sequence[str]) -> list[int]:
+    """Columns of the named groups: what an ablation blanks."""
+    return [COLUMNS[name] for group in groups for name in GROUPS[group]]

@@ -1,0 +1,196 @@
+"""The ranker: one multi-task model that orders the candidates of all sources, and learns online.
+
+An `Example` is an engagement scored before it was learned from: the features as they were, of the true item and of
+others that stood beside it. The learner keeps the newest examples and refits a gradient-boosted ranker (LambdaMART,
+Burges 2010, by LightGBM) whenever they have grown by a share, from the first few on; before that a fixed prior orders.
+Half of what it learns from untouched items is borrowed: copies of examples in which every item looks untouched.
+
+Invariant: a fit is a function of the sequence of examples, the rules and the seed; a ranker never changes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import lightgbm
+import msgspec
+import numpy as np
+
+from trainer.features import COLUMNS, NAMES, as_untouched
+
+
+class Example(msgspec.Struct, kw_only=True, frozen=True):
+    """An engagement scored before it was learned from: the record on `ranking-examples`.
+
+    `rank` is the true item's place (from 0) in the order that would have been served, or -1 when it was not among the
+    candidates; `features` holds float16 rows of the columns named by `columns` (their count), the true item's first
+    when `found`, then others'. `positives` and `age_s` are the item's at the time.
+    """
+
+    user_id: str
+    item_id: str
+    task: str
+    kind: str
+    occurred_at: float
+    weight: float
+    rank: int
+    candidates: int
+    source: str
+    positives: int
+    age_s: float
+    history: int
+    columns: int
+    features: bytes
+
+    @property
+    def found(self) -> bool:
+        """Whether the true item was among the candidates."""
+        return self.rank >= 0
+
+    def features_BF(self) -> np.ndarray:
+        """The rows as float32 (B × F); empty if the columns are not those of this version."""
+        if self.columns != len(NAMES):
+            return np.zeros((0, len(NAMES)), np.float32)
+        return np.frombuffer(self.features, "<f2").reshape(-1, self.columns).astype(np.float32)
+
+
+class Ranker(Protocol):
+    """Scores rows of features: the higher, the sooner shown."""
+
+    name: str
+
+    def score(self, x_BF: np.ndarray) -> np.ndarray: ...
+
+    def to_bytes(self) -> bytes: ...
+
+
+class Prior:
+    """Orders by plain evidence before anything is learned: transitions first, then nearness, then popularity."""
+
+    name = "prior"
+
+    def score(self, x_BF: np.ndarray) -> np.ndarray:
+        def column(name: str) -> np.ndarray:
+            return np.asarray(np.nan_to_num(x_BF[:, COLUMNS[name]]))
+
+        evidence = column("follows") + 0.5 * column("two_hops") + 1e-3 * (1.0 + column("near_taste"))
+        content = column("content_space") + column("content_near")
+        return np.asarray(
+            np.log2(1e-4 + evidence) + 0.15 * column("heat_2") + 0.15 * column("heat_4") + content + 8 * column("query")
+        )
+
+    def to_bytes(self) -> bytes:
+        return b"prior"
+
+
+class Boosted:
+    """A fitted ranker. `name` tells how many examples it rests on."""
+
+    def __init__(self, model: str, name: str) -> None:
+        self.name = name
+        self._model = model
+        self._booster = lightgbm.Booster(model_str=model)
+
+    def score(self, x_BF: np.ndarray) -> np.ndarray:
+        return np.asarray(self._booster.predict(x_BF, num_threads=1))
+
+    def to_bytes(self) -> bytes:
+        return f"boosted {self.name}\n{self._model}".encode()
+
+
+def from_bytes(data: bytes) -> Ranker:
+    """The ranker that `to_bytes` gave."""
+    if data == b"prior":
+        return Prior()
+    head, _, model = data.decode().partition("\n")
+    return Boosted(model, head.removeprefix("boosted "))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RankerRules:
+    """`window` newest examples are kept; a refit is due when `first` came, then at each `growth` more."""
+
+    window: int = 40_000
+    first: int = 200
+    growth: float = 0.5
+    refit_every: int = 12_000
+    negatives: int = 30
+    hard: int = 12
+    untouched_share: float = 0.15
+    trees: int = 200
+    leaves: int = 31
+    learning_rate: float = 0.07
+    min_rows: int = 40
+    threads: int = 1
+    blank: tuple[int, ...] = ()
+    seed: int = 0
+
+
+class RankerLearner:
+    """Keeps examples and fits rankers."""
+
+    def __init__(self, rules: RankerRules = RankerRules()) -> None:
+        self.rules = rules
+        self.examples: deque[np.ndarray] = deque(maxlen=rules.window)
+        self.absorbed = 0
+        self.fitted_at = 0
+
+    def absorb(self, example: Example) -> None:
+        """Takes an example in, if something can be learned from it."""
+        if example.found:
+            x_BF = np.frombuffer(example.features, "<f2").reshape(-1, example.columns)
+            if example.columns == len(NAMES) and len(x_BF) > 1:
+                self.examples.append(x_BF)
+                self.absorbed += 1
+
+    def due(self) -> bool:
+        """Whether enough examples came since the last fit."""
+        if self.fitted_at == 0:
+            return self.absorbed >= self.rules.first
+        grown = min(self.fitted_at * self.rules.growth, float(self.rules.refit_every))
+        return self.absorbed >= self.fitted_at + grown
+
+    def refit(self) -> Ranker:
+        """A ranker fitted to the kept examples."""
+        self.fitted_at = self.absorbed
+        x_RF, label_R, sizes = self._table(list(self.examples))
+        x_RF[:, list(self.rules.blank)] = 0.0
+        data = lightgbm.Dataset(x_RF, label_R, group=sizes, free_raw_data=True, params={"verbose": -1, "max_bin": 127})
+        booster = lightgbm.train(self._parameters(len(sizes)), data, num_boost_round=self._trees(len(sizes)))
+        return Boosted(booster.model_to_string(), str(self.absorbed))
+
+    def _table(self, examples: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        rng = np.random.default_rng((self.rules.seed, self.absorbed))
+        groups = [x_BF.astype(np.float32) for x_BF in examples]
+        borrowed = rng.random(len(groups)) < self.rules.untouched_share
+        groups += [as_untouched(groups[place], rng) for place in np.flatnonzero(borrowed)]
+        sizes = [len(x_BF) for x_BF in groups]
+        label_R = np.zeros(sum(sizes), np.int8)
+        label_R[np.cumsum([0, *sizes[:-1]])] = 1
+        return np.concatenate(groups), label_R, sizes
+
+    def _trees(self, groups: int) -> int:
+        return int(min(self.rules.trees, 30 + groups / 20))
+
+    def _parameters(self, groups: int) -> dict[str, object]:
+        rules = self.rules
+        return {
+            "objective": "lambdarank",
+            "lambdarank_truncation_level": 20,
+            "learning_rate": rules.learning_rate,
+            "num_leaves": rules.leaves if groups > 2000 else 15,
+            "min_data_in_leaf": rules.min_rows,
+            "feature_fraction": 0.6,
+            "bagging_fraction": 0.8,
+            "bagging_freq": 1,
+            "lambda_l2": 5.0,
+            "max_bin": 127,
+            "num_threads": rules.threads,
+            "seed": rules.seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "verbose": -1,
+        }

@@ -1,0 +1,329 @@
+"""The recommender: one scorer's memory of items, and the order in which it shows them.
+
+It is fed with cards and rows of all items and asked with the row of one user; it holds no log, no store and no network,
+so the running scorer and `replay` are the same code. One reference (`Serving`) holds checkpoint, generator, codebook
+and tree, another the ranker: each is read once per answer, so no answer mixes two.
+
+Invariants: nothing that is not live or that the user has is returned; an answer is always given; what is learned from
+an engagement is never in its own example.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+
+from store.events import KINDS, Engagement
+from store.histories import UserRow
+from store.items import ItemCard, ItemRow
+from store.keys import hash64
+from store.requests import Answer, RecommendedItem, Request, Task
+from trainer.candidates import CandidateRules, Evidence, Taste, gather, taste_of, top
+from trainer.catalog import Catalog
+from trainer.features import NAMES, TASKS, compute
+from trainer.item_learning import ItemRules
+from trainer.ranker import Example, Prior, Ranker
+from trainer.space import Space, SpaceRules, unit
+
+CONTENT_WIDTH = 256
+
+
+class Generator(Protocol):
+    """The model as a source: proposes handles with log-probabilities for a history of semantic IDs, newest last."""
+
+    def __call__(self, history: list[list[int]], facets: Request, tree: Any, beams: int) -> list[tuple[int, float]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What one checkpoint brings. Exchanged as a whole."""
+
+    checkpoint: str = ""
+    codebook: str = ""
+    generator: Generator | None = None
+    tree: Any = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecommenderRules:
+    """`explore_share` of answers show, in their last place, a fresh item chosen for what it would teach."""
+
+    item: ItemRules = field(default_factory=ItemRules)
+    space: SpaceRules = field(default_factory=SpaceRules)
+    candidates: CandidateRules = field(default_factory=CandidateRules)
+    explore_share: float = 0.1
+    explore_below: int = 5
+    beams: int = 24
+    negatives: int = 30
+    hard_negatives: int = 12
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Candidates in the order of their scores, and how each came in."""
+
+    handles_B: np.ndarray
+    scores_B: np.ndarray
+    x_BF: np.ndarray
+    proposed: dict[str, np.ndarray]
+    taste: Taste
+
+
+class Recommender:
+    """Items, vectors and ranker of one scorer. One writer; a reader may ask from another thread."""
+
+    def __init__(
+        self,
+        rules: RecommenderRules = RecommenderRules(),
+        *,
+        encode: Callable[[str], np.ndarray] | None = None,
+        ranker: Ranker | None = None,
+        serving: Serving = Serving(),
+    ) -> None:
+        self.rules = rules
+        self.catalog = Catalog(rules.item, CONTENT_WIDTH)
+        self.space = Space(self.catalog, rules.space)
+        self.now_s = 0.0
+        self.ranker: Ranker = ranker or Prior()
+        self.serving = serving
+        self._encode = encode
+        self._answers = 0
+
+    # What it is fed with
+
+    def insert(self, card: ItemCard) -> None:
+        """Makes an item recommendable, or moves it."""
+        handle = self.catalog.insert(card, content_of(card.parts()))
+        self.space.place(handle)
+        self.observe(card.uploaded_at)
+
+    def remove(self, item_id: str) -> None:
+        """Takes an item down, from this moment on."""
+        self.catalog.remove(item_id)
+
+    def update(self, item_id: str, row: ItemRow) -> None:
+        """Takes over what behaviour has taught about an item."""
+        self.space.place(self.catalog.update(item_id, row))
+        self.observe(row.last_at)
+
+    def observe(self, now_s: float) -> None:
+        """Moves the event-time clock forward; it never goes back."""
+        self.now_s = max(self.now_s, now_s)
+
+    def exchange(self, serving: Serving) -> Serving:
+        """Serves another checkpoint from the next answer on; returns the previous one."""
+        previous, self.serving = self.serving, serving
+        return previous
+
+    def exchange_ranker(self, ranker: Ranker) -> Ranker:
+        """Ranks with another ranker from the next answer on; returns the previous one."""
+        previous, self.ranker = self.ranker, ranker
+        return previous
+
+    def maintain(self) -> bool:
+        """Fits the space again when it is due; True if it did. Takes seconds on large catalogues."""
+        if not self.space.due():
+            return False
+        self.space.refit()
+        return True
+
+    # What it is asked
+
+    def recommend(self, request: Request, user: UserRow | None, *, degraded: bool = False) -> Answer:
+        """The best `request.k` live items that the user does not have."""
+        began = time.perf_counter()
+        serving, ranker = self.serving, self.ranker
+        ranking = self._rank(request, user, serving, ranker)
+        items = [self._line(ranking, place) for place in range(min(request.k, len(ranking.handles_B)))]
+        self._explore(items, request, user, ranking)
+        self._answers += 1
+        number = hash64(f"{self._answers}/{request.user_id}/{self.now_s}")
+        took_ms = (time.perf_counter() - began) * 1000.0
+        return Answer(
+            items=items,
+            checkpoint=serving.checkpoint,
+            codebook=serving.codebook,
+            request_id=f"{number:016x}",
+            took_ms=took_ms,
+            degraded=degraded,
+        )
+
+    def examine(self, user: UserRow | None, engagement: Engagement, weight: float = 1.0) -> Example | None:
+        """Scores an engagement before it is learned from; None if its item could not have been recommended."""
+        handle = self.catalog.handles.get(engagement.item_id)
+        request = request_of(engagement)
+        if handle is None or not self.allowed(request, user)[handle]:
+            return None
+        self.observe(engagement.occurred_at)
+        ranking = self._rank(request, user, self.serving, self.ranker)
+        place = np.flatnonzero(ranking.handles_B == handle)
+        rank = int(place[0]) if len(place) else -1
+        return Example(
+            user_id=engagement.user_id,
+            item_id=engagement.item_id,
+            task=request.task,
+            kind=engagement.kind,
+            occurred_at=engagement.occurred_at,
+            weight=weight,
+            rank=rank,
+            candidates=len(ranking.handles_B),
+            source=winner(ranking.proposed, handle) if rank >= 0 else "",
+            positives=int(self.catalog.positives_N[handle]),
+            age_s=engagement.occurred_at - float(self.catalog.uploaded_at_N[handle]),
+            history=ranking.taste.count,
+            columns=len(NAMES),
+            features=self._sample(ranking, rank, engagement.event_id).astype("<f2").tobytes() if rank >= 0 else b"",
+        )
+
+    def allowed(self, request: Request, user: UserRow | None) -> np.ndarray:
+        """Which handles may be returned: live, not the user's, not the item in view."""
+        catalog = self.catalog
+        allowed_N = catalog.live_N[: len(catalog)].copy()
+        if user is not None and user.seen:
+            have = [catalog.by_hash.get(number, -1) for number in user.seen_hashes().tolist()]
+            allowed_N[[handle for handle in have if 0 <= handle < len(allowed_N)]] = False
+        view = catalog.handles.get(request.item_id or "")
+        if view is not None and view < len(allowed_N):
+            allowed_N[view] = False
+        return allowed_N
+
+    def score(self, request: Request, user: UserRow | None, handles_B: np.ndarray) -> np.ndarray:
+        """The ranker's scores of any items."""
+        evidence = self._evidence(request, user)
+        return self.ranker.score(compute(evidence, handles_B, self.now_s, request.task, None))
+
+    def _evidence(self, request: Request, user: UserRow | None) -> Evidence:
+        catalog, rules = self.catalog, self.rules.candidates
+        view = catalog.handles.get(request.item_id or "") if request.task != "search" else None
+        return Evidence(catalog, self.space, taste_of(user, catalog, rules, view), rules, self._query(request))
+
+    def _query(self, request: Request) -> np.ndarray | None:
+        text = request.query
+        if text is None and request.item_id is not None and request.task == "search":
+            handle = self.catalog.handles.get(request.item_id)
+            card = self.catalog.cards[handle] if handle is not None else None
+            text = card.title if card is not None else None
+        if not text or self._encode is None:
+            return None
+        return content_of({"text": self._encode(text)})
+
+    def _rank(self, request: Request, user: UserRow | None, serving: Serving, ranker: Ranker) -> Ranking:
+        evidence = self._evidence(request, user)
+        allowed_N = self.allowed(request, user)[: evidence.size]
+        proposed = gather(evidence, allowed_N)
+        handles_B = np.unique(np.concatenate(list(proposed.values()))) if proposed else np.zeros(0, np.int64)
+        x_BF = compute(evidence, handles_B, self.now_s, request.task, None)
+        if not len(handles_B):
+            return Ranking(handles_B, np.zeros(0), x_BF, proposed, evidence.taste)
+        scores_B = ranker.score(x_BF)
+        order = np.argsort(-scores_B, kind="stable")
+        return Ranking(handles_B[order], scores_B[order], x_BF[order], proposed, evidence.taste)
+
+    def _sample(self, ranking: Ranking, rank: int, event_id: str) -> np.ndarray:
+        """Rows of an example: the true item, those ranked highest, and others by chance (seeded by the event)."""
+        count = len(ranking.handles_B)
+        hard = [place for place in range(min(self.rules.hard_negatives + 1, count)) if place != rank]
+        rest = np.setdiff1d(np.arange(count), [rank, *hard])
+        rng = np.random.default_rng((self.rules.seed, hash64(event_id)))
+        take = min(len(rest), self.rules.negatives - len(hard))
+        return ranking.x_BF[[rank, *hard, *rng.choice(rest, take, replace=False)]] if take > 0 else ranking.x_BF[
+            [rank, *hard]
+        ]
+
+    def _line(self, ranking: Ranking, place: int) -> RecommendedItem:
+        handle = int(ranking.handles_B[place])
+        source = winner(ranking.proposed, handle)
+        card = self.catalog.cards[handle]
+        return RecommendedItem(
+            item_id=self.catalog.ids[handle],
+            score=float(ranking.scores_B[place]),
+            semantic_id=list(card.codes) if card is not None else [],
+            source=source,
+            reason=self._reason(source, ranking.taste),
+        )
+
+    def _reason(self, source: str, taste: Taste) -> str:
+        card = self.catalog.cards[int(taste.handles_L[0])] if len(taste.handles_L) else None
+        title = f"“{card.title}”" if card is not None and card.title else "what you chose last"
+        return _REASONS.get(source.split("_")[0], _REASONS["follows"]).format(title=title)
+
+    def _explore(
+        self, items: list[RecommendedItem], request: Request, user: UserRow | None, ranking: Ranking
+    ) -> None:
+        """In a bounded share of answers the last place goes to a little-known item: the one that ranks highest per
+        what is known of it already."""
+        if request.task == "search" or len(items) < 2:
+            return
+        chance = hash64(f"{self.rules.seed}/{request.user_id}/{self.now_s}") / 2.0**64
+        if chance >= self.rules.explore_share:
+            return
+        shown = {item.item_id for item in items}
+        positives_B = self.catalog.positives_N[ranking.handles_B]
+        for place in np.flatnonzero(positives_B < self.rules.explore_below).tolist():
+            if self.catalog.ids[int(ranking.handles_B[place])] not in shown:
+                line = self._line(ranking, place)
+                items[-1] = msgspec.structs.replace(line, source="explore", reason="New here: tell us if it is for you")
+                return
+
+
+_REASONS = {
+    "follows": "People who chose {title} went on to this",
+    "together": "Often chosen together with {title}",
+    "two": "Chosen by people whose choices resemble yours",
+    "after": "Often comes right after {title}",
+    "near": "Close to your taste",
+    "content": "Similar in content to {title}",
+    "query": "Matches what you are looking for",
+    "popular": "Popular now",
+    "fresh": "Just uploaded",
+    "model": "Continues your history",
+}
+
+
+def winner(proposed: dict[str, np.ndarray], handle: int) -> str:
+    """The source that ranks the item highest; the popular windows count as one."""
+    best, name = 1 << 30, ""
+    for source, handles in proposed.items():
+        place = np.flatnonzero(handles == handle)
+        if len(place) and int(place[0]) < best:
+            best, name = int(place[0]), source
+    return "popular" if name.startswith("popular_") else name
+
+
+def request_of(engagement: Engagement) -> Request:
+    """The request that an engagement answers, as far as its event tells."""
+    task: Task = "next"
+    for known in TASKS:
+        if engagement.task == known:
+            task = known
+    return Request(
+        user_id=engagement.user_id,
+        task=task,
+        query=engagement.query,
+        item_id=engagement.context_item_id,
+        country=engagement.country,
+        device=engagement.device,
+    )
+
+
+def content_of(parts: dict[str, np.ndarray]) -> np.ndarray | None:
+    """One content vector of fixed width from whatever modalities an item has: each at unit length, wider or other ones
+    turned onto the width by a seeded random projection, then summed."""
+    total_C = np.zeros(CONTENT_WIDTH, np.float32)
+    for name, vector in sorted(parts.items()):
+        if len(vector) == CONTENT_WIDTH and name == "text":
+            total_C += unit(vector.astype(np.float32))
+        elif len(vector):
+            rng = np.random.default_rng(hash64(f"{name}/{len(vector)}"))
+            turn = rng.standard_normal((len(vector), CONTENT_WIDTH)).astype(np.float32)
+            total_C += unit(vector.astype(np.float32) @ turn)
+    return unit(total_C) if parts else None
+
+
+__all__ = ["KINDS", "Example", "Generator", "Ranking", "Recommender", "RecommenderRules", "Serving", "top"]

@@ -1,0 +1,123 @@
+"""The report of a replay: what DESIGN section 8 promises, as JSON and as one HTML page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from math import log2, sqrt
+from typing import Any
+
+from trainer.replay import Outcome, Record, ReplayOptions, Within
+
+DAY_S = 86_400.0
+
+
+def report(stream: str, record: Record, options: ReplayOptions) -> dict[str, Any]:
+    """The report as plain JSON."""
+    outcomes = record.outcomes
+    names = list(outcomes[0].baselines) if outcomes else []
+    slices = {
+        "cold": [one for one in outcomes if one.positives == 0],
+        "fresh": [one for one in outcomes if one.positives < 5],
+        "younger_than_day": [one for one in outcomes if one.age_s < DAY_S],
+        "younger_than_week": [one for one in outcomes if one.age_s < 7 * DAY_S],
+    }
+    ours = {name: measure([one.rank for one in some], options.k) for name, some in slices.items()}
+    ours["cold"]["within"] = within([one for one in record.within if one.cold], options.k)
+    ours["fresh"]["within"] = within([one for one in record.within if not one.cold], options.k)
+    return {
+        "stream": stream,
+        "k": options.k,
+        "seed": options.seed,
+        "evaluated": len(outcomes),
+        "overall": measure([one.rank for one in outcomes], options.k),
+        **ours,
+        "candidates": {
+            "recall": mean([float(one.rank >= 0) for one in outcomes]),
+            "fresh_recall": mean([float(one.rank >= 0) for one in slices["fresh"]]),
+            "size": mean([float(one.candidates) for one in outcomes]),
+        },
+        "baselines": {
+            name: {
+                "overall": measure([one.baselines[name] for one in outcomes], options.k),
+                **{
+                    part: measure([one.baselines[name] for one in some], options.k) for part, some in slices.items()
+                },
+            }
+            for name in names
+        },
+        "sources": sources(outcomes, options.k),
+        "over_time": over_time(outcomes, options.k),
+        "cost": {name: round(seconds, 1) for name, seconds in record.cost.items()},
+        "settings": settings(options),
+    }
+
+
+def measure(ranks: Sequence[int], k: int) -> dict[str, Any]:
+    """Hit ratio and NDCG at k and 50, with 95 % confidence intervals (Wilson for the hits)."""
+    count = len(ranks)
+    found: dict[str, Any] = {"evaluated": count}
+    for depth in sorted({k, 50}):
+        hits = sum(0 <= rank < depth for rank in ranks)
+        found[f"hr@{depth}"] = hits / count if count else None
+        found[f"hr@{depth}_interval"] = wilson(hits, count)
+        found[f"ndcg@{depth}"] = mean([1.0 / log2(2 + rank) if 0 <= rank < depth else 0.0 for rank in ranks])
+    return found
+
+
+def within(some: Sequence[Within], k: int) -> dict[str, Any]:
+    """Hits among rivals that are as little known, beside what chance gives."""
+    hits = sum(one.rank < k for one in some)
+    return {
+        "evaluated": len(some),
+        f"hr@{k}": hits / len(some) if some else None,
+        f"hr@{k}_interval": wilson(hits, len(some)),
+        f"chance@{k}": mean([min(1.0, k / one.rivals) for one in some]),
+        "rivals": mean([float(one.rivals) for one in some]),
+    }
+
+
+def wilson(hits: int, count: int, z: float = 1.96) -> list[float] | None:
+    """The Wilson score interval of a share."""
+    if not count:
+        return None
+    share, square = hits / count, z * z / count
+    middle = (share + square / 2) / (1 + square)
+    half = z * sqrt(share * (1 - share) / count + square / (4 * count)) / (1 + square)
+    return [middle - half, middle + half]
+
+
+def mean(numbers: Sequence[float]) -> float | None:
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def sources(outcomes: Sequence[Outcome], k: int) -> dict[str, float]:
+    """Each source's share of the hits (the source that ranked the item highest)."""
+    hits = Counter(one.source for one in outcomes if 0 <= one.rank < k)
+    return {name: count / hits.total() for name, count in hits.most_common()}
+
+
+def over_time(outcomes: Sequence[Outcome], k: int, parts: int = 20) -> list[dict[str, Any]]:
+    """Quality in equal parts of the evaluated engagements."""
+    size = max(1, len(outcomes) // parts)
+    pieces = [outcomes[start : start + size] for start in range(0, len(outcomes), size)]
+    return [
+        {
+            "from": piece[0].at,
+            "to": piece[-1].at,
+            **measure([one.rank for one in piece], k),
+            "baselines": {
+                name: measure([one.baselines[name] for one in piece], k)[f"hr@{k}"] for name in piece[0].baselines
+            },
+        }
+        for piece in pieces
+    ]
+
+
+def settings(options: ReplayOptions) -> dict[str, Any]:
+    """The options as plain JSON."""
+    import msgspec
+
+    built = msgspec.to_builtins(options)
+    assert isinstance(built, dict)
+    return built
