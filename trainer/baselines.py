@@ -18,9 +18,9 @@ class Baseline(Protocol):
 
     def learn(self, item_id: str, at: float, context: Sequence[str]) -> None: ...
 
-    def recommend(self, context: Sequence[str], excluded: Collection[str], live: Callable[[str], bool], k: int) -> list[
-        str
-    ]: ...
+    def recommend(
+        self, context: Sequence[str], excluded: Collection[str], live: Callable[[str], bool], k: int
+    ) -> list[str]: ...
 
 
 class Popular:
@@ -41,9 +41,9 @@ class Popular:
             if not self._counts[oldest]:
                 del self._counts[oldest]
 
-    def recommend(self, context: Sequence[str], excluded: Collection[str], live: Callable[[str], bool], k: int) -> list[
-        str
-    ]:
+    def recommend(
+        self, context: Sequence[str], excluded: Collection[str], live: Callable[[str], bool], k: int
+    ) -> list[str]:
         del context
         ordered = sorted(self._counts, key=self._counts.__getitem__, reverse=True)
         return _first(ordered, excluded, live, k)
@@ -69,9 +69,9 @@ class ItemKnn:
                 there = self._together.setdefault(earlier, {})
                 there[item_id] = there.get(item_id, 0.0) + weight
 
-    def recommend(self, context: Sequence[str], excluded: Collection[str], live: Callable[[str], bool], k: int) -> list[
-        str
-    ]:
+    def recommend(
+        self, context: Sequence[str], excluded: Collection[str], live: Callable[[str], bool], k: int
+    ) -> list[str]:
         score: dict[str, float] = {}
         for earlier in context[: self._context]:
             base = self._count.get(earlier, 0.0)

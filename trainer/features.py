@@ -35,7 +35,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     ),
     "query": ("query",),
     "model": ("model",),
-    "popularity": tuple(f"heat_{n}" for n in range(7)) + ("positives", "trend_short", "trend_long"),
+    "popularity": (*(f"heat_{n}" for n in range(7)), "positives", "trend_short", "trend_long"),
     "age": ("age", "since_first", "since_last"),
     "quality": ("value", "negative_share"),
     "ranks": ("rank_together", "rank_follows", "rank_two_hops", "rank_near_taste", "rank_heat_2", "rank_heat_4"),
@@ -120,11 +120,12 @@ def _put_user(
 
 def _heat(evidence: Evidence, handles_B: np.ndarray, now_s: float) -> np.ndarray:
     catalog = evidence.catalog
-    return np.maximum(catalog.heat_NW[handles_B] - now_s / catalog.half_lives_s_W, FLOOR)
+    heat_BW: np.ndarray = np.maximum(catalog.heat_NW[handles_B] - now_s / catalog.half_lives_s_W, FLOOR)
+    return heat_BW
 
 
 def _log_days(age_s: np.ndarray) -> np.ndarray:
-    return np.log2(1e-3 + np.maximum(age_s, 0.0) / 86_400.0)
+    return np.asarray(np.log2(1e-3 + np.maximum(age_s, 0.0) / 86_400.0))
 
 
 def _ranks(score_B: np.ndarray) -> np.ndarray:
@@ -135,7 +136,7 @@ def _ranks(score_B: np.ndarray) -> np.ndarray:
 
 
 _UNTOUCHED: Mapping[str, float] = {
-    **{name: 0.0 for name in (*GROUPS["transitions"], *GROUPS["two_hops"], "positives", "trend_short", "trend_long")},
+    **dict.fromkeys((*GROUPS["transitions"], *GROUPS["two_hops"], "positives", "trend_short", "trend_long"), 0.0),
     **{name: FLOOR for name in GROUPS["popularity"] if name.startswith("heat_")},
     "since_first": -1.0,
     "since_last": 20.0,

@@ -101,7 +101,7 @@ class Boosted:
         return f"boosted {self.name}\n{self._model}".encode()
 
 
-def from_bytes(data: bytes) -> Ranker:
+def ranker_from(data: bytes) -> Ranker:
     """The ranker that `to_bytes` gave."""
     if data == b"prior":
         return Prior()

@@ -1,8 +1,8 @@
 """The recommender: one scorer's memory of items, and the order in which it shows them.
 
 It is fed with cards and rows of all items and asked with the row of one user; it holds no log, no store and no network,
-so the running scorer and `replay` are the same code. One reference (`Serving`) holds checkpoint, generator, codebook
-and tree, another the ranker: each is read once per answer, so no answer mixes two.
+so the running scorer and `replay` are the same code. One reference (`Binding`) holds model, codebook and tree of a
+checkpoint, another the ranker: each is read once per answer, so no answer mixes two.
 
 Invariants: nothing that is not live or that the user has is returned; an answer is always given; what is learned from
 an engagement is never in its own example.
@@ -13,40 +13,25 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
 
 import msgspec
 import numpy as np
 
-from store.events import KINDS, Engagement
+from store.events import Engagement
 from store.histories import UserRow
 from store.items import ItemCard, ItemRow
 from store.keys import hash64
 from store.requests import Answer, RecommendedItem, Request, Task
-from trainer.candidates import CandidateRules, Evidence, Taste, gather, taste_of, top
+from trainer.binding import Binding
+from trainer.candidates import CandidateRules, Evidence, Taste, gather, taste_of
 from trainer.catalog import Catalog
+from trainer.content import NO_CONTENT
 from trainer.features import NAMES, TASKS, compute
 from trainer.item_learning import ItemRules
 from trainer.ranker import Example, Prior, Ranker
 from trainer.space import Space, SpaceRules, unit
 
 CONTENT_WIDTH = 256
-
-
-class Generator(Protocol):
-    """The model as a source: proposes handles with log-probabilities for a history of semantic IDs, newest last."""
-
-    def __call__(self, history: list[list[int]], facets: Request, tree: Any, beams: int) -> list[tuple[int, float]]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What one checkpoint brings. Exchanged as a whole."""
-
-    checkpoint: str = ""
-    codebook: str = ""
-    generator: Generator | None = None
-    tree: Any = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +69,7 @@ class Recommender:
         *,
         encode: Callable[[str], np.ndarray] | None = None,
         ranker: Ranker | None = None,
-        serving: Serving = Serving(),
+        serving: Binding,
     ) -> None:
         self.rules = rules
         self.catalog = Catalog(rules.item, CONTENT_WIDTH)
@@ -116,8 +101,8 @@ class Recommender:
         """Moves the event-time clock forward; it never goes back."""
         self.now_s = max(self.now_s, now_s)
 
-    def exchange(self, serving: Serving) -> Serving:
-        """Serves another checkpoint from the next answer on; returns the previous one."""
+    def exchange(self, serving: Binding) -> Binding:
+        """Serves another checkpoint, its tree filled, from the next answer on; returns the previous one."""
         previous, self.serving = self.serving, serving
         return previous
 
@@ -140,15 +125,16 @@ class Recommender:
         began = time.perf_counter()
         serving, ranker = self.serving, self.ranker
         ranking = self._rank(request, user, serving, ranker)
-        items = [self._line(ranking, place) for place in range(min(request.k, len(ranking.handles_B)))]
-        self._explore(items, request, user, ranking)
+        count = min(request.k, len(ranking.handles_B))
+        items = [self._line(ranking, place, serving) for place in range(count)]
+        self._explore(items, request, ranking, serving)
         self._answers += 1
         number = hash64(f"{self._answers}/{request.user_id}/{self.now_s}")
         took_ms = (time.perf_counter() - began) * 1000.0
         return Answer(
             items=items,
             checkpoint=serving.checkpoint,
-            codebook=serving.codebook,
+            codebook=serving.codebook.version,
             request_id=f"{number:016x}",
             took_ms=took_ms,
             degraded=degraded,
@@ -213,12 +199,20 @@ class Recommender:
             return None
         return content_of({"text": self._encode(text)})
 
-    def _rank(self, request: Request, user: UserRow | None, serving: Serving, ranker: Ranker) -> Ranking:
+    def _rank(self, request: Request, user: UserRow | None, serving: Binding, ranker: Ranker) -> Ranking:
         evidence = self._evidence(request, user)
         allowed_N = self.allowed(request, user)[: evidence.size]
         proposed = gather(evidence, allowed_N)
+        model_N = None
+        if serving.generator is not None:
+            handles, logs = serving.propose(request, user, self.catalog.handles, self.now_s)
+            known = handles < evidence.size
+            model_N = np.full(evidence.size, np.nan, np.float32)
+            model_N[handles[known]] = logs[known]
+            proposed["model"] = handles[known][allowed_N[handles[known]]]
         handles_B = np.unique(np.concatenate(list(proposed.values()))) if proposed else np.zeros(0, np.int64)
-        x_BF = compute(evidence, handles_B, self.now_s, request.task, None)
+        model_B = None if model_N is None else model_N[handles_B]
+        x_BF = compute(evidence, handles_B, self.now_s, request.task, model_B)
         if not len(handles_B):
             return Ranking(handles_B, np.zeros(0), x_BF, proposed, evidence.taste)
         scores_B = ranker.score(x_BF)
@@ -232,18 +226,19 @@ class Recommender:
         rest = np.setdiff1d(np.arange(count), [rank, *hard])
         rng = np.random.default_rng((self.rules.seed, hash64(event_id)))
         take = min(len(rest), self.rules.negatives - len(hard))
-        return ranking.x_BF[[rank, *hard, *rng.choice(rest, take, replace=False)]] if take > 0 else ranking.x_BF[
-            [rank, *hard]
-        ]
+        return (
+            ranking.x_BF[[rank, *hard, *rng.choice(rest, take, replace=False)]]
+            if take > 0
+            else ranking.x_BF[[rank, *hard]]
+        )
 
-    def _line(self, ranking: Ranking, place: int) -> RecommendedItem:
+    def _line(self, ranking: Ranking, place: int, serving: Binding) -> RecommendedItem:
         handle = int(ranking.handles_B[place])
         source = winner(ranking.proposed, handle)
-        card = self.catalog.cards[handle]
         return RecommendedItem(
             item_id=self.catalog.ids[handle],
             score=float(ranking.scores_B[place]),
-            semantic_id=list(card.codes) if card is not None else [],
+            semantic_id=serving.semantic_id(handle),
             source=source,
             reason=self._reason(source, ranking.taste),
         )
@@ -253,23 +248,17 @@ class Recommender:
         title = f"“{card.title}”" if card is not None and card.title else "what you chose last"
         return _REASONS.get(source.split("_")[0], _REASONS["follows"]).format(title=title)
 
-    def _explore(
-        self, items: list[RecommendedItem], request: Request, user: UserRow | None, ranking: Ranking
-    ) -> None:
-        """In a bounded share of answers the last place goes to a little-known item: the one that ranks highest per
-        what is known of it already."""
-        if request.task == "search" or len(items) < 2:
-            return
+    def _explore(self, items: list[RecommendedItem], request: Request, ranking: Ranking, serving: Binding) -> None:
+        """In a bounded share of answers the last place goes to a little-known item: the best of them for this user,
+        for whom the answer to what it is worth is cheapest."""
         chance = hash64(f"{self.rules.seed}/{request.user_id}/{self.now_s}") / 2.0**64
-        if chance >= self.rules.explore_share:
+        if request.task == "search" or len(items) < 2 or chance >= self.rules.explore_share:
             return
-        shown = {item.item_id for item in items}
-        positives_B = self.catalog.positives_N[ranking.handles_B]
-        for place in np.flatnonzero(positives_B < self.rules.explore_below).tolist():
-            if self.catalog.ids[int(ranking.handles_B[place])] not in shown:
-                line = self._line(ranking, place)
-                items[-1] = msgspec.structs.replace(line, source="explore", reason="New here: tell us if it is for you")
-                return
+        little_known_B = self.catalog.positives_N[ranking.handles_B] < self.rules.explore_below
+        place = int(np.argmax(little_known_B))
+        if little_known_B[place] and place >= len(items):
+            line = self._line(ranking, place, serving)
+            items[-1] = msgspec.structs.replace(line, source="explore", reason="New here: tell us if it is for you")
 
 
 _REASONS = {
@@ -319,11 +308,8 @@ def content_of(parts: dict[str, np.ndarray]) -> np.ndarray | None:
     for name, vector in sorted(parts.items()):
         if len(vector) == CONTENT_WIDTH and name == "text":
             total_C += unit(vector.astype(np.float32))
-        elif len(vector):
+        elif len(vector) and name != NO_CONTENT:
             rng = np.random.default_rng(hash64(f"{name}/{len(vector)}"))
             turn = rng.standard_normal((len(vector), CONTENT_WIDTH)).astype(np.float32)
             total_C += unit(vector.astype(np.float32) @ turn)
-    return unit(total_C) if parts else None
-
-
-__all__ = ["KINDS", "Example", "Generator", "Ranking", "Recommender", "RecommenderRules", "Serving", "top"]
+    return unit(total_C) if total_C.any() else None

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from math import log2, sqrt
 from typing import Any
 
-from trainer.replay import Outcome, Record, ReplayOptions, Within
+import msgspec
+
+from trainer.prequential import Outcome, Record, ReplayOptions, Within
 
 DAY_S = 86_400.0
 
@@ -40,9 +42,7 @@ def report(stream: str, record: Record, options: ReplayOptions) -> dict[str, Any
         "baselines": {
             name: {
                 "overall": measure([one.baselines[name] for one in outcomes], options.k),
-                **{
-                    part: measure([one.baselines[name] for one in some], options.k) for part, some in slices.items()
-                },
+                **{part: measure([one.baselines[name] for one in some], options.k) for part, some in slices.items()},
             }
             for name in names
         },
@@ -116,8 +116,7 @@ def over_time(outcomes: Sequence[Outcome], k: int, parts: int = 20) -> list[dict
 
 def settings(options: ReplayOptions) -> dict[str, Any]:
     """The options as plain JSON."""
-    import msgspec
 
-    built = msgspec.to_builtins(options)
+    built = msgspec.json.decode(msgspec.json.encode(options))
     assert isinstance(built, dict)
     return built

@@ -50,6 +50,7 @@ class Space:
         self.catalog = catalog
         self.rules = rules
         self.fit: Fit | None = None
+        self._touched: set[int] | None = None
         capacity = len(catalog.live_N)
         self.x_ND = np.zeros((capacity, rules.width), np.float32)
         self.content_ND = np.zeros((capacity, rules.width), np.float32)
@@ -61,27 +62,34 @@ class Space:
         return self.catalog.positives >= self.fit.positives * (1.0 + self.rules.growth)
 
     def refit(self) -> None:
-        """Fits the axes anew and places every item. Costs about a second per 10,000 items and million edges."""
-        self.fit = fit(self.catalog, self.rules, self.fit, self.catalog.positives)
+        """Fits the axes anew and places every item. Costs about a second per 10,000 items and million edges; may run
+        in another thread: what is placed meanwhile is placed again."""
         size = len(self.catalog)
-        self._reserve()
-        a_NN = graph(self.catalog, size)
-        behaviour_ND = unit(a_NN @ self.fit.axes_ND)
-        self.content_ND[:size] = unit(self.catalog.content_NC[:size] @ self.fit.map_CD)
-        self._blend(slice(0, size), behaviour_ND)
+        self._touched = set()
+        found = fit(self.catalog, size, self.rules, self.fit)
+        content_ND = np.zeros((len(self.catalog.live_N), self.rules.width), np.float32)
+        content_ND[:size] = unit(self.catalog.content_NC[:size] @ found.map_CD)
+        x_ND = np.zeros_like(content_ND)
+        x_ND[:size] = self._blend(slice(0, size), unit(graph(self.catalog, size) @ found.axes_ND), content_ND[:size])
+        touched, self._touched = self._touched, None
+        self.fit, self.content_ND, self.x_ND = found, content_ND, x_ND
+        for handle in touched:
+            self.place(handle)
 
     def place(self, handle: int) -> None:
         """Places one item by what its row and card say now."""
+        if self._touched is not None:
+            self._touched.add(handle)
         self._reserve()
         if self.fit is None:
             return
         self.content_ND[handle] = unit(self.catalog.content_NC[handle] @ self.fit.map_CD)
-        self._blend(handle, unit(self._fold(handle, self.fit.axes_ND)))
+        self.x_ND[handle] = self._blend(handle, unit(self._fold(handle, self.fit.axes_ND)), self.content_ND[handle])
 
-    def _blend(self, where: int | slice, behaviour_ND: np.ndarray) -> None:
+    def _blend(self, where: int | slice, behaviour_ND: np.ndarray, content_ND: np.ndarray) -> np.ndarray:
         evidence = self.catalog.positives_N[where]
         share = np.asarray(evidence / (evidence + self.rules.prior))[..., None]
-        self.x_ND[where] = unit(share * behaviour_ND + (1.0 - share) * self.content_ND[where])
+        return unit(share * behaviour_ND + (1.0 - share) * content_ND)
 
     def _fold(self, handle: int, axes_ND: np.ndarray) -> np.ndarray:
         total_D = np.zeros(axes_ND.shape[1], np.float32)
@@ -126,9 +134,9 @@ def graph(catalog: Catalog, size: int) -> sparse.csr_matrix:
     return (half + half.T).tocsr().astype(np.float32)
 
 
-def fit(catalog: Catalog, rules: SpaceRules, previous: Fit | None, positives: float) -> Fit:
-    """The axes and the content map of the catalogue as it is."""
-    size = len(catalog)
+def fit(catalog: Catalog, size: int, rules: SpaceRules, previous: Fit | None) -> Fit:
+    """The axes and the content map of the first `size` items as they are."""
+    positives = catalog.positives
     a_NN = graph(catalog, size)
     degree_N = np.asarray(a_NN.sum(axis=1)).ravel()
     inverse_N = np.where(degree_N > 0, 1.0 / np.sqrt(np.maximum(degree_N, 1e-30)), 0.0).astype(np.float32)
@@ -139,7 +147,7 @@ def fit(catalog: Catalog, rules: SpaceRules, previous: Fit | None, positives: fl
         q_ND *= 0.1
         q_ND[: len(previous.basis_ND)] += previous.basis_ND
     for _ in range(rules.iterations):
-        q_ND, _ = np.linalg.qr(m_NN @ q_ND + q_ND)  # shifted to be definite: the largest eigenvalues come first
+        q_ND[:, :size] = np.linalg.qr(m_NN @ q_ND + q_ND)[0]  # shifted to be definite: the largest come first
     axes_ND = np.asarray(q_ND * inverse_N[:, None], np.float32)
     map_CD = content_map(catalog.content_NC[:size], unit(a_NN @ axes_ND), catalog.positives_N[:size], rules.ridge)
     return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, positives)

@@ -1,0 +1,338 @@
+"""Prequential evaluation: a recorded stream run through the very functions of the agents, testing before learning.
+
+Each event of the stream is absorbed in event time: uploads become cards, engagements go through the user's row to a
+signal, through the item's row to the recommender. A seeded sample of the evaluated part is ranked first with what was
+known strictly before it; so are the baselines. Every engagement that is examined is also an example for the ranker,
+which is fitted in line.
+
+Invariant: what is reported of an engagement depends on nothing after it, except whether it was sampled.
+"""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from store.events import Engagement, Upload
+from store.histories import HistoryRules, UserRow, trim
+from store.histories import absorb as absorb_engagement
+from store.items import ItemCard, ItemRow, pack_parts
+from store.keys import hash64
+from store.settings import Events, Settings
+from trainer.baselines import Baseline, ItemKnn, Popular
+from trainer.binding import Binding
+from trainer.codebook import zero_codebook
+from trainer.item_learning import absorb as absorb_signal
+from trainer.ranker import Example, RankerLearner, RankerRules
+from trainer.recommender import Recommender, RecommenderRules, request_of
+
+DEEPEST = 50
+
+
+class StreamError(ValueError):
+    """The folder is no recorded stream: it needs uploads.jsonl[.gz] and engagements.jsonl[.gz] in time order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplayOptions:
+    """`sample` engagements of the part after `evaluated_from` are evaluated; `examples` is the share of all that teach
+    the ranker; state is frozen between multiples of `delay_s`."""
+
+    sample: int = 3000
+    k: int = 10
+    seed: int = 0
+    weights: Mapping[str, float] = field(default_factory=lambda: Events().weights)
+    repeats: bool = False
+    evaluated_from: float = 0.5
+    within_limit: int = 3000
+    examples: float = 0.25
+    delay_s: float = 0.0
+    baselines: bool = True
+    popular_window: float = 0.05
+    knn_half_life_s: float = 180 * 86_400.0
+    recommender: RecommenderRules = field(default_factory=RecommenderRules)
+    ranker: RankerRules = field(default_factory=RankerRules)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """One evaluated engagement: rank of the true item (-1: not proposed), by us and by each baseline."""
+
+    place: int
+    at: float
+    rank: int
+    source: str
+    positives: int
+    age_s: float
+    history: int
+    candidates: int
+    baselines: dict[str, int]
+
+
+@dataclass(slots=True)
+class Within:
+    """One engagement with a little-known item, ranked among the live items that are as little known."""
+
+    cold: bool
+    rank: int
+    rivals: int
+
+
+@dataclass(slots=True)
+class Record:
+    """All that a replay saw."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    within: list[Within] = field(default_factory=list)
+    cost: dict[str, float] = field(default_factory=dict)
+    fits: list[tuple[int, str]] = field(default_factory=list)
+
+
+Told = Callable[[int, int, str], None]
+"""Hears of progress: events done, events in all, and how it goes."""
+
+
+def read(folder: Path, name: str, kind: type[Any]) -> list[Any]:
+    """The events of `name`.jsonl or .jsonl.gz."""
+    decoder = msgspec.json.Decoder(kind)
+    for path, opener in ((folder / f"{name}.jsonl.gz", gzip.open), (folder / f"{name}.jsonl", open)):
+        if path.exists():
+            with opener(path, "rb") as lines:
+                return [decoder.decode(line) for line in lines if line.strip()]
+    raise StreamError(f"{folder} has no {name}.jsonl or {name}.jsonl.gz: give the folder of a recorded stream")
+
+
+def eligible(uploads: list[Upload], engagements: list[Engagement], options: ReplayOptions) -> list[int]:
+    """Places of engagements that could be evaluated: positive, in the evaluated part, live, and new to their user."""
+    weights = options.weights
+    uploaded = {upload.item_id: upload.uploaded_at for upload in reversed(uploads)}
+    first = int(len(engagements) * options.evaluated_from)
+    have: set[tuple[str, str]] = set()
+    places: list[int] = []
+    for place, event in enumerate(engagements):
+        if weights.get(event.kind, 0.0) <= 0:
+            continue
+        pair = (event.user_id, event.item_id)
+        new = options.repeats or pair not in have
+        have.add(pair)
+        if place >= first and new and uploaded.get(event.item_id, np.inf) <= event.occurred_at:
+            places.append(place)
+    return places
+
+
+def chosen(engagements: list[Engagement], places: list[int], count: int, seed: int) -> set[int]:
+    """A sample of places that depends on each event's own id only, as far as its size allows."""
+    return set(sorted(places, key=lambda place: hash64(f"{seed}/{engagements[place].event_id}"))[:count])
+
+
+class Replay:
+    """One pass over a stream. `encode` turns an upload into its content vectors."""
+
+    def __init__(
+        self,
+        uploads: list[Upload],
+        engagements: list[Engagement],
+        encode: Callable[[list[Upload]], list[dict[str, np.ndarray]]],
+        options: ReplayOptions,
+    ) -> None:
+        self.uploads, self.engagements, self.options = uploads, engagements, options
+        self._encode = encode
+        self._rules = HistoryRules(weights=options.weights)
+        self._users: dict[str, UserRow] = {}
+        self._items: dict[str, ItemRow] = {}
+        self.recommender = Recommender(options.recommender, serving=Binding(zero_codebook(Settings())))
+        self.learner = RankerLearner(options.ranker)
+        self.record = Record()
+        window = max(1, int(options.popular_window * len(engagements)))
+        self._baselines: dict[str, Baseline] = (
+            {"popular": Popular(window), "item-knn": ItemKnn(options.knn_half_life_s)} if options.baselines else {}
+        )
+        self._next_upload = 0
+        self._pending: list[tuple[int, Engagement]] = []
+        self._frozen_until = -np.inf
+
+    def run(self, progress: Told | None = None) -> Record:
+        """Replays everything."""
+        options = self.options
+        places = eligible(self.uploads, self.engagements, options)
+        evaluated = chosen(self.engagements, places, options.sample, options.seed)
+        candidates = set(places)
+        for place, event in enumerate(self.engagements):
+            self._advance(event.occurred_at)
+            self._test(place, event, place in evaluated, place in candidates)
+            self._pending.append((place, event))
+            if progress is not None and place % 500 == 0:
+                progress(place, len(self.engagements), self._headline())
+        return self.record
+
+    def _advance(self, now_s: float) -> None:
+        """Lets the state catch up with everything before this moment, unless it is frozen."""
+        delay_s = self.options.delay_s
+        if delay_s > 0:
+            if now_s < self._frozen_until:
+                return
+            self._frozen_until = (now_s // delay_s + 1) * delay_s
+        for place, event in self._pending:
+            self._learn(place, event)
+        self._pending.clear()
+        self._publish_uploads(now_s)
+        self.recommender.observe(now_s)
+        self._refit()
+
+    def _publish_uploads(self, now_s: float) -> None:
+        first = self._next_upload
+        while self._next_upload < len(self.uploads) and self.uploads[self._next_upload].uploaded_at <= now_s:
+            self._next_upload += 1
+        if first == self._next_upload:
+            return
+        with _Timed(self.record.cost, "uploads_s"):
+            new = self.uploads[first : self._next_upload]
+            for upload, parts in zip(new, self._encode(new), strict=True):
+                self.recommender.insert(card_of(upload, parts))
+
+    def _learn(self, place: int, event: Engagement) -> None:
+        user = self._users.setdefault(event.user_id, UserRow())
+        context = self._context(user) if self._baselines else []
+        signal = absorb_engagement(user, event, place, 0, self._rules)
+        if signal is None:
+            return
+        trim(user, place + 1, self._rules)
+        row = self._items.setdefault(event.item_id, ItemRow())
+        absorb_signal(row, signal, self.options.recommender.item)
+        self.recommender.update(event.item_id, row)
+        if signal.weight > 0:
+            for baseline in self._baselines.values():
+                baseline.learn(event.item_id, event.occurred_at, context)
+
+    def _refit(self) -> None:
+        if self.recommender.space.due():
+            with _Timed(self.record.cost, "space_s"):
+                self.recommender.maintain()
+        if self.learner.due():
+            with _Timed(self.record.cost, "ranker_s"):
+                ranker = self.learner.refit()
+            self.recommender.exchange_ranker(ranker)
+
+    def _test(self, place: int, event: Engagement, evaluated: bool, candidate: bool) -> None:
+        if self._rules.weights.get(event.kind, 0.0) <= 0:
+            return
+        user = self._users.get(event.user_id)
+        handle = self.recommender.catalog.handles.get(event.item_id)
+        positives = int(self.recommender.catalog.positives_N[handle]) if handle is not None else 0
+        if candidate and positives < 5 and len(self.record.within) < self.options.within_limit:
+            with _Timed(self.record.cost, "within_s"):
+                self._rank_within(event, user, handle, positives)
+        taught = hash64(f"example/{event.event_id}") < self.options.examples * 2.0**64
+        if not (evaluated or taught):
+            return
+        with _Timed(self.record.cost, "serve_s"):
+            example = self.recommender.examine(user, event)
+        if example is not None:
+            self.learner.absorb(example)
+        if evaluated:
+            with _Timed(self.record.cost, "baselines_s"):
+                others = self._test_baselines(event, user)
+            self.record.outcomes.append(_outcome(place, event, example, positives, others))
+
+    def _test_baselines(self, event: Engagement, user: UserRow | None) -> dict[str, int]:
+        context = self._context(user) if user is not None else []
+        have = set() if user is None or self.options.repeats else set(user.seen_hashes().tolist())
+        catalog = self.recommender.catalog
+
+        def live(item_id: str) -> bool:
+            handle = catalog.handles.get(item_id)
+            return handle is not None and bool(catalog.live_N[handle]) and hash64(item_id) not in have
+
+        ranks = {}
+        for name, baseline in self._baselines.items():
+            ranked = baseline.recommend(context, (), live, DEEPEST)
+            ranks[name] = ranked.index(event.item_id) if event.item_id in ranked else -1
+        return ranks
+
+    def _rank_within(self, event: Engagement, user: UserRow | None, handle: int | None, positives: int) -> None:
+        recommender = self.recommender
+        request = request_of(event)
+        allowed_N = recommender.allowed(request, user)
+        if handle is None or not allowed_N[handle]:
+            return
+        positives_N = recommender.catalog.positives_N[: len(allowed_N)]
+        for cold in (True, False) if positives == 0 else (False,):
+            rivals = np.flatnonzero(allowed_N & (positives_N < (1 if cold else 5)))
+            score_B = recommender.score(request, user, rivals)
+            own = score_B[np.searchsorted(rivals, handle)]
+            ties = (int(np.sum(score_B == own)) - 1) // 2
+            self.record.within.append(Within(cold, int(np.sum(score_B > own)) + ties, len(rivals)))
+
+    def _context(self, user: UserRow) -> list[str]:
+        """The user's last positive items, newest first, each once."""
+        items: dict[str, None] = {}
+        for entry in user.positives():
+            items.setdefault(entry.item_id)
+            if len(items) == 20:
+                break
+        return list(items)
+
+    def _headline(self) -> str:
+        outcomes = self.record.outcomes
+        if not outcomes:
+            return "warming up"
+        return f"hr@{self.options.k} {sum(0 <= one.rank < self.options.k for one in outcomes) / len(outcomes):.3f}"
+
+
+def _outcome(
+    place: int, event: Engagement, example: Example | None, positives: int, baselines: dict[str, int]
+) -> Outcome:
+    """A frozen state may not know the item yet: that is a miss."""
+    at = event.occurred_at
+    if example is None:
+        return Outcome(place, at, -1, "", positives, 0.0, 0, 0, baselines)
+    return Outcome(
+        place,
+        at,
+        example.rank,
+        example.source,
+        positives,
+        example.age_s,
+        example.history,
+        example.candidates,
+        baselines,
+    )
+
+
+def card_of(upload: Upload, parts: dict[str, np.ndarray]) -> ItemCard:
+    """The card of an upload, without semantic ID."""
+    return ItemCard(
+        item_id=upload.item_id,
+        codebook="",
+        codes=[],
+        suffix=0,
+        assigned_at=upload.uploaded_at,
+        uploaded_at=upload.uploaded_at,
+        published_at_ms=int(upload.uploaded_at * 1000),
+        title=upload.title or "",
+        tags=upload.tags,
+        category=upload.category,
+        creator_id=upload.creator_id,
+        language=upload.language,
+        content=pack_parts(parts),
+    )
+
+
+class _Timed:
+    """Adds the seconds of a block to `cost[name]`."""
+
+    def __init__(self, cost: dict[str, float], name: str) -> None:
+        self._cost, self._name = cost, name
+
+    def __enter__(self) -> None:
+        self._began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._cost[self._name] = self._cost.get(self._name, 0.0) + time.perf_counter() - self._began
