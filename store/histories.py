@@ -97,14 +97,14 @@ def derive(row: UserRow, offset: int, rules: HistoryRules) -> dict[int, Signal]:
     }
 
 
-def trim(row: UserRow, committed: int, rules: HistoryRules) -> None:
-    """Drops the oldest entries beyond the length. An entry whose record is not committed yet stays, and so does the
-    context before it: its signal may have to be derived again."""
+def trim(row: UserRow, unsafe_from: int, rules: HistoryRules) -> None:
+    """Drops the oldest entries beyond the length. An entry whose record may be read again (from offset `unsafe_from`
+    on) stays, and so does the context before it: its signal may have to be derived again."""
     keep_from = len(row.entries) - rules.length
     if keep_from <= rules.length // 4:  # in strides: a list that loses its head at every event costs a copy each time
         return
     for place, entry in enumerate(row.entries[: keep_from + 1]):
-        if entry.offset >= committed:
+        if entry.offset >= unsafe_from:
             keep_from = max(0, place - 4 * rules.context)
             break
     del row.entries[:keep_from]

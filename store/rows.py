@@ -32,15 +32,18 @@ class RowStoreError(RuntimeError):
 class Position(msgspec.Struct, array_like=True):
     """How far a partition has come.
 
-    `absorbed`: last offset of its input topic that is in the rows. `state_offset`: next offset of its state topic that
-    may hold something newer than the rows. `passed`: origin partition → (offset, index) of the last signal absorbed.
-    `profiles`: last offset of the profiles partition that is in the rows.
+    `absorbed`: last offset of its input topic that is in the rows. `safe`: last offset of which everything that it
+    causes is safe, too: a new start reads on from there. `state_offset`: next offset of its state topic that may hold
+    something newer than the rows. `passed`: origin partition → (offset, index) of the last signal absorbed.
+    `profiles`, `profiles_safe`: the same for the profiles partition.
     """
 
     absorbed: int = -1
+    safe: int = -1
     state_offset: int = 0
     passed: dict[int, tuple[int, int]] = {}
     profiles: int = -1
+    profiles_safe: int = -1
 
 
 class RowStore(Generic[Row]):

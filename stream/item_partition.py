@@ -11,7 +11,7 @@ from store.settings import Settings
 from stream.emitter import Emitter
 from stream.item_side import Change, ItemSide
 from stream.metrics import Metrics
-from stream.partition import Fault, Partition, no_fault
+from stream.partition import Cursor, Fault, Partition, no_fault
 from stream.records import Record
 from stream.refusals import send_refusals
 from stream.states import (
@@ -21,6 +21,7 @@ from stream.states import (
     Announcement,
     decode_announcement,
     encode_announcement,
+    hole_reader,
     read_partition,
 )
 
@@ -38,7 +39,8 @@ class ItemPartition(Partition):
         url: str,
         fault: Fault = no_fault,
     ) -> None:
-        super().__init__(side.partition, settings.store.item_publish_interval_s, fault)
+        super().__init__(side.partition, settings.store.item_publish_interval_s, hole_reader(settings), fault)
+        self._signals = settings.topic("item-signals")
         self.side = side
         self._settings = settings
         self._emitter = emitter
@@ -50,24 +52,26 @@ class ItemPartition(Partition):
     async def restore(self) -> None:
         rows = self.side.rows
         merged: dict[str, ItemRow] = {}
-        async for offset, key, value in read_partition(
-            self._settings, "item-states", self.number, rows.position.state_offset
-        ):
-            rows.position.state_offset = offset + 1
-            if key is None or value is None:
-                continue
-            if key == POSITION_KEY:
-                self.side.meet(decode_announcement(value).position)
-                continue
-            row = self.side.merge(key.decode(), value)
-            if row is not None:
-                merged[key.decode()] = row
-                if len(merged) >= 1000:
-                    rows.write(merged)
-                    merged = {}
-                    await asyncio.sleep(0)
+        topic = self._settings.topic("item-states")
+        async for record in read_partition(self._settings, topic, self.number, rows.position.state_offset):
+            rows.position.state_offset = record.offset + 1
+            if record.key == POSITION_KEY:
+                self.side.meet(decode_announcement(record.value).position)
+            elif record.key is not None and record.value is not None:
+                row = self.side.merge(record.key.decode(), record.value)
+                if row is not None:
+                    merged[record.key.decode()] = row
+            if len(merged) >= 1000:
+                rows.write(merged)
+                merged = {}
+                await asyncio.sleep(0)
         rows.write(merged)
+        self.cursors[self._signals] = Cursor(rows.position.safe + 1, rows.position.safe)
         await self._publish({}, self._announcement())  # at once: others learn where this partition's owner answers
+
+    def keep_safe(self) -> None:
+        self.side.rows.position.safe = self.cursors[self._signals].safe
+        self.side.rows.write({})
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
         effects = self.side.absorb(records)

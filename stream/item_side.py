@@ -62,6 +62,7 @@ class ItemSide:
     def meet(self, position: Position) -> None:
         """Takes over a published position when it is further than the own one."""
         own = self.rows.position
+        own.safe = max(own.safe, position.safe)
         if position.absorbed > own.absorbed:
             own.absorbed, own.passed = position.absorbed, position.passed
 

@@ -1,32 +1,52 @@
 """A partition at work: take records from an agent, absorb them, send what they cause, publish state, acknowledge.
 
-The numbered protocol of one partition, the same for users and items:
+The numbered protocol of one partition, the same for uploads, users and items:
 
 1. restore: rows come from the local store, brought up to date from the state topic.
-2. absorb: records in order; rows and position in one write batch.
+2. absorb: records in order, none left out; rows and position in one write batch.
 3. send: what the records cause, in order.
 4. publish: changed rows to the state topic, then the position.
 5. acknowledge: only what 2 to 4 have made safe; Faust commits up to there.
 
 A crash between any two steps leads back to 1 with records read again, and reading again changes nothing.
+
+The order of 2 is this module's own care. After a rebalance Faust may deliver a later record before earlier ones, take
+the hole for a compacted one and commit past it. So each topic has a cursor: what is before it needs no more work here,
+what is beyond it has a hole before it, and the hole is read from the log. The group's committed offset decides nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 from stream.records import Record
 
+log = logging.getLogger(__name__)
+
 Fault = Callable[[str], None]
 """A hook called with the name of each boundary of the protocol; off in production, kills the process in chaos tests."""
+
+ReadHole = Callable[[str, int, int], AsyncIterator[Record]]
+"""Reads (topic, partition) from an offset to the end of the log, past the agents."""
 
 
 def no_fault(boundary: str) -> None:
     """The hook that does nothing."""
+
+
+@dataclass(slots=True)
+class Cursor:
+    """How far one topic of the partition has come. `ahead`: the next offset to absorb, None before the first record of
+    a partition that keeps no position. `safe`: everything up to here is safe."""
+
+    ahead: int | None = None
+    safe: int = -1
 
 
 class Partition(ABC):
@@ -35,15 +55,16 @@ class Partition(ABC):
     capacity = 2000
     batch = 500
 
-    def __init__(self, number: int, interval_s: float, fault: Fault = no_fault) -> None:
+    def __init__(self, number: int, interval_s: float, read_hole: ReadHole, fault: Fault = no_fault) -> None:
         self.number = number
         self.restored = asyncio.Event()
+        self.cursors: dict[str, Cursor] = {}
         self._interval_s = interval_s
+        self._read_hole = read_hole
         self._fault = fault
         self._inbox: deque[Record] = deque()
-        self._absorbing: list[Record] = []
         self._absorbed: list[Record] = []
-        self._publishing: list[Record] = []
+        self._unpublished = False
         self._sends: list[asyncio.Future[Any]] = []
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
@@ -61,11 +82,9 @@ class Partition(ABC):
             self._arrived.set()
 
     def rewind(self) -> None:
-        """Forgets what has not been acknowledged: after a rebalance the log delivers it again, from the committed
-        position on, and an older delivery must not get between."""
+        """Forgets what is queued: after a rebalance the log delivers it again, from the committed position on."""
         self._epoch += 1
         self._inbox.clear()
-        self._absorbed.clear()
         self._room.set()
 
     async def run(self) -> None:
@@ -81,64 +100,103 @@ class Partition(ABC):
             self._room.set()
             self.close()
 
-    def committed(self, topic: str) -> int:
-        """The oldest offset of `topic` that may be read again."""
-        for queue in (self._publishing, self._absorbed, self._absorbing, self._inbox):
-            for record in queue:
-                if record.topic == topic:
-                    return record.offset
-        return 1 << 62
-
     @abstractmethod
     async def restore(self) -> None:
-        """Step 1."""
+        """Step 1; sets the cursors."""
 
     @abstractmethod
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
-        """Steps 2 and 3: returns the sends still under way."""
+        """Steps 2 and 3 for records of one topic: returns the sends still under way."""
 
     @abstractmethod
     def publish(self) -> Awaitable[None]:
         """Step 4: takes what has changed at once, and has it safe in the state topic when awaited."""
 
+    def keep_safe(self) -> None:  # noqa: B027  (partitions without rows keep no position)
+        """Notes the cursors' safe offsets where the next start finds them."""
+
     @abstractmethod
     def close(self) -> None:
         """Gives the rows back."""
+
+    def pause_s(self) -> float:
+        """How long to gather changes before the next publication."""
+        return self._interval_s
 
     async def _absorb_loop(self) -> None:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
             while self._inbox:
-                epoch = self._epoch
-                self._absorbing = [self._inbox.popleft() for _ in range(min(self.batch, len(self._inbox)))]
+                records = [self._inbox.popleft() for _ in range(min(self.batch, len(self._inbox)))]
                 self._room.set()
-                self._sends.extend(await self.absorb(self._absorbing))
-                self._fault("absorbed")
-                if epoch == self._epoch:
-                    self._absorbed.extend(self._absorbing)
-                self._absorbing = []
+                await self._take(records)
                 await asyncio.sleep(0)  # a long queue must not keep the loop from answering requests
+
+    async def _take(self, records: list[Record]) -> None:
+        """Absorbs what is new of these records, in runs of one topic without holes; the rest only waits to be
+        acknowledged."""
+        run: list[Record] = []
+        for record in records:
+            cursor = self.cursors.setdefault(record.topic, Cursor())
+            if run and run[0].topic != record.topic:
+                run = await self._absorb_run(run)
+            if cursor.ahead is None:
+                cursor.ahead = record.offset
+            if record.offset > cursor.ahead:
+                run = await self._absorb_run(run)
+                await self._fill_hole(cursor, record)
+            if record.offset == cursor.ahead:
+                run.append(record)
+                cursor.ahead += 1
+            else:
+                run = await self._absorb_run(run)
+                self._absorbed.append(record)
+        await self._absorb_run(run)
+
+    async def _absorb_run(self, run: list[Record]) -> list[Record]:
+        if run:
+            self._sends.extend(await self.absorb(run))
+            self._fault("absorbed")
+            self._absorbed.extend(run)
+            self._unpublished = True
+        return []
+
+    async def _fill_hole(self, cursor: Cursor, beyond: Record) -> None:
+        """Reads on from the cursor to the end of the log. Offsets that no record has (compaction, transactions) are
+        passed over."""
+        assert cursor.ahead is not None
+        log.info("%s-%s: reading %s on, %s came", beyond.topic, self.number, cursor.ahead, beyond.offset)
+        run: list[Record] = []
+        async for record in self._read_hole(beyond.topic, self.number, cursor.ahead):
+            run.append(record)
+            cursor.ahead = record.offset + 1
+            if len(run) >= self.batch:
+                run = await self._absorb_run(run)
+                await asyncio.sleep(0)
+        await self._absorb_run(run)
+        if cursor.ahead < beyond.offset:
+            cursor.ahead = beyond.offset
 
     async def _publish_loop(self) -> None:
         while True:
             await asyncio.sleep(self.pause_s())
-            if self._absorbed:
+            if self._absorbed or self._unpublished:
                 await self._publish_once()
 
-    def pause_s(self) -> float:
-        """How long to gather changes before the next publication."""
-        return self._interval_s
-
     async def _publish_once(self) -> None:
-        self._publishing, self._absorbed = self._absorbed, []
+        # Taken before the first await: what is absorbed from here on belongs to the next publication. A run that is
+        # being absorbed now has moved the cursor, but its sends are not here yet: hence the offsets of `_absorbed`.
+        records, self._absorbed = self._absorbed, []
         sends, self._sends = self._sends, []
-        # Taken before the first await: what is absorbed from here on belongs to the next publication.
+        self._unpublished = False
         publication = self.publish()
         await asyncio.gather(*sends)
         self._fault("sent")
         await publication
         self._fault("published")
-        for record in self._publishing:
+        for record in records:
+            cursor = self.cursors[record.topic]
+            cursor.safe = max(cursor.safe, record.offset)
             record.acknowledge()
-        self._publishing = []
+        self.keep_safe()

@@ -21,10 +21,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from store.checkpoints import SERVABLE, CheckpointFolder, CheckpointRecord
-from trainer.ranker import ranker_from
+from trainer.ranker import from_bytes as ranker_from
 from trainer.recommender import Recommender, RecommenderRules
 
+from store.checkpoints import SERVABLE, CheckpointFolder, CheckpointRecord
 from store.events import Engagement
 from store.histories import UserRow
 from store.items import ItemCard, ItemRow
@@ -339,7 +339,10 @@ class Scorer:
         await self._emitter.send("checkpoints", msgspec.json.encode(record), key=b"model")
 
     async def _maintain(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._loading, self.recommender.maintain)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._loading, self.recommender.maintain)
+        except Exception:
+            log.exception("the vector space was not fitted again; the one before it goes on serving")
 
     def _report(self) -> None:
         serving = self.serving

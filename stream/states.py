@@ -9,12 +9,15 @@ prefix of the log, so the further one includes the other, whoever wrote it last.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from store.rows import Position
 from store.settings import Settings
+from stream.partition import ReadHole
+from stream.records import Record
 
 POSITION_KEY = b"\x00position"
 """Ids never begin with a control character, so no item or user has this key."""
@@ -49,11 +52,9 @@ def consumer_options(settings: Settings) -> dict[str, object]:
     }
 
 
-async def read_partition(
-    settings: Settings, topic: str, partition: int, begin: int
-) -> AsyncIterator[tuple[int, bytes | None, bytes | None]]:
-    """(offset, key, value) of everything from `begin` to the end as of the call."""
-    where = TopicPartition(settings.topic(topic), partition)
+async def read_partition(settings: Settings, topic: str, partition: int, begin: int) -> AsyncIterator[Any]:
+    """Every record (aiokafka's) of one partition from `begin` to the end as of the call; `topic` is the full name."""
+    where = TopicPartition(topic, partition)
     consumer = AIOKafkaConsumer(**consumer_options(settings))
     await consumer.start()
     try:
@@ -64,6 +65,20 @@ async def read_partition(
         while await consumer.position(where) < end:
             for records in (await consumer.getmany(timeout_ms=500, max_records=5000)).values():
                 for record in records:
-                    yield record.offset, record.key, record.value
+                    yield record
     finally:
         await consumer.stop()
+
+
+def hole_reader(settings: Settings) -> ReadHole:
+    """Reads what an agent was not given, as records that have nobody to acknowledge to."""
+
+    async def read(topic: str, partition: int, begin: int) -> AsyncIterator[Record]:
+        async for record in read_partition(settings, topic, partition, begin):
+            yield Record(topic, partition, record.offset, record.timestamp, record.key, record.value, _nobody)
+
+    return read
+
+
+def _nobody() -> None:
+    pass

@@ -208,6 +208,11 @@ def _port(asked: int | None, before: int | None, default: int) -> int:
     for candidate in (before, default) if asked is None else ():
         if candidate and not _answers(candidate):
             return candidate
+    return free_port()
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

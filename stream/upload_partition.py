@@ -24,6 +24,7 @@ from stream.metrics import Metrics
 from stream.partition import Fault, Partition, no_fault
 from stream.records import Record, Refused, Stray
 from stream.refusals import send_refusals, send_strays
+from stream.states import hole_reader
 from trainer.codebook import Codebook, suffix_of
 from trainer.content import TextEncoder, content_parts
 
@@ -82,7 +83,7 @@ class UploadPartition(Partition):
         executor: Executor,
         fault: Fault = no_fault,
     ) -> None:
-        super().__init__(number, 0.02, fault)
+        super().__init__(number, 0.02, hole_reader(settings), fault)
         self._settings = settings
         self._emitter = emitter
         self._metrics = metrics
@@ -95,7 +96,7 @@ class UploadPartition(Partition):
         self._limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s, settings.content.widths)
 
     async def restore(self) -> None:
-        """Nothing to restore."""
+        """Nothing to restore: the group's committed offset says where to begin."""
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
         sends: list[asyncio.Future[Any]] = []

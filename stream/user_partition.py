@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from itertools import groupby
 from typing import Any
 
+from store.histories import UserRow
 from store.settings import Settings
 from stream.emitter import Emitter
 from stream.metrics import Metrics
-from stream.partition import Fault, Partition, no_fault
+from stream.partition import Cursor, Fault, Partition, no_fault
 from stream.records import Effects, Record
 from stream.refusals import send_refusals, send_strays
 from stream.states import (
@@ -19,6 +19,7 @@ from stream.states import (
     Announcement,
     decode_announcement,
     encode_announcement,
+    hole_reader,
     read_partition,
 )
 from stream.user_side import UserSide
@@ -36,56 +37,53 @@ class UserPartition(Partition):
         generation: Callable[[], int],
         fault: Fault = no_fault,
     ) -> None:
-        super().__init__(side.partition, settings.store.user_publish_interval_s, fault)
+        super().__init__(side.partition, settings.store.user_publish_interval_s, hole_reader(settings), fault)
         self.side = side
         self._settings = settings
         self._emitter = emitter
         self._metrics = metrics
         self._generation = generation
         self._engagements = settings.topic("engagements")
+        self._profiles = settings.topic("profiles")
 
     async def restore(self) -> None:
         rows = self.side.rows
-        merged: dict[str, Any] = {}
-        async for offset, key, value in read_partition(
-            self._settings, "user-states", self.number, rows.position.state_offset
-        ):
-            rows.position.state_offset = offset + 1
-            if key is None or value == b"":
-                continue
-            if key == POSITION_KEY:
-                if value is not None:
-                    met = decode_announcement(value).position
-                    rows.position.profiles = max(rows.position.profiles, met.profiles)
-                continue
-            user_id = key.decode()
-            if value is None:
-                rows.write(merged, gone=[user_id])
+        merged: dict[str, UserRow] = {}
+        topic = self._settings.topic("user-states")
+        async for record in read_partition(self._settings, topic, self.number, rows.position.state_offset):
+            rows.position.state_offset = record.offset + 1
+            if record.key == POSITION_KEY:
+                self.side.meet(decode_announcement(record.value).position)
+            elif record.key is not None and record.value is None:
+                rows.write(merged, gone=[record.key.decode()])
                 merged = {}
-                continue
-            row = self.side.merge(user_id, value)
-            if row is not None:
-                merged[user_id] = row
-                if len(merged) >= 1000:
-                    rows.write(merged)
-                    merged = {}
-                    await asyncio.sleep(0)
+            elif record.key is not None:
+                row = self.side.merge(record.key.decode(), record.value)
+                if row is not None:
+                    merged[record.key.decode()] = row
+            if len(merged) >= 1000:
+                rows.write(merged)
+                merged = {}
+                await asyncio.sleep(0)
         rows.write(merged)
+        self.cursors[self._engagements] = Cursor(rows.position.safe + 1, rows.position.safe)
+        self.cursors[self._profiles] = Cursor(rows.position.profiles_safe + 1, rows.position.profiles_safe)
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
-        sends: list[asyncio.Future[Any]] = []
-        for topic, run in groupby(records, key=lambda record: record.topic):
-            if topic == self._engagements:
-                effects = self.side.absorb(run, self.committed(topic))
-                name = "engagements"
-            else:
-                effects = self.side.absorb_profiles(run)
-                name = "profiles"
-            self._fault("written")
-            self._metrics.absorbed(name, effects.absorbed)
-            self._metrics.duplicated(name, effects.duplicates)
-            sends += await self._send(name, effects)
-        return sends
+        if records[0].topic == self._engagements:
+            name, effects = "engagements", self.side.absorb(records)
+        else:
+            name, effects = "profiles", self.side.absorb_profiles(records)
+        self._fault("written")
+        self._metrics.absorbed(name, effects.absorbed)
+        self._metrics.duplicated(name, effects.duplicates)
+        return await self._send(name, effects)
+
+    def keep_safe(self) -> None:
+        position = self.side.rows.position
+        position.safe = self.cursors[self._engagements].safe
+        position.profiles_safe = self.cursors[self._profiles].safe
+        self.side.rows.write({})
 
     async def _send(self, name: str, effects: Effects) -> list[asyncio.Future[Any]]:
         send = self._emitter.send

@@ -18,7 +18,7 @@ import msgspec
 from store.events import Engagement, Limits, Profile, Refusal, decode_engagements, decode_profiles
 from store.histories import HistoryRules, UserRow, absorb, derive, trim
 from store.keys import partition_of
-from store.rows import RowStore
+from store.rows import Position, RowStore
 from store.signals import Origin, Signal, SignalFrame, encode_frame
 from stream.records import Effects, Record, Refused, Stray
 
@@ -55,15 +55,15 @@ class UserSide:
     def row(self, user_id: str) -> UserRow | None:
         return self.rows.get(user_id)
 
-    def absorb(self, records: Iterable[Record], committed: int) -> Effects:
-        """Takes engagement records in order. `committed`: the oldest offset that may be read again."""
+    def absorb(self, records: Iterable[Record]) -> Effects:
+        """Takes engagement records in order."""
         effects = Effects()
         changed: dict[str, UserRow] = {}
         for record in records:
             self._absorb_record(record, changed, effects)
             self.rows.position.absorbed = max(self.rows.position.absorbed, record.offset)
         for row in changed.values():
-            trim(row, committed, self._rules)
+            trim(row, self.rows.position.safe + 1, self._rules)
         self.dirty.update(self.rows.write(changed))
         return effects
 
@@ -92,6 +92,12 @@ class UserSide:
         if older.profiled_at > newer.profiled_at:
             newer.attributes, newer.profiled_at = older.attributes, older.profiled_at
         return newer
+
+    def meet(self, position: Position) -> None:
+        """Takes over a published position where it is further than the own one."""
+        own = self.rows.position
+        own.safe, own.profiles_safe = max(own.safe, position.safe), max(own.profiles_safe, position.profiles_safe)
+        own.absorbed, own.profiles = max(own.absorbed, position.absorbed), max(own.profiles, position.profiles)
 
     def _absorb_record(self, record: Record, changed: dict[str, UserRow], effects: Effects) -> None:
         if record.value is None:

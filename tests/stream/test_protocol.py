@@ -38,9 +38,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.log: dict[tuple[str, int], list[tuple[bytes | None, bytes | None]]] = {}
-        self.committed: dict[tuple[str, int], int] = {}
         self.read_to: dict[tuple[str, int], int] = {}
-        self.unpublished: dict[tuple[str, int], int] = {}
         self.users = {p: self.open_users(p) for p in range(PARTITIONS)}
         self.items = {p: self.open_items(p) for p in range(PARTITIONS)}
 
@@ -50,9 +48,11 @@ class World:
     def open_users(self, p: int) -> UserSide:
         side = UserSide(p, PARTITIONS, RowStore(self.folder / f"users-{p}", UserRow), RULES, Limits())
         for key, value in self.topic("user-states", p):
-            if key != POSITION_KEY and (row := side.merge(key.decode(), value)) is not None:
+            if key == POSITION_KEY:
+                side.meet(decode_announcement(value).position)
+            elif (row := side.merge(key.decode(), value)) is not None:
                 side.rows.write({key.decode(): row})
-        self.read_to["engagements", p] = self.committed.get(("engagements", p), 0)
+        self.read_to["engagements", p] = side.rows.position.safe + 1
         return side
 
     def open_items(self, p: int) -> ItemSide:
@@ -62,7 +62,7 @@ class World:
                 side.meet(decode_announcement(value).position)
             elif (row := side.merge(key.decode(), value)) is not None:
                 side.rows.write({key.decode(): row})
-        self.read_to["item-signals", p] = self.committed.get(("item-signals", p), 0)
+        self.read_to["item-signals", p] = side.rows.position.safe + 1
         return side
 
     def records(self, name: str, p: int, n: int) -> list[Record]:
@@ -82,8 +82,7 @@ class World:
 
     def work_users(self, p: int, n: int, sends: int | None) -> None:
         """Absorbs n records; when `sends` is given the worker dies after so many signals are out."""
-        committed = self.committed.get(("engagements", p), 0)
-        effects = self.users[p].absorb(self.records("engagements", p, n), committed)
+        effects = self.users[p].absorb(self.records("engagements", p, n))
         for partition, key, frame in effects.signals[:sends]:
             self.topic("item-signals", partition).append((key, frame))
         if sends is not None:
@@ -93,7 +92,7 @@ class World:
         self.items[p].absorb(self.records("item-signals", p, n))
 
     def publish(self, side: str, p: int, steps: int) -> None:
-        """Publishes as far as `steps` goes: rows one by one, the position, the commit; dies if it does not reach it."""
+        """Publishes as far as `steps` goes: rows, then the position; dies if it does not reach the end."""
         owner = self.users[p] if side == "users" else self.items[p]
         name, source = ("user-states", "engagements") if side == "users" else ("item-states", "item-signals")
         dirty, owner.dirty = dict(owner.dirty), {}
@@ -108,7 +107,7 @@ class World:
         self.topic(name, p).append((POSITION_KEY, encode_announcement(Announcement(owner.rows.position))))
         if steps == 1:
             return self.crash(side, p, wiped=False)
-        self.committed[source, p] = self.read_to[source, p]
+        owner.rows.position.safe = self.read_to[source, p] - 1
         return None
 
     def finish(self) -> None:

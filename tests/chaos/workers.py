@@ -1,0 +1,129 @@
+"""Real workers as processes: started, killed, started again, and asked what they know."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import msgspec
+from kafka import TopicPartition
+
+from store.events import KINDS
+from store.histories import UserRow
+from store.items import ItemRow
+from store.settings import Settings, to_toml
+from stream.connections import reader
+from stream.states import POSITION_KEY
+from stream.up import free_port
+
+
+class WorkerProcess:
+    """One `sidestream worker` with a data folder of its own."""
+
+    def __init__(self, settings: Settings, folder: Path, environment: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "worker.log"
+        self._environment = environment or {}
+        serving = msgspec.structs.replace(settings.serving, port=self.port)
+        self.file = folder / "settings.toml"
+        self.file.write_text(to_toml(msgspec.structs.replace(settings, data_dir=str(folder / "data"), serving=serving)))
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, **environment: str) -> None:
+        command = [sys.executable, "-m", "stream.cli", "worker", "--settings", str(self.file)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}
+            )
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> int:
+        assert self.process is not None
+        self.process.terminate()
+        return self.process.wait(20)
+
+    def await_ready(self, timeout_s: float = 60.0) -> None:
+        end = time.monotonic() + timeout_s
+        while time.monotonic() < end:
+            try:
+                if httpx.get(f"{self.url}/readyz", timeout=1.0).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                pass
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            time.sleep(0.1)
+        raise AssertionError(f"not ready in {timeout_s} s: {self.log.read_text()[-3000:]}")
+
+
+def committed_to_the_end(settings: Settings) -> bool:
+    """Whether the group has committed everything of engagements and item-signals."""
+    from stream.connections import admin_client
+
+    topics = [settings.topic(name) for name in ("engagements", "item-signals")]
+    places = [TopicPartition(topic, p) for topic in topics for p in range(settings.kafka.partitions)]
+    with reader(settings, places) as consumer:
+        ends = consumer.end_offsets(places)
+    with admin_client(settings) as admin:
+        committed = admin.list_group_offsets([settings.kafka.group])[settings.kafka.group]
+    return all(end == 0 or (place in committed and committed[place].offset >= end) for place, end in ends.items())
+
+
+def await_committed(settings: Settings, timeout_s: float = 90.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not committed_to_the_end(settings):
+        assert time.monotonic() < end, "the group did not reach the end of the log"
+        time.sleep(0.3)
+
+
+def read_topic(settings: Settings, name: str, partition: int) -> list[tuple[bytes | None, bytes | None]]:
+    """Every (key, value) of one partition."""
+    place = TopicPartition(settings.topic(name), partition)
+    found: list[tuple[bytes | None, bytes | None]] = []
+    with reader(settings, [place]) as consumer:
+        end = consumer.end_offsets([place])[place]
+        consumer.seek_to_beginning(place)
+        while consumer.position(place) < end:
+            for records in consumer.poll(timeout_ms=500).values():
+                found += [(record.key, record.value) for record in records]
+    return found
+
+
+def published_histories(settings: Settings) -> dict[str, list[str]]:
+    """Event ids by user as the state topic ends."""
+    return {
+        user: [entry.event_id for entry in row.entries] for user, row in _rows(settings, "user-states", UserRow).items()
+    }
+
+
+def published_counters(settings: Settings) -> dict[str, Counter[str]]:
+    """Counters by item as the state topic ends."""
+    return {
+        item: Counter({KINDS[kind]: count for kind, count in row.counters.items()})
+        for item, row in _rows(settings, "item-states", ItemRow).items()
+    }
+
+
+def _rows(settings: Settings, name: str, kind: type) -> dict[str, object]:
+    rows = {}
+    for partition in range(settings.kafka.partitions):
+        for key, value in read_topic(settings, name, partition):
+            if key is not None and key != POSITION_KEY and value is not None:
+                row = msgspec.msgpack.decode(value, type=kind)
+                known = rows.get(key.decode())
+                if known is None or row.offset >= known.offset:
+                    rows[key.decode()] = row
+    return rows
