@@ -221,4 +221,4 @@ def test_the_image_gets_all_packages() -> None:
     recipe = (DEPLOY / "Containerfile").read_text()
     for package in ("store", "trainer", "stream"):
         assert f"COPY {package} {package}" in recipe
-        assert f"!{package}" in (DEPLOY.parent / ".containerignore").read_text()
+        assert f"!{package}" in (DEPLOY.parent / ".dockerignore").read_text()

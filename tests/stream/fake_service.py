@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from store.requests import Answer, RecommendedItem, Request
@@ -22,7 +22,8 @@ TITLES = {
 class FakeService:
     """Recommends its items in the order of their clicks."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, titles: Mapping[str, str] = TITLES) -> None:
+        self.titles = titles
         self.metrics = metrics
         self.engagements: list[dict[str, Any]] = []
         self.asked: list[Request] = []
@@ -31,7 +32,7 @@ class FakeService:
 
     def _answer(self, k: int, degraded: bool = False) -> Answer:
         clicks = [engagement["item_id"] for engagement in self.engagements]
-        ranked = sorted(TITLES, key=lambda item_id: -clicks.count(item_id))[:k]
+        ranked = sorted(self.titles, key=lambda item_id: -clicks.count(item_id))[:k]
         items = [
             RecommendedItem(
                 item_id=item_id, score=0.9 - 0.1 * place, semantic_id=[1, 2, place], source="popular", reason="popular"
@@ -50,11 +51,11 @@ class FakeService:
         return [await self.recommend(request) for request in requests]
 
     def item(self, item_id: str) -> dict[str, Any] | None:
-        if item_id not in TITLES:
+        if item_id not in self.titles:
             return None
         return {
             "item_id": item_id,
-            "title": TITLES[item_id],
+            "title": self.titles[item_id],
             "live": True,
             "uploaded_at": 1.0,
             "semantic_id": [1, 2, 3],
@@ -64,7 +65,7 @@ class FakeService:
         }
 
     async def similar(self, item_id: str, k: int) -> Answer | None:
-        return self._answer(k) if item_id in TITLES else None
+        return self._answer(k) if item_id in self.titles else None
 
     async def user(self, user_id: str) -> dict[str, Any] | None:
         return {"user_id": user_id, "history": []} if user_id == "u1" else None
@@ -80,7 +81,7 @@ class FakeService:
         return {**report(self.metrics.snapshot(), Freshness()), "checkpoint": "c1", "codebook": "v0"}
 
     def trace(self, item_id: str) -> dict[str, Any] | None:
-        if item_id not in TITLES:
+        if item_id not in self.titles:
             return None
         return {"item_id": item_id, "stages": [{"stage": "published", "at": 1.0}, {"stage": "live", "at": None}]}
 
@@ -88,8 +89,8 @@ class FakeService:
         self.engagements.append(engagement)
 
     def search_items(self, text: str, limit: int) -> list[dict[str, Any]]:
-        found = [item_id for item_id, title in TITLES.items() if text.casefold() in title.casefold()]
-        return [{"item_id": item_id, "title": TITLES[item_id]} for item_id in found[:limit]]
+        found = [item_id for item_id, title in self.titles.items() if text.casefold() in title.casefold()]
+        return [{"item_id": item_id, "title": self.titles[item_id]} for item_id in found[:limit]]
 
     def sample_users(self, limit: int) -> list[str]:
         return ["u1", "u2"][:limit]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 
 import numpy as np
 import pytest
@@ -231,3 +232,19 @@ def test_codebook_health_is_reported(metrics: Metrics) -> None:
     metrics.codebook_measured(perplexities=[200.0, 150.0], error=0.2, collision_ratio=0.01)
     health = report(metrics.snapshot(), Freshness())["codebook_health"]
     assert health == {"collision_ratio": 0.01, "perplexity": [200.0, 150.0], "quantization_error": 0.2}
+
+
+def test_threads_lose_no_count(metrics: Metrics) -> None:
+    def work() -> None:
+        for _ in range(2000):
+            metrics.embedded(0.1, 3)
+            metrics.absorbed("engagements", 2)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    series = scrape(metrics)
+    assert series["sidestream_engagement_to_embedding_seconds_count{}"] == 24_000
+    assert series['sidestream_events_total{result="absorbed",topic="engagements"}'] == 16_000
