@@ -21,8 +21,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from trainer.ranker import from_bytes as ranker_from
-from trainer.recommender import Recommender, RecommenderRules
 
 from store.checkpoints import SERVABLE, CheckpointFolder, CheckpointRecord
 from store.events import Engagement
@@ -36,9 +34,12 @@ from stream.live import LiveMetric
 from stream.metrics import Metrics
 from stream.states import CAUSED_AT, POSITION_KEY, decode_announcement
 from stream.traces import Traces
-from trainer.binding import NO_CHECKPOINT, Binding
+from trainer.binding import NO_CHECKPOINT, Binding, common_words
 from trainer.codebook import zero_codebook
 from trainer.content import TextEncoder
+from trainer.ranker import ranker_from
+from trainer.ranker_chore import RANKER_KEY, RankerRecord
+from trainer.recommender import Recommender, RecommenderRules
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Scorer:
         self._swapped_at = 0.0
         self._sampled_at = 0.0
         self._offsets: dict[str, int] = {}
+        self._ranker: RankerRecord | None = None
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._heal: Callable[[int, str, ItemRow], None] = lambda *_: None
@@ -129,8 +131,9 @@ class Scorer:
     def on_checkpoint(self, record: Any) -> None:
         if record.value is None:
             return
-        if record.key == b"ranker":
-            self.recommender.exchange_ranker(ranker_from(record.value))
+        if record.key == RANKER_KEY:
+            self._ranker = msgspec.json.decode(record.value, type=RankerRecord)
+            self._changed.set()
         elif record.key == b"model":
             try:
                 read = msgspec.json.decode(record.value, type=CheckpointRecord)
@@ -165,6 +168,12 @@ class Scorer:
         catalog = self.recommender.catalog
         handle = catalog.handles.get(item_id)
         return catalog.cards[handle] if handle is not None else None
+
+    def prefix_words(self, handle: int, limit: int = 5) -> list[str]:
+        """Words that the items below the first code of this one share, the most frequent first."""
+        cards = self.recommender.catalog.cards
+        neighbours = [card for other in self.serving.neighbours(handle) if (card := cards[other]) is not None]
+        return common_words(neighbours, limit)
 
     def cards(self, partition: int) -> list[ItemCard]:
         """Cards of the live items of one partition."""
@@ -217,6 +226,7 @@ class Scorer:
             if self._changed.is_set():
                 self._changed.clear()
                 await self._follow()
+                await self._follow_ranker()
             self._report()
             await self._watch()
             await self._maintain()
@@ -235,6 +245,19 @@ class Scorer:
             self._exchange(self._previous, "rolled_back" if target.action == "rollback" else "swapped")
         else:
             await self._load(target)
+
+    async def _follow_ranker(self) -> None:
+        """Exchanges the ranker for the newest announced one. A file that is gone was followed by a newer one."""
+        record, self._ranker = self._ranker, None
+        if record is None:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            ranker = await loop.run_in_executor(self._loading, lambda: ranker_from(Path(record.location).read_bytes()))
+        except (OSError, ValueError) as error:
+            log.warning("ranker %s is not used: %s", record.ranker, error)
+            return
+        self.recommender.exchange_ranker(ranker)
 
     async def _load(self, target: CheckpointRecord) -> None:
         try:

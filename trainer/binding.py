@@ -10,6 +10,8 @@ Invariant: the tree holds exactly the live items of the catalogue that it has be
 from __future__ import annotations
 
 import logging
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -80,6 +82,14 @@ class Binding:
         """The item's codes, empty when it is not live."""
         return list(self.tree.codes_of(handle) or ())
 
+    def neighbours(self, handle: int, limit: int = 200) -> list[int]:
+        """Some live items that share the first code of this one, itself among them."""
+        codes = self.tree.codes_of(handle)
+        if codes is None:
+            return []
+        found: list[int] = self.tree.items(self.tree.find(codes[:1])).tolist()
+        return found[:limit]
+
     def propose(self, request: Request, user: UserRow | None, handles: dict[str, int], now_s: float) -> Proposals:
         """What the model expects next: live items by constrained beam search. Nothing when there is no model, or when
         it fails (counted: the scorer rolls back on that); a request never fails with the model."""
@@ -124,3 +134,12 @@ class Binding:
 
 
 _NOTHING: Proposals = (np.zeros(0, np.int64), np.zeros(0))
+
+
+def common_words(cards: Sequence[ItemCard], limit: int) -> list[str]:
+    """The words of titles and tags that most of these items have, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for card in cards:
+        words = {word for word in re.findall(r"\w+", card.title.casefold()) if len(word) > 3 and not word.isdigit()}
+        counts.update(words | {tag.casefold() for tag in card.tags})
+    return [word for word, count in counts.most_common(limit) if count > 1 or len(cards) == 1]

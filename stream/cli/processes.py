@@ -88,7 +88,7 @@ def worker(
         found = msgspec.structs.replace(found, serving=msgspec.structs.replace(found.serving, port=web_port))
     from stream.worker import run_worker
 
-    run_worker(found)
+    raise typer.Exit(run_worker(found))
 
 
 def trainer(data_dir: DataDir = None, bootstrap_servers: Bootstrap = None, settings: SettingsFile = None) -> None:
@@ -96,9 +96,11 @@ def trainer(data_dir: DataDir = None, bootstrap_servers: Bootstrap = None, setti
 
     Example: sidestream trainer --bootstrap-servers kafka:9092 --settings production.toml
     """
-    from trainer.service import main as serve
+    from trainer.ranker_chore import RankerChore
+    from trainer.service import run_trainer
 
-    raise typer.Exit(serve(settings_for(data_dir, bootstrap_servers, settings)))
+    found = settings_for(data_dir, bootstrap_servers, settings)
+    raise typer.Exit(run_trainer(found, [RankerChore(found)]))
 
 
 def replay(

@@ -1,0 +1,99 @@
+"""The ranker's chore: the trainer's second job. It follows `ranking-examples`, fits rankers, and announces them.
+
+A fit takes seconds, so it runs in a thread beside the training runs. A fitted ranker is a file in the checkpoint
+folder; its location goes to `checkpoints` under key `ranker`, and every scorer exchanges its ranker for it.
+
+Invariant: a file is whole before it is announced. Examples are read again after a restart from `window` examples back,
+so a restarted trainer soon fits on what it had.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import msgspec
+from kafka import KafkaProducer
+
+from store.log import Log, client_options
+from store.settings import Settings
+from trainer.ranker import Example, Ranker, RankerLearner, RankerRules
+
+log = logging.getLogger(__name__)
+
+RANKER_KEY = b"ranker"
+KEPT = 3
+READ_PER_TURN = 2000
+
+
+class RankerRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """The record on `checkpoints` under key `ranker`: where the newest ranker lies. Times in epoch seconds."""
+
+    ranker: str
+    location: str
+    published_at: float
+
+
+class RankerChore:
+    """A `trainer.service.Chore`."""
+
+    def __init__(self, settings: Settings, rules: RankerRules | None = None) -> None:
+        self._rules = rules or RankerRules(threads=settings.training.threads)
+        self._learner = RankerLearner(self._rules)
+        self._settings = settings
+        self._topic = settings.topic("ranking-examples")
+        self._folder = settings.checkpoint_folder() / "rankers"
+        self._log = Log(settings.kafka)
+        self._producer: KafkaProducer | None = None
+        self._positions: dict[int, int] = {}
+        self._decoder = msgspec.msgpack.Decoder(Example)
+        self._fitting: Future[Ranker] | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ranker")
+
+    def turn(self, now: float) -> None:
+        """Reads what is new, starts a fit when one is due, announces one that has ended."""
+        self._read()
+        if self._fitting is not None and self._fitting.done():
+            ranker, self._fitting = self._fitting.result(), None
+            self._announce(ranker, now)
+        if self._fitting is None and self._learner.due():
+            self._fitting = self._pool.submit(self._learner.refit)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._log.close()
+        if self._producer is not None:
+            self._producer.close(timeout=2)
+
+    def _read(self) -> None:
+        ends = self._log.ends(self._topic)
+        begins = {p: self._positions.get(p, max(0, end - self._rules.window)) for p, end in ends.items()}
+        until = {p: min(end, begins[p] + READ_PER_TURN) for p, end in ends.items()}
+        if begins != until:
+            for record in self._log.read(self._topic, begins, until):
+                if record.value is not None:
+                    self._absorb(record.value)
+        self._positions = until
+
+    def _absorb(self, value: bytes) -> None:
+        try:
+            self._learner.absorb(self._decoder.decode(value))
+        except msgspec.MsgspecError as error:
+            log.warning("not a ranking example, passed over: %s", error)
+
+    def _announce(self, ranker: Ranker, now: float) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"ranker-{int(now * 1000)}.txt"
+        temporary = path.with_suffix(".writing")
+        temporary.write_bytes(ranker.to_bytes())
+        temporary.rename(path)
+        record = RankerRecord(ranker=ranker.name, location=str(path.absolute()), published_at=now)
+        self._send(msgspec.json.encode(record))
+        for old in sorted(self._folder.glob("ranker-*.txt"))[:-KEPT]:
+            old.unlink()
+        log.info("ranker fitted on %s examples", ranker.name)
+
+    def _send(self, value: bytes) -> None:
+        if self._producer is None:
+            self._producer = KafkaProducer(**client_options(self._settings.kafka))
+        self._producer.send(self._settings.topic("checkpoints"), value, key=RANKER_KEY).get(timeout=10)
