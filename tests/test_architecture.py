@@ -21,7 +21,7 @@ FOREIGN: dict[str, set[str]] = {
 }
 """Libraries that a layer must not know: the store has no Faust, no torch and no models."""
 
-MOST_LINES = 350
+MOST_LINES, MOST_TEST_LINES = 350, 600
 LONGER: dict[str, int] = {"store/prefix_tree.py": 360, "stream/scorer.py": 400, "trainer/examples.py": 400}
 """Files that may be longer, and by how much; the list is to become shorter."""
 
@@ -102,7 +102,8 @@ def test_files_are_one_idea_long() -> None:
         for file in sources(folder):
             name = file.relative_to(ROOT).as_posix()
             lines = len(file.read_text(encoding="utf-8").splitlines())
-            assert lines <= LONGER.get(name, MOST_LINES), f"{name} has {lines} lines: give each idea a file of its own"
+            most = MOST_TEST_LINES if folder == "tests" else LONGER.get(name, MOST_LINES)
+            assert lines <= most, f"{name} has {lines} lines: give each idea a file of its own"
 
 
 def test_every_module_says_what_it_is() -> None:
