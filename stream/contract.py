@@ -31,7 +31,10 @@ class Service(Protocol):
         """The `k` items most like this one, or None when it is unknown."""
 
     async def user(self, user_id: str) -> dict[str, Any] | None:
-        """At least `{"user_id", "history": [{"item_id", "kind", "occurred_at"}, newest last]}`; None when unknown."""
+        """At least `{"user_id", "history": [{"event_id", "item_id", "kind", "occurred_at"}, …]}`, the newest last.
+
+        None when nothing is known of the user.
+        """
 
     def checkpoints(self) -> dict[str, Any]:
         """`{"serving": id or None, "checkpoints": [{"checkpoint", "parent", "location", "verdict", "published_at"}]}`.

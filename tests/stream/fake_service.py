@@ -68,7 +68,8 @@ class FakeService:
         return self._answer(k) if item_id in self.titles else None
 
     async def user(self, user_id: str) -> dict[str, Any] | None:
-        return {"user_id": user_id, "history": []} if user_id == "u1" else None
+        history = [engagement for engagement in self.engagements if engagement["user_id"] == user_id]
+        return {"user_id": user_id, "history": history} if history or user_id == "u1" else None
 
     def checkpoints(self) -> dict[str, Any]:
         first = {"checkpoint": "c1", "parent": None, "location": "c1", "verdict": "passed", "published_at": 1.0}

@@ -60,11 +60,14 @@ def test_a_click_changes_the_order(tmp_path: Path) -> None:
     async def look(page: Page, service: FakeService) -> None:
         assert await page.value("document.getElementById('user').value") == "u1"
         assert await page.value(TITLES_SHOWN) == list(TITLES.values())
-        await page.value("document.querySelectorAll('#rows .title')[4].click()")
+        await page.value("(e => { e.focus(); e.click(); })(document.querySelectorAll('#rows .title')[4])")
         await page.until("document.getElementById('said').textContent.startsWith('The order changed')")
         assert (await page.value(TITLES_SHOWN))[0] == list(TITLES.values())[4]
         assert await page.value("document.querySelector('#rows li').className") == "moved-up"
         assert await page.value("document.querySelector('#rows li .badge.up').textContent") == "▲ 4"
+        assert "click: Köln bei Nacht" in await page.until("document.getElementById('past').textContent")
+        focused = "[...document.querySelectorAll('#rows .title')].indexOf(document.activeElement)"
+        assert await page.value(focused) == 4
         published = service.engagements[0]
         assert (published["user_id"], published["item_id"], published["kind"]) == ("u1", list(TITLES)[4], "click")
 
