@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from store.prefix_tree import PrefixTree
+from trainer.corpus import Corpus
 from trainer.decoding import Generator
-from trainer.examples import Corpus
 from trainer.prompts import Past, Prompt, prompt_for
 from trainer.vocabulary import TASKS
 

@@ -26,8 +26,9 @@ from store.items import ItemCard
 from store.settings import Settings
 from trainer.codebook import Codebook, zero_codebook
 from trainer.codebook_files import load_codebook, save_codebook
+from trainer.corpus import Corpus, at_or_after, corpus_of, cut_offsets, recency
 from trainer.decoding import Generator
-from trainer.examples import Behaviour, Corpus, Metadata, at_or_after, corpus_of, cut_offsets, recency
+from trainer.examples import Behaviour, Metadata
 from trainer.gate import Examination, Judgement, Rules, examine, judge
 from trainer.model import Decoder, Shape
 from trainer.pretraining import Outcome, Plan, grown, pretrain

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.worlds import NOW, WEIGHTS, cards, codes_of, corpus, engagement, logged, stream, vocabulary
-from trainer.examples import Behaviour, Metadata, at_or_after, blurred, corpus_of, cut_offsets, recency
+from trainer.corpus import at_or_after, corpus_of, cut_offsets, recency
+from trainer.examples import Behaviour, Metadata, blurred
 from trainer.vocabulary import NONE
 
 

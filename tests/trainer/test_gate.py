@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from tests.trainer.worlds import corpus, vocabulary
+from trainer.corpus import at_or_after, cut_offsets
 from trainer.decoding import Generator
-from trainer.examples import at_or_after, cut_offsets
 from trainer.gate import Examination, Rules, Scores, examine, judge
 from trainer.model import Decoder, Shape
 

@@ -8,8 +8,9 @@ import torch
 
 from store.prefix_tree import PrefixTree
 from tests.trainer.worlds import NOW, TOPICS, corpus, vocabulary
+from trainer.corpus import Corpus
 from trainer.decoding import Generator
-from trainer.examples import Behaviour, Corpus, Metadata
+from trainer.examples import Behaviour, Metadata
 from trainer.model import Decoder, Shape
 from trainer.pretraining import Outcome, Plan, grown, pretrain
 from trainer.prompts import Past, prompt_for

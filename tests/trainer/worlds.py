@@ -9,7 +9,7 @@ import numpy as np
 from store.events import Engagement
 from store.items import ItemCard, pack_parts
 from store.log import LoggedEngagement
-from trainer.examples import Corpus, corpus_of
+from trainer.corpus import Corpus, corpus_of
 from trainer.vocabulary import Vocabulary, train_vocabulary
 
 TOPICS = ("cats", "dogs", "cars", "boats")
