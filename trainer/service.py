@@ -23,29 +23,26 @@ import signal
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
-import msgspec
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-from store.checkpoints import (
-    CHECKPOINT_KEY,
-    RUN_KEY,
-    SERVABLE,
-    CheckpointError,
-    CheckpointFolder,
-    CheckpointRecord,
-    RunRecord,
-    TrainRequest,
-    announced,
-    serving,
-)
-from store.log import Log, LogError, client_options
+from store.checkpoints import SERVABLE, CheckpointError, CheckpointFolder, Manifest
+from store.log import Log, LogError
 from store.settings import Settings
+from trainer.announcements import Announcements, State
+from trainer.drift import Drift
 from trainer.progress import RunProgress
-from trainer.training_run import Loaded, NotEnoughDataError, Result, load_checkpoint, offsets_of, run_training
+from trainer.training_run import (
+    Heartbeat,
+    Loaded,
+    NotEnoughDataError,
+    Result,
+    load_checkpoint,
+    offsets_of,
+    run_training,
+)
 from trainer.triggers import Moment, trigger
 from trainer.window import count_new, read_window
 
@@ -73,24 +70,17 @@ class _Stopped(BaseException):
 class TrainerService:
     """See the module's text. `serve` returns when `stop` was called (by a signal, see `run_trainer`)."""
 
-    def __init__(self, settings: Settings, chores: Sequence[Chore] = ()) -> None:
+    def __init__(self, settings: Settings, chores: Sequence[Chore] = (), drift: Drift | None = None) -> None:
         self._settings = settings
         self._chores = list(chores)
+        self._drift = drift or Drift(settings.training.drift_ratio)
         self._folder = CheckpointFolder(settings.checkpoint_folder())
-        self._topic = settings.topic("checkpoints")
         self._log = Log(settings.kafka)
-        self._producer: KafkaProducer | None = None
-        self._position = 0
-        self._records: list[CheckpointRecord] = []
-        self._requests: dict[str, TrainRequest] = {}
-        self._started: dict[str, int] = {}
-        self._ended: set[str] = set()
+        self._said = Announcements(settings, self._log)
         self._progress = RunProgress()
         self._stopping = False
         self._turned_at = self._counted_at = 0.0
-        self._new = 0
-        self._began = time.time()
-        self._last_run_at = 0.0
+        self._last_run_at = time.time()
         self.registry = CollectorRegistry()
         self._runs = Counter("sidestream_training_runs", "training runs by end", ["result"], registry=self.registry)
         self._scores = Gauge(
@@ -108,13 +98,13 @@ class TrainerService:
         """Watches and trains until stopped. A broker that is away is waited for."""
         for left in self._folder.clean():
             log.info("removed %s, left by a trainer that was killed", left)
-        restored = False
         try:
+            restored = False
             while not self._stopping:
                 try:
-                    self._follow()
+                    self._said.follow()
                     if not restored:
-                        self._close_open_runs()
+                        self._said.close_abandoned(MAX_ATTEMPTS)
                         restored = True
                     self._turn()
                     self._maybe_train()
@@ -124,11 +114,11 @@ class TrainerService:
                     self._disconnect()
                     self._sleep(2.0)
         except _Stopped:
-            log.info("stopped; the run in progress was given up")
+            log.info("stopped; a run in progress was given up")
         finally:
-            self._disconnect()
             for chore in self._chores:
                 chore.close()
+            self._disconnect()
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -143,53 +133,34 @@ class TrainerService:
                 chore.turn(time.time())
             self._turned_at = time.monotonic()
 
-    def _follow(self) -> None:
-        """Reads what is new on `checkpoints`."""
-        end = self._log.ends(self._topic).get(0, 0)
-        if end <= self._position:
-            return
-        for record in self._log.read(self._topic, {0: self._position}, {0: end}):
-            said = announced(record.key, record.value)
-            if isinstance(said, CheckpointRecord):
-                self._records.append(said)
-            elif isinstance(said, TrainRequest):
-                self._requests[said.run or f"request-{record.offset}"] = said
-            elif isinstance(said, RunRecord) and said.state == "started":
-                self._started[said.run] = self._started.get(said.run, 0) + 1
-            elif isinstance(said, RunRecord) and said.ended:
-                self._ended.add(said.run)
-        self._position = end
-
-    def _close_open_runs(self) -> None:
-        """Closes what a trainer before this one left open; a person's request is tried again."""
-        for run, attempts in self._started.items():
-            if run not in self._ended and (run not in self._requests or attempts >= MAX_ATTEMPTS):
-                self._say(run, "failed", detail=f"the trainer ended during the run ({attempts} attempts): ask again")
-                self._ended.add(run)
+    def _disconnect(self) -> None:
+        self._said.close()
+        self._log.close()
 
     def _maybe_train(self) -> None:
-        waiting = [run for run in self._requests if run not in self._ended]
+        waiting = self._said.waiting()
         if waiting:
             self._train(waiting)
-            return
-        if time.monotonic() - self._counted_at < _COUNT_EVERY_S:
-            return
-        self._counted_at = time.monotonic()
-        manifest = self._serving_manifest()
-        since = offsets_of(manifest, self._settings.topic("engagements")) if manifest is not None else {}
-        self._new = count_new(self._log, self._settings, since, time.time())
-        last_at = max(manifest.created_at if manifest is not None else self._began, self._last_run_at)
-        moment = Moment(first=manifest is None, new=self._new, since_s=time.time() - last_at)
-        cause = trigger(moment, self._settings.training)
-        if cause is not None:
-            self._train([f"{cause}-{time.time():.0f}"])
+        elif time.monotonic() - self._counted_at >= _COUNT_EVERY_S:
+            cause = trigger(self._moment(), self._settings.training)
+            self._counted_at = time.monotonic()
+            if cause is not None:
+                self._train([f"{cause}-{time.time():.0f}"])
 
-    def _serving_manifest(self) -> Any:
-        record = serving(self._records)
-        wanted = record.checkpoint if record is not None else None
+    def _moment(self) -> Moment:
+        manifest = self._serving_manifest()
+        new = count_new(self._log, self._settings, self._since(manifest), time.time())
+        since_s = time.time() - max(self._last_run_at, manifest.created_at if manifest is not None else 0.0)
+        return Moment(first=manifest is None, new=new, since_s=since_s, drifted=self._drift.drifted())
+
+    def _since(self, manifest: Manifest | None) -> dict[int, int]:
+        return {} if manifest is None else offsets_of(manifest, self._settings.topic("engagements"))
+
+    def _serving_manifest(self) -> Manifest | None:
+        record = self._said.serving()
         with suppress(CheckpointError):
-            if wanted is not None:
-                return self._folder.manifest(wanted)
+            if record is not None:
+                return self._folder.manifest(record.checkpoint)
         return self._folder.newest(SERVABLE)
 
     def _parent(self) -> Loaded | None:
@@ -205,21 +176,9 @@ class TrainerService:
     def _train(self, runs: list[str]) -> None:
         """One run that answers all of `runs`."""
         self._last_run_at = time.time()
-        step = ""
-
-        def beat(now_at: str, done: float) -> None:
-            nonlocal step
-            self._progress(now_at, done)
-            if now_at != step:
-                log.info("run %s: %s", runs[0], now_at)
-                if now_at == "gate":
-                    self._say_all(runs, "trained")
-                step = now_at
-            self._turn()
-
-        self._say_all(runs, "started")
+        self._said.say(runs, "started")
         try:
-            result = self._run(beat)
+            result = self._run(self._heartbeat(runs))
         except NotEnoughDataError as error:
             self._end(runs, "refused", detail=f"not enough data: {error}")
         except (LogError, KafkaError):
@@ -232,13 +191,27 @@ class TrainerService:
         finally:
             self._progress.close()
 
-    def _run(self, beat: Any) -> Result:
+    def _heartbeat(self, runs: list[str]) -> Heartbeat:
+        last = ""
+
+        def beat(step: str, done: float) -> None:
+            nonlocal last
+            if step != last:
+                last = step
+                log.info("run %s: %s", runs[0], step)
+                if step == "gate":
+                    self._said.say(runs, "trained")
+            self._progress(step, done)
+            self._turn()
+
+        return beat
+
+    def _run(self, beat: Heartbeat) -> Result:
         parent = self._parent()
-        since = offsets_of(parent.manifest, self._settings.topic("engagements")) if parent is not None else {}
         beat("read", 0.0)
-        window = read_window(
-            self._log, self._settings, since, time.time(), lambda at, total: beat("read", at / max(1, total))
-        )
+        since = self._since(parent.manifest if parent is not None else None)
+        progress = lambda at, total: beat("read", at / max(1, total))  # noqa: E731
+        window = read_window(self._log, self._settings, since, time.time(), progress)
         return run_training(window, self._settings, self._folder, parent, beat)
 
     def _publish(self, runs: list[str], result: Result) -> None:
@@ -246,47 +219,18 @@ class TrainerService:
         for (role, name), value in result.judgement.hit_ratio.items():
             self._scores.labels(role, name).set(value)
         detail = "; ".join(result.judgement.reasons)
-        self._say_all(runs, "gated", checkpoint=manifest.checkpoint, detail=detail)
-        record = CheckpointRecord(
-            checkpoint=manifest.checkpoint,
-            parent=manifest.parent,
-            location=str(self._folder.path(manifest.checkpoint).resolve()),
-            verdict=manifest.verdict,
-            published_at=time.time(),
-            codebook=manifest.codebook,
-            data_until=manifest.data_until,
-        )
-        self._send(CHECKPOINT_KEY, record)
-        self._records.append(record)
-        state = "published" if result.judgement.passed else "refused"
-        self._end(runs, state, checkpoint=manifest.checkpoint, detail=detail)
-        kept = serving(self._records)
+        self._said.say(runs, "gated", manifest.checkpoint, detail)
+        self._said.offer(manifest, str(self._folder.path(manifest.checkpoint).resolve()))
+        self._end(runs, "published" if result.judgement.passed else "refused", manifest.checkpoint, detail)
+        if result.judgement.passed:
+            self._drift.restart()
+        kept = self._said.serving()
         self._folder.prune(self._settings.training.keep_checkpoints, kept.checkpoint if kept is not None else None)
 
-    def _end(self, runs: list[str], state: Any, checkpoint: str = "", detail: str = "") -> None:
+    def _end(self, runs: list[str], state: State, checkpoint: str = "", detail: str = "") -> None:
         log.info("run %s: %s %s %s", runs[0], state, checkpoint, detail)
         self._runs.labels(state).inc()
-        self._say_all(runs, state, checkpoint, detail)
-        self._ended.update(runs)
-
-    def _say_all(self, runs: list[str], state: Any, checkpoint: str = "", detail: str = "") -> None:
-        for run in runs:
-            self._say(run, state, checkpoint, detail)
-
-    def _say(self, run: str, state: Any, checkpoint: str = "", detail: str = "") -> None:
-        self._send(RUN_KEY, RunRecord(run=run, state=state, at=time.time(), checkpoint=checkpoint, detail=detail))
-
-    def _send(self, key: bytes, record: msgspec.Struct) -> None:
-        if self._producer is None:
-            self._producer = KafkaProducer(acks="all", **client_options(self._settings.kafka))
-        self._producer.send(self._topic, key=key, value=msgspec.json.encode(record)).get(timeout=30)
-
-    def _disconnect(self) -> None:
-        self._log.close()
-        if self._producer is not None:
-            with suppress(KafkaError):
-                self._producer.close(timeout=5)
-            self._producer = None
+        self._said.say(runs, state, checkpoint, detail)
 
 
 def run_trainer(settings: Settings, chores: Sequence[Chore] = ()) -> int:
