@@ -28,15 +28,15 @@ from store.settings import load_settings
 from stream.cli.asking import show_status
 from stream.cli.output import span
 from stream.client import Client, ClientError
-from stream.demo_acts import Click, Seen, Stage, click_and_compare, publish_and_find, train_and_swap
-from stream.demo_stream import DemoStream, recorded, simulated
+from stream.demo_acts import Click, Seen, Stage, await_first_model, click_and_compare, publish_and_find, train_and_swap
+from stream.demo_stream import DemoStream, Feed, recorded, simulated
 from stream.publisher import Publisher
-from stream.recordings import paced
+from stream.recordings import Recorded, paced
 from stream.training_runs import TrainerSilentError
 
 READY_S = 90.0
 ABSORBED_S = 120.0
-TRAINING_S = 40.0
+TRAINING_S = 25.0
 
 
 class DemoError(RuntimeError):
@@ -52,7 +52,10 @@ def run_demo(folder: Path | None, *, leave: bool, speed: float | None, data_dir:
         settings = load_settings(Path(addresses["settings"]), {})
         with Client(addresses["url"], timeout_s=10.0) as client, Publisher(settings=settings) as publisher:
             _fill(console, client, publisher, stream, speed)
-            seen = _play(console, Stage(settings, client, publisher, stream, _teller(console)))
+            with Feed(stream, lambda event: _publish(publisher, event)) as feed:
+                seen = _play(console, Stage(settings, client, publisher, stream, feed, _teller(console)))
+            if feed.error is not None:
+                raise feed.error
             status = client.status()
         took_s = time.time() - began
         all_seen = all(each.seen for each in seen)
@@ -83,8 +86,10 @@ def _folder(data_dir: Path | None) -> Iterator[Path]:
 def _system(where: Path, console: Console) -> Iterator[dict[str, Any]]:
     """`sidestream up` as a process, on free ports; its addresses once it can serve."""
     file = where / "demo.toml"
-    # Nothing but the demonstration asks for training, and a run takes no longer than people like to watch.
-    file.write_text(f"[training]\nmax_seconds = {TRAINING_S}\nevery_s = 1e9\nevery_engagements = 1000000000\n")
+    # After the first model only the demonstration asks for training, and for no longer than people like to watch.
+    file.write_text(
+        f"[training]\nmax_seconds = {TRAINING_S}\nevery_s = 1e9\nevery_engagements = 1000000000\nmetrics_port = 0\n"
+    )
     command = [sys.executable, "-m", "stream.cli", "up", "--data-dir", str(where), "--settings", str(file)]
     process = subprocess.Popen(
         [*command, "--web-port", "0", "--broker-port", "0", "--json"],
@@ -130,10 +135,10 @@ def _fill(console: Console, client: Client, publisher: Publisher, stream: DemoSt
     wait_s = paced(speed)
     began = time.time()
     with console.status(f"publishing the {stream.name}") as shown:
-        for number, event in enumerate(stream.events()):
+        for number, event in enumerate(stream.history()):
             if speed:
                 time.sleep(wait_s(event.at))
-            publisher.publish("uploads" if event.topic == "uploads" else "engagements", event.value)
+            _publish(publisher, event)
             if number % 2000 == 0:
                 shown.update(f"publishing the {stream.name}: {number:,} events")
         publisher.flush(ABSORBED_S)
@@ -145,6 +150,10 @@ def _fill(console: Console, client: Client, publisher: Publisher, stream: DemoSt
         f"{counts['uploads']:,} uploads and {counts['engagements']:,} engagements published in {span(published_s)}, "
         f"learned from after {span(took_s)} ({sum(counts.values()) / took_s:,.0f} events/s)"
     )
+
+
+def _publish(publisher: Publisher, event: Recorded) -> None:
+    publisher.publish("uploads" if event.topic == "uploads" else "engagements", event.value)
 
 
 def _await_absorbed(client: Client, stream: DemoStream, told: Any) -> None:
@@ -185,6 +194,9 @@ def _play(console: Console, stage: Stage) -> list[Seen]:
     _show_click(console, stage.client, click)
     seen += _shown(console, [click.seen])
     console.rule("3  a model is trained, gated and exchanged while requests go on", align="left")
+    with console.status("waiting for the first model, which the trainer makes by itself"):
+        first = await_first_model(stage.client)
+    stage.tell(f"serving until now: {first or 'no model yet'}")
     try:
         seen += _shown(console, train_and_swap(stage))
     except TrainerSilentError as error:

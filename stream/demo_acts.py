@@ -16,7 +16,7 @@ from store.checkpoints import RunRecord
 from store.requests import Answer
 from store.settings import Settings
 from stream.client import Client, ClientError, NotFoundError
-from stream.demo_stream import DemoStream
+from stream.demo_stream import DemoStream, Feed
 from stream.publisher import Publisher
 from stream.training_runs import follow, request_training
 
@@ -41,6 +41,7 @@ class Stage:
     client: Client
     publisher: Publisher
     stream: DemoStream
+    feed: Feed
     tell: Tell
 
 
@@ -50,7 +51,9 @@ class Stage:
 def publish_and_find(stage: Stage, within_s: float = 45.0) -> list[Seen]:
     """Publishes an item like a popular one, and looks for it in people's home lists."""
     item_id = f"demo-{uuid.uuid4().hex[:8]}"
-    upload = _like_a_popular_one(stage.stream, item_id)
+    model = next(iter(stage.stream.popular()), {})
+    upload = _like(model, item_id, stage.stream.now)
+    people = [*stage.stream.fans(str(model.get("item_id")))[:40], *stage.stream.people(160)] or ["demo-visitor"]
     stage.tell(f"publishing [bold]{item_id}[/] “{upload.get('title', 'without a title')}”")
     published_at = time.time()
     stage.publisher.upload(upload).result()
@@ -60,7 +63,7 @@ def publish_and_find(stage: Stage, within_s: float = 45.0) -> list[Seen]:
         return [live, Seen("upload → recommended to somebody, before any engagement", False)]
     item = stage.client.item(item_id)
     live = Seen(live.what, True, live.seconds, f"semantic ID {_dotted(item['semantic_id'])}, {item['codebook']}")
-    found = _find_in_home_lists(stage, item_id, published_at + within_s)
+    found = _find_in_home_lists(stage.client, people, item_id, published_at + within_s)
     if found is None:
         return [live, Seen("upload → recommended to somebody, before any engagement", False)]
     user, rank, source, at = found
@@ -69,23 +72,23 @@ def publish_and_find(stage: Stage, within_s: float = 45.0) -> list[Seen]:
     return [live, Seen("upload → recommended to somebody, before any engagement", untouched, at - published_at, detail)]
 
 
-def _like_a_popular_one(stream: DemoStream, item_id: str) -> dict[str, Any]:
-    """An upload with the words of an item that is popular now; its own id and time."""
-    model = next(iter(stream.popular()), {})
+def _like(model: dict[str, Any], item_id: str, uploaded_at: float) -> dict[str, Any]:
+    """An upload with the words of another one; its own id and time."""
     words = ("tags", "category", "language", "features", "description")
     upload: dict[str, Any] = {key: model[key] for key in words if key in model}
     if model.get("title"):
         upload["title"] = f"{model['title']}: the sequel"
-    return {**upload, "item_id": item_id, "uploaded_at": stream.now}
+    return {**upload, "item_id": item_id, "uploaded_at": uploaded_at}
 
 
-def _find_in_home_lists(stage: Stage, item_id: str, until: float) -> tuple[str, int, str, float] | None:
-    """(user, rank, source, time) of the first list that has the item."""
-    people = stage.stream.people(200) or ["demo-visitor"]
+def _find_in_home_lists(
+    client: Client, people: Sequence[str], item_id: str, until: float
+) -> tuple[str, int, str, float] | None:
+    """(user, rank, source, time) of the first list that has the item; `people` are asked in turn, again and again."""
     while time.time() < until:
-        for start in range(0, len(people), 20):
-            some = people[start : start + 20]
-            answers = stage.client.recommend_many([{"user_id": user, "task": "home", "k": 10} for user in some])
+        for start in range(0, len(people), 10):
+            some = people[start : start + 10]
+            answers = client.recommend_many([{"user_id": user, "task": "home", "k": 10} for user in some])
             for user, answer in zip(some, answers, strict=True):
                 for rank, item in enumerate(answer.items, start=1):
                     if item.item_id == item_id:
@@ -110,9 +113,17 @@ class Click:
 def click_and_compare(stage: Stage, within_s: float = 10.0) -> Click:
     """A visitor who is new clicks on one recommended item; the order of the others changes.
 
-    What explores changes from request to request; so the order before is asked for several times, and only an order
-    that none of those answers had, leaving out the clicked item itself, counts as changed by the click.
+    The stream is held meanwhile, and the order before is asked for several times: only an order that none of those
+    answers had, leaving out exploration and the clicked item itself, counts as changed by the click.
     """
+    stage.feed.hold()
+    try:
+        return _click(stage, within_s)
+    finally:
+        stage.feed.go_on()
+
+
+def _click(stage: Stage, within_s: float) -> Click:
     user = f"demo-visitor-{uuid.uuid4().hex[:6]}"
     earlier = [stage.client.recommend(user, k=10) for _ in range(5)]
     before = [item.item_id for item in earlier[-1].items]
@@ -186,16 +197,21 @@ class Traffic:
             self.first_answer_of.setdefault(answer.checkpoint, time.time())
 
 
-def train_and_swap(stage: Stage, timeout_s: float = 150.0) -> list[Seen]:
+def await_first_model(client: Client, within_s: float = 75.0) -> str | None:
+    """The first checkpoint, which the trainer makes by itself as soon as the stream has brought enough."""
+    _until(lambda: client.checkpoints()["serving"] is not None, within_s)
+    return client.checkpoints()["serving"]
+
+
+def train_and_swap(stage: Stage, timeout_s: float = 120.0) -> list[Seen]:
     """Asks for a training run and follows it to the first answer of the new checkpoint, under traffic all the time."""
     with (
         Client(stage.client.url) as own,
         Traffic(own, stage.stream.people(100) or ["demo-visitor"]) as traffic,
     ):
-        stage.client.recommend("demo-visitor")
         request, offset = request_training(stage.settings)
         steps: dict[str, RunRecord] = {}
-        for step in follow(stage.settings, request.run, offset, timeout_s=timeout_s):
+        for step in follow(stage.settings, request.run, offset, answer_s=90.0, timeout_s=timeout_s):
             steps[step.state] = step
             told = f" {step.checkpoint}" if step.checkpoint else ""
             stage.tell(f"{step.at - request.requested_at:5.1f} s  [bold]{step.state}[/]{told}  {step.detail}")

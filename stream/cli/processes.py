@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from stream.cli.output import emit
+from stream.cli.output import emit, table
 from stream.cli.system import Bootstrap, DataDir, Json, SettingsFile, settings_for
 
 Port = Annotated[int | None, typer.Option("--web-port", min=0, max=65535, help="HTTP port; 0 takes a free one.")]
@@ -122,5 +123,31 @@ def replay(
     from trainer.replay import run_replay
 
     chosen = settings_for(None, None, settings)
-    result = run_replay(folder, chosen, sample=sample, seed=seed, repeats=repeats, report=report, html=html)
+    result = run_replay(
+        folder, chosen, sample=sample, seed=seed, repeats=repeats, report=report, html=html, quiet=as_json
+    )
     emit(result, as_json)
+    if not as_json:
+        show_replay(result)
+
+
+def show_replay(result: Mapping[str, Any]) -> None:
+    """The report as a table: every recommender's hits by slice."""
+    k = result["k"]
+    slices = ("overall", "fresh", "cold")
+    systems = {"sidestream": result, **result["baselines"]}
+    rows = [
+        (
+            name,
+            *(_share(found.get(part), f"hr@{k}") for part in slices),
+            *(_share(found.get(part), f"ndcg@{k}") for part in slices),
+        )
+        for name, found in systems.items()
+    ]
+    headings = ("", *(f"hr@{k} {part}" for part in slices), *(f"ndcg@{k} {part}" for part in slices))
+    table(headings, rows, title=f"{result['stream']}: {result['evaluated']:,} engagements evaluated")
+
+
+def _share(found: Mapping[str, Any] | None, measure: str) -> str:
+    value = (found or {}).get(measure)
+    return "–" if value is None else f"{value:.3f}"
