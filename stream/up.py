@@ -172,13 +172,13 @@ def _die_with_parent() -> None:
 
 
 def _end_leftovers(addresses: dict[str, Any]) -> None:
-    """Waits for children of a killed predecessor to end: they hold the folder."""
-    for name, pid in (addresses.get("pids") or {}).items():
-        end = time.monotonic() + 15
+    """Waits for children of a killed predecessor to end, for they hold the folder; kills what does not."""
+    end = time.monotonic() + 10
+    for pid in (addresses.get("pids") or {}).values():
         while _is_ours(pid) and time.monotonic() < end:
             time.sleep(0.05)
         if _is_ours(pid):
-            raise StartError(f"the {name} of an earlier start still runs (process {pid}): end it and start again")
+            os.kill(pid, signal.SIGKILL)
 
 
 def _is_ours(pid: int) -> bool:

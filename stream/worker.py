@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,6 +45,8 @@ from trainer.content import text_encoder
 from trainer.item_learning import ItemRules
 
 log = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 8.0
 
 
 class Worker:
@@ -183,13 +186,25 @@ async def serve(settings: Settings, started: Callable[[Worker], None] = lambda _
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
-    try:
-        await asyncio.wait_for(worker.stop(), timeout=10)
-    except TimeoutError:
-        log.error("the worker did not stop in 10 s; the log holds everything, so it ends now")
+    status = 1 if worker.failure is not None else 0
     if worker.failure is not None:
         log.error("the worker failed: %r", worker.failure)
-    return 1 if worker.failure is not None else 0
+    end_at_last(status)
+    await worker.stop()
+    return status
+
+
+def end_at_last(status: int, seconds: float = STOP_TIMEOUT_S) -> None:
+    """Ends the process after `seconds` whatever still runs: a broker that is gone must not keep a worker from stopping,
+    and the log holds everything that it leaves."""
+
+    def end() -> None:
+        log.error("not stopped in %s s: ending now, the log holds the rest", seconds)
+        os._exit(status)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
 
 
 def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _: None) -> int:
