@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -150,6 +150,7 @@ def test_histograms_resolve_ten_milliseconds_to_a_minute() -> None:
     assert {0.5, 1.0} <= set(inside)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 1e5), st.integers(1, 300)), min_size=1, max_size=40))
 def test_quantiles_never_understate(observed: list[tuple[float, int]]) -> None:
     metrics = Metrics(clock=FakeClock())
@@ -193,6 +194,7 @@ def test_rate_counts_events_a_second(metrics: Metrics, clock: FakeClock) -> None
     assert "engagements" not in metrics.snapshot()["events_per_s"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 3), st.integers(1, 9)), max_size=60))
 def test_recent_counts_hold_what_is_young_and_nothing_old(steps: list[tuple[float, int]]) -> None:
     clock = FakeClock()
