@@ -249,13 +249,19 @@ class Recommender:
         return _REASONS.get(source.split("_")[0], _REASONS["follows"]).format(title=title)
 
     def _explore(self, items: list[RecommendedItem], request: Request, ranking: Ranking, serving: Binding) -> None:
-        """In a bounded share of answers the last place goes to a little-known item: the best of them for this user,
-        for whom the answer to what it is worth is cheapest."""
-        chance = hash64(f"{self.rules.seed}/{request.user_id}/{self.now_s}") / 2.0**64
-        if request.task == "search" or len(items) < 2 or chance >= self.rules.explore_share:
+        """In a bounded share of answers the last place goes to a little-known item: by turns the best of them for this
+        user, for whom the answer to what it is worth is cheapest, and one of the newest that nobody has touched, by
+        chance. For those there is no evidence, so no ranker would ever put them first, and nobody would ever learn."""
+        draw = hash64(f"{self.rules.seed}/{request.user_id}/{self.now_s}")
+        if request.task == "search" or len(items) < 2 or draw / 2.0**64 >= self.rules.explore_share:
             return
-        little_known_B = self.catalog.positives_N[ranking.handles_B] < self.rules.explore_below
+        positives_B = self.catalog.positives_N[ranking.handles_B]
+        little_known_B = positives_B < self.rules.explore_below
         place = int(np.argmax(little_known_B))
+        untouched_B = (positives_B == 0) & np.isin(ranking.handles_B, ranking.proposed.get("fresh", ()))
+        untouched = np.flatnonzero(untouched_B[len(items) :]) + len(items)
+        if draw % 2 and len(untouched):
+            place = int(untouched[(draw >> 1) % len(untouched)])
         if little_known_B[place] and place >= len(items):
             line = self._line(ranking, place, serving)
             items[-1] = msgspec.structs.replace(line, source="explore", reason="New here: tell us if it is for you")
