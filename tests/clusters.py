@@ -205,7 +205,7 @@ class KafkaCluster:
         for process in self._nodes.values():
             process.ask_to_stop()
         for process in self._nodes.values():
-            process.stop(5.0)  # the last ones have no quorum left to say goodbye to
+            process.stop(2.0)  # the last ones have no quorum left to say goodbye to
 
     def _wait_ready(self, node: int) -> None:
         self._nodes[node].wait_for("Kafka Server started")

@@ -122,25 +122,25 @@ def place(data: bytearray, batch: Batch, offset: int, append_time_ms: int | None
 
 
 def payload_of(data: Buffer, batch: Batch, at: int = 0) -> memoryview | None:
-    """The batch's records, decompressed; None where the codec's library is not installed."""
+    """The batch's records, decompressed; None where that fails, as without the codec's library."""
     body = memoryview(data)[at + HEADER_SIZE : at + batch.size]
     kind = batch.attributes & _CODEC_MASK
     if kind == 0:
         return body
-    decompress = _decompressor(kind)
-    return memoryview(decompress(bytes(body))) if decompress else None
+    try:
+        return memoryview(_decompressor(kind)(bytes(body)))
+    except Exception:  # each codec has errors of its own; what cannot be read is passed on as it is
+        return None
 
 
-def _decompressor(kind: int) -> Callable[[bytes], bytes] | None:
-    if kind == 1:
-        return gzip.decompress
-    installed = {
-        2: (codec.has_snappy, codec.snappy_decode),
-        3: (codec.has_lz4, codec.lz4_decode),
-        4: (codec.has_zstd, codec.zstd_decode),
+def _decompressor(kind: int) -> Callable[[bytes], bytes]:
+    known: dict[int, Callable[[bytes], bytes]] = {
+        1: gzip.decompress,
+        2: codec.snappy_decode,
+        3: codec.lz4_decode,
+        4: codec.zstd_decode,
     }
-    present, decode = installed.get(kind, (bool, None))
-    return decode if present() else None
+    return known[kind]
 
 
 def records(payload: memoryview, count: int) -> Iterator[Record]:

@@ -23,23 +23,23 @@ Plan = list[tuple[list[Segment], Segment]]
 
 def due(log: Log) -> bool:
     """True if enough of the closed segments has not been compacted yet."""
-    closed = log.segments[:-1]
+    closed = log.sealed
     total = sum(segment.size for segment in closed)
     dirty = sum(segment.size for segment in closed if not segment.clean)
-    return log.config.compacted and dirty > 0 and dirty >= log.config.dirty_ratio * total
+    return log.config.compacted and dirty > 0 and dirty >= float(log.config["min.cleanable.dirty.ratio"]) * total
 
 
 def plan(log: Log, now_ms: int) -> Plan:
     """Writes the compacted segments beside the old ones; which sources each of them replaces."""
-    closed = log.segments[:-1]
+    closed = log.sealed
     shutil.rmtree(log.compacting, ignore_errors=True)
     newest, mapped_to = _newest_offsets(closed)
-    horizon_ms = now_ms - log.config.delete_retention_ms
+    horizon_ms = now_ms - log.config.number("delete.retention.ms")
     out: Plan = []
     for segment in closed:
         if segment.base_offset >= mapped_to:
             break
-        if not out or out[-1][1].size + segment.size > log.config.segment_bytes:
+        if not out or out[-1][1].size + segment.size > log.config.number("segment.bytes"):
             log.compacting.mkdir(exist_ok=True)
             out.append(([], Segment(log.compacting, segment.base_offset)))
         sources, target = out[-1]
@@ -58,6 +58,7 @@ def swap(log: Log, planned: Plan) -> None:
         at = log.segments.index(sources[0])
         if written.size:
             written.seal(sources[-1].producers())
+            written.close()
             written.path.rename(sources[0].path)
             written.seal_path.rename(sources[0].seal_path)
             written.path, written.seal_path = sources[0].path, sources[0].seal_path

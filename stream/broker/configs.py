@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from stream.broker.errors import Code, RefusedError
 
@@ -17,7 +16,7 @@ def _one_of(*choices: str) -> Callable[[str], bool]:
     return lambda value: value in choices
 
 
-# name: (default, check); a default of None is the broker's own setting
+# name: (default, check)
 _ACTED_ON: dict[str, tuple[str, Callable[[str], bool]]] = {
     "cleanup.policy": ("delete", lambda value: set(value.split(",")) <= {"delete", "compact"}),
     "retention.ms": (str(7 * 24 * 3600 * 1000), _number(-1)),
@@ -73,42 +72,17 @@ class TopicConfig:
         """Every setting with its value, and whether it is the default."""
         return {name: (self[name], name not in self.overrides) for name in sorted(_KNOWN)}
 
-    @cached_property
+    def number(self, name: str) -> int:
+        return int(self[name])
+
+    @property
     def compacted(self) -> bool:
-        return "compact" in self["cleanup.policy"].split(",")
+        return "compact" in self["cleanup.policy"]
 
-    @cached_property
+    @property
     def deletes(self) -> bool:
-        return "delete" in self["cleanup.policy"].split(",")
+        return "delete" in self["cleanup.policy"]
 
-    @cached_property
-    def retention_ms(self) -> int:
-        return int(self["retention.ms"])
-
-    @cached_property
-    def retention_bytes(self) -> int:
-        return int(self["retention.bytes"])
-
-    @cached_property
-    def segment_bytes(self) -> int:
-        return int(self["segment.bytes"])
-
-    @cached_property
-    def segment_ms(self) -> int:
-        return int(self["segment.ms"])
-
-    @cached_property
-    def delete_retention_ms(self) -> int:
-        return int(self["delete.retention.ms"])
-
-    @cached_property
-    def dirty_ratio(self) -> float:
-        return float(self["min.cleanable.dirty.ratio"])
-
-    @cached_property
-    def max_message_bytes(self) -> int:
-        return int(self["max.message.bytes"])
-
-    @cached_property
+    @property
     def log_append_time(self) -> bool:
         return self["message.timestamp.type"] == "LogAppendTime"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -59,10 +60,9 @@ async def fetch(node: Node, call: Call) -> Answer:
             wait_s = deadline - time.monotonic()
             if failed or size >= call.body.min_bytes or wait_s <= 0:
                 return answer
-            try:
-                await asyncio.wait_for(arrived.wait(), wait_s)
-            except TimeoutError:
-                return _read(node, call)[0]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await arrived.wait()
     finally:
         for log in watched:
             log.listeners.discard(arrived.set)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -110,6 +111,8 @@ async def offset_commit(node: Node, call: Call) -> Answer:
         topics.append({"name": topic.name, "partitions": parts})
     if positions:
         node.offsets.commit(body.group_id, positions)
+        if node.options.fsync_every_s == 0:
+            await asyncio.to_thread(node.offsets.flush)
     return {"topics": topics}
 
 

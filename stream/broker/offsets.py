@@ -6,6 +6,7 @@ is dropped. Generations are kept too, so that they never start over: whoever fen
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from typing import NamedTuple
 import msgspec
 
 from stream.broker.producers import replace_file
+
+log = logging.getLogger(__name__)
 
 _SMALL = 10_000  # lines that are never worth rewriting
 
@@ -82,7 +85,10 @@ class Offsets:
 
     def _replay(self, journal: bytes) -> None:
         for line in journal.split(b"\n")[:-1]:
-            self._absorb(msgspec.json.decode(line))
+            try:
+                self._absorb(msgspec.json.decode(line))
+            except msgspec.DecodeError:
+                log.warning("%s: a broken line is left out: %r", self._path, line)
 
     def _absorb(self, entry: list[object]) -> None:
         self._lines += 1

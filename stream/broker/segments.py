@@ -58,8 +58,8 @@ class Segment:
         self._offsets, self._positions = array("q"), array("q")
         self._times = array("q")  # highest timestamp before each entry: never falls, so it can be searched
 
-    def recover(self, restore: Callable[[Snapshot], None], absorb: Callable[[Batch], None]) -> None:
-        """Opens an existing file: by its seal where that is valid, else batch by batch."""
+    def recover(self, restore: Callable[[Snapshot], None], absorb: Callable[[Batch], None]) -> bool:
+        """Opens an existing file: by its seal where that is valid (True), else batch by batch."""
         seal = self._read_seal()
         if seal is not None:
             restore(seal.producers)
@@ -67,8 +67,9 @@ class Segment:
                 self.size, self.end_offset, self.max_timestamp = seal.size, seal.end_offset, seal.max_timestamp
                 self._offsets, self._positions = array("q", seal.offsets), array("q", seal.positions)
                 self._times, self.clean = array("q", seal.times), seal.clean
-                return
+                return True
         self._scan(absorb)
+        return False
 
     def append(self, data: bytes | bytearray, batch: Batch) -> None:
         """Writes one placed batch at the end: all of it, or nothing and an error."""
@@ -110,12 +111,11 @@ class Segment:
             yield batch, self._pread(batch.size, at)
 
     def seal(self, producers: Snapshot) -> None:
-        """Closes the file for good (or until the next start): on disk, with its index beside it."""
+        """Notes what a file that is not written any more holds, so that the next start need not scan it."""
         self.flush()
         index = (self._offsets.tolist(), self._positions.tolist(), self._times.tolist())
         seal = Seal(self.size, self.end_offset, self.max_timestamp, *index, producers, self.clean)
         replace_file(self.seal_path, msgspec.json.encode(seal))
-        self.close()
 
     def producers(self) -> Snapshot:
         """The producers' state in the seal."""
@@ -123,8 +123,8 @@ class Segment:
         return seal.producers if seal else []
 
     def flush(self) -> None:
-        if self.path.exists():
-            os.fsync(self._open())
+        if self._fd is not None:
+            os.fsync(self._fd)
 
     def close(self) -> None:
         if self._fd is not None:

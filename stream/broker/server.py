@@ -152,6 +152,8 @@ class Broker:
             await asyncio.sleep(node.options.maintain_every_s)
             for each in [log for topic in node.topics.all() for log in topic.logs]:
                 try:
+                    for segment in await asyncio.to_thread(each.seal_closed):
+                        segment.close()
                     each.retain(now_ms())
                     if compaction.due(each):
                         planned = await asyncio.to_thread(compaction.plan, each, now_ms())
@@ -163,6 +165,8 @@ class Broker:
     async def _flush(self, node: Node, every_s: float) -> None:
         while True:
             await asyncio.sleep(every_s)
-            for each in [log for topic in node.topics.all() for log in topic.logs]:
-                await asyncio.to_thread(each.flush)
-            await asyncio.to_thread(node.offsets.flush)
+            for flush in [node.offsets.flush, *(log.flush for topic in node.topics.all() for log in topic.logs)]:
+                try:
+                    await asyncio.to_thread(flush)
+                except OSError as error:  # also a file that was deleted or replaced meanwhile
+                    log.warning("not forced to the disk: %s", error)

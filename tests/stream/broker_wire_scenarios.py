@@ -9,7 +9,7 @@ from typing import Any
 
 from stream.broker.protocol import APIS
 from tests.stream.broker_batches import batch, rows
-from tests.stream.broker_scenarios import create_topic, unique
+from tests.stream.broker_scenarios import create_topic, eventually, unique
 from tests.stream.kafka_wire import Wire, schema
 
 GOOD = batch([(b"k", b"v")])
@@ -212,10 +212,14 @@ def topics_made_changed_and_deleted(bootstrap: str) -> Any:
             "shrunk": grow(name, 1),
             "grown unknown": grow(unique("none"), 3),
         }
-        described = wire.ask("Metadata", 8, topics=[{"name": name}]).topics[0]
+
+        def described() -> tuple[int, int]:
+            found = wire.ask("Metadata", 8, topics=[{"name": name}]).topics[0]
+            return found.error_code, len(found.partitions)
+
+        grown = eventually(described, lambda found: found == (0, 3))
         codes |= {"dropped": drop(name), "dropped again": drop(name)}
-        gone = wire.ask("Metadata", 8, topics=[{"name": name}]).topics[0]
-        return codes, len(described.partitions), gone.error_code
+        return codes, grown, eventually(described, lambda found: found[0] != 0)
 
 
 def configs_described_and_altered(bootstrap: str) -> Any:
@@ -247,15 +251,13 @@ def configs_described_and_altered(bootstrap: str) -> Any:
             alter(topic, ("no.such", 0, "1")),
             alter(unique("none"), ("retention.ms", 0, "1")),
         ]
-        time.sleep(0.2)
-        changed = settings(topic)
+        changed = eventually(lambda: settings(topic), lambda found: found != before)
         codes.append(alter(topic, ("retention.ms", 1, None), ("cleanup.policy", 3, "compact")))
         replace = {"resource_type": 2, "resource_name": topic, "configs": [{"name": "retention.ms", "value": "7000"}]}
-        time.sleep(0.2)
-        reduced = settings(topic)
+        reduced = eventually(lambda: settings(topic), lambda found: found != changed)
         codes.append(wire.ask("AlterConfigs", 1, resources=[replace]).responses[0].error_code)
-        time.sleep(0.2)
-        return before, codes, changed, reduced, settings(topic), settings(unique("none"))
+        replaced = eventually(lambda: settings(topic), lambda found: found != reduced)
+        return before, codes, changed, reduced, replaced, settings(unique("none"))
 
 
 def records_deleted(bootstrap: str) -> Any:

@@ -34,6 +34,7 @@ def read_all(log: Log) -> list[Row]:
 
 
 def compact(log: Log, now_ms: int = NOW_MS) -> None:
+    log.seal_closed()
     compaction.swap(log, compaction.plan(log, now_ms))
 
 
@@ -115,6 +116,7 @@ def test_a_crash_during_the_swap_brings_nothing_back(tmp_path: Path, crashed_aft
     fill_other = [(b"other", b"x" * 300)]
     for _ in range(4):
         log.append(batch(fill_other, NOW_MS), NOW_MS)
+    log.seal_closed()
     planned = compaction.plan(log, NOW_MS + 2 * DAY_MS)
     steps = 0
 
@@ -144,3 +146,38 @@ def test_a_crash_during_the_swap_brings_nothing_back(tmp_path: Path, crashed_aft
     assert found.get(b"k0") is None or found[b"k0"].value is None
     assert found[b"k1"].value == b"v11" * 10
     assert again.end == log.end
+
+
+def test_idempotence_survives_compaction_and_a_crash_before_sealing(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+
+    def send(sequence: int) -> int:
+        return log.append(batch([(b"k", b"x" * 60)], NOW_MS, producer=(3, 0, sequence)), NOW_MS)[0]
+
+    for sequence in range(20):
+        assert send(sequence) == sequence
+    for segment in log.segments:
+        segment.close()
+    log = opened(tmp_path)  # nothing was sealed
+    compact(log)
+    for segment in log.segments:
+        segment.close()
+    log = opened(tmp_path)
+    assert [send(sequence) for sequence in range(15, 20)] == [15, 16, 17, 18, 19]
+    assert send(20) == 20
+    assert [row.offset for row in read_all(log)] == [
+        log.segments[-2].end_offset - 1,
+        *range(log.segments[-1].base_offset, 21),
+    ]
+
+
+def test_offsets_are_not_used_again_when_compaction_leaves_nothing(tmp_path: Path) -> None:
+    log = opened(tmp_path)
+    for _ in range(3):
+        log.append(batch([(b"k", None)], NOW_MS), NOW_MS)
+    log.roll(NOW_MS)
+    compact(log, NOW_MS + 2 * DAY_MS)
+    assert read_all(log) == []
+    for segment in log.segments:
+        segment.close()
+    assert opened(tmp_path).append(batch([(b"k", b"v")], NOW_MS), NOW_MS) == (3, -1)

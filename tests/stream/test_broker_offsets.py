@@ -46,3 +46,13 @@ def test_the_journal_is_rewritten_when_it_is_mostly_history(tmp_path: Path) -> N
         offsets.commit("g", {("t", 0): Committed(number)})
     assert (tmp_path / "journal").stat().st_size < 600_000
     assert Offsets(tmp_path / "journal").of("g") == {("t", 0): Committed(24_999)}
+
+
+def test_a_broken_line_in_the_middle_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    offsets = Offsets(tmp_path / "journal")
+    for number in range(3):
+        offsets.commit("g", {("t", number): Committed(number)})
+    lines = (tmp_path / "journal").read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal").write_bytes(lines[0] + lines[1][:9] + b"\n" + lines[2])
+    assert set(Offsets(tmp_path / "journal").of("g")) == {("t", 0), ("t", 2)}
+    assert "broken line" in caplog.text
