@@ -158,7 +158,7 @@ def arrays(edges: Edges | None, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Items and log2 weights of `edges`, copied, without handles that are newer than this evidence."""
     if edges is None:
         return np.zeros(0, np.int32), np.zeros(0, np.float32)
-    item, log = np.array(edges.items, np.int32), np.array(edges.weights, np.float32)
+    item, log = edges.copied()
     if len(item) and item.max() >= size:
         log, item = log[item < size], item[item < size]
     return item, log

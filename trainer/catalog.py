@@ -35,6 +35,14 @@ class Edges:
         self.weights = array("f")
         self.twins = array("i")
 
+    def copied(self) -> tuple[np.ndarray, np.ndarray]:
+        """Items (int32) and weights (float32) as they are now, for a reader in another thread: `tobytes` is one step
+        of the interpreter, where a numpy view of the array would keep the writer from growing it."""
+        items = np.frombuffer(self.items.tobytes(), np.int32)
+        weights = np.frombuffer(self.weights.tobytes(), np.float32)
+        count = min(len(items), len(weights))
+        return items[:count], weights[:count]
+
 
 class Catalog:
     """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, C content."""

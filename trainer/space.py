@@ -95,7 +95,7 @@ class Space:
         total_D = np.zeros(axes_ND.shape[1], np.float32)
         for edges in (self.catalog.incoming[handle], self.catalog.outgoing[handle]):
             if edges is not None and edges.items:
-                items, logs = np.array(edges.items, np.int32), np.array(edges.weights, np.float32)
+                items, logs = edges.copied()
                 inside = items < len(axes_ND)
                 if inside.any():
                     total_D += np.exp2(np.maximum(logs[inside] - self.catalog.heaviest, -60.0)) @ axes_ND[items[inside]]
@@ -122,9 +122,10 @@ def graph(catalog: Catalog, size: int) -> sparse.csr_matrix:
     logs: list[np.ndarray] = []
     for handle, edges in enumerate(catalog.incoming[:size]):
         if edges is not None and edges.items:
-            columns.append(np.array(edges.items, np.int32))
-            rows.append(np.full(len(edges.items), handle, np.int32))
-            logs.append(np.array(edges.weights, np.float32))
+            items, weights = edges.copied()
+            columns.append(items)
+            rows.append(np.full(len(items), handle, np.int32))
+            logs.append(weights)
     if not rows:
         return sparse.csr_matrix((size, size), dtype=np.float32)
     weight_E = np.exp2(np.maximum(np.concatenate(logs) - catalog.heaviest, -60.0))
