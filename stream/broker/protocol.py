@@ -78,7 +78,17 @@ APIS = {key: Api(n, a, b, _schema(n + "Request"), _schema(n + "Response")) for k
 
 
 def decode(frame: bytes) -> Call:
-    """Reads one request; a version of ApiVersions that is too new comes back with no body, to be answered as such."""
+    """Reads one request; a version of ApiVersions that is too new comes back with no body, to be answered as such.
+
+    Raises UnknownCallError for what this broker does not speak and for what is no request at all.
+    """
+    try:
+        return _decode(frame)
+    except (struct.error, IndexError, ValueError) as error:
+        raise UnknownCallError(f"not a Kafka request ({error})") from error
+
+
+def _decode(frame: bytes) -> Call:
     key, version, correlation_id, client_size = struct.unpack_from(">hhih", frame)
     at = 10 + max(client_size, 0)
     client_id = frame[10:at].decode(errors="replace")

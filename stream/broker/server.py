@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import struct
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from stream.broker.protocol import Call, UnknownCallError, decode, encode
 
 log = logging.getLogger(__name__)
 
-_LONGEST_FRAME = 100 * 2**20
+_SHORTEST_FRAME, _LONGEST_FRAME = 10, 100 * 2**20
 _READ_AHEAD = 2 * 2**20
 
 Handler = Callable[[Node, Call], Awaitable[Mapping[str, Any] | None]]
@@ -119,14 +118,13 @@ class Broker:
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
         try:
-            while await self._answer(reader, writer):
+            while True:
+                await self._answer(reader, writer)
                 await asyncio.sleep(0)  # a client that never pauses must not hold up the others
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # the client has gone
         except UnknownCallError as unknown:
             log.warning("connection of %s closed: %s", peer, unknown)
-        except (struct.error, IndexError, ValueError) as error:
-            log.warning("connection of %s closed: not a Kafka request (%s)", peer, error)
         except Exception:
             log.exception("connection of %s closed by a fault of the broker", peer)
         finally:
@@ -134,17 +132,16 @@ class Broker:
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
 
-    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        (size,) = struct.unpack(">i", await reader.readexactly(4))
-        if not 10 <= size <= _LONGEST_FRAME:
-            raise ValueError(f"a frame of {size} bytes")
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        size = int.from_bytes(await reader.readexactly(4), "big", signed=True)
+        if not _SHORTEST_FRAME <= size <= _LONGEST_FRAME:
+            raise UnknownCallError(f"a frame of {size} bytes")
         call = decode(await reader.readexactly(size))
         assert self._node is not None
         answer = await HANDLERS[call.api.name](self._node, call)
         if answer is not None:
             writer.write(encode(call, answer))
             await writer.drain()
-        return True
 
     async def _maintain(self, node: Node) -> None:
         """Retention and compaction; a fault in one log is reported and does not keep the others waiting."""
