@@ -1,0 +1,214 @@
+"""A running worker, on the embedded broker and on real Kafka: what applications publish and what they are answered."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from kafka import KafkaProducer
+
+from store.keys import partition_of
+from store.settings import Settings, settings_from
+from stream.dead_letters import decode
+from stream.publisher import Publisher
+from stream.topics import create_topics
+from tests.chaos.workers import WorkerProcess, read_topic
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def settings_on(cluster: Any) -> Settings:
+    name = f"worker-{uuid.uuid4().hex[:8]}"
+    kafka = {
+        "bootstrap_servers": cluster.bootstrap_servers,
+        "topic_prefix": f"{name}.",
+        "group": name,
+        "partitions": 2,
+        "session_timeout_s": 6.0,
+        "heartbeat_s": 0.5,
+    }
+    settings = settings_from({"kafka": kafka, "serving": {"explore_share": 0.0}})
+    create_topics(settings)
+    return settings
+
+
+class Running:
+    """A worker with its settings and a publisher."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings = settings
+        self.worker = WorkerProcess(settings, folder)
+        self.worker.start()
+        self.worker.await_ready()
+        self.publisher = Publisher(settings=settings, framing=None)
+
+    def get(self, path: str, **query: Any) -> Any:
+        return httpx.get(f"{self.worker.url}{path}", params=query, timeout=10).json()
+
+    def recommended(self, user: str, **query: Any) -> list[str]:
+        answer = self.get("/v1/recommend", user_id=user, **query)
+        return [item["item_id"] for item in answer["items"]]
+
+    def upload(self, item_id: str, title: str, **fields: Any) -> None:
+        self.publisher.upload({"item_id": item_id, "uploaded_at": time.time(), "title": title, **fields})
+        self.publisher.flush(10)
+
+    def engage(self, user: str, item_id: str, **fields: Any) -> None:
+        event = {"event_id": uuid.uuid4().hex, "user_id": user, "item_id": item_id, "kind": "click"}
+        self.publisher.engagement({**event, "occurred_at": time.time(), **fields})
+        self.publisher.flush(10)
+
+    def letters(self) -> list[Any]:
+        partitions = range(self.settings.kafka.partitions)
+        return [decode(value) for p in partitions for _, value in read_topic(self.settings, "dead-letters", p) if value]
+
+
+def eventually(true: Callable[[], Any], timeout_s: float = 15.0) -> Any:
+    end = time.monotonic() + timeout_s
+    while not (found := true()):
+        assert time.monotonic() < end, "it did not come true in time"
+        time.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="module")
+def running(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    running = Running(settings_on(cluster), tmp_path_factory.mktemp("worker"))
+    yield running
+    running.publisher.close()
+    assert running.worker.stop() == 0
+
+
+def test_an_upload_is_recommended_before_anyone_has_touched_it(running: Running) -> None:
+    running.upload("fresh-1", "A quiet film about lighthouses", tags=["drama"])
+    eventually(lambda: "fresh-1" in running.recommended("someone", k=50))
+    item = running.get("/v1/items/fresh-1")
+    assert item["live"] is True
+    assert item["title"] == "A quiet film about lighthouses"
+    assert item["counters"] == {}
+    assert len(item["semantic_id"]) == running.settings.codebook.levels
+    stages = {stage["stage"]: stage["at"] for stage in running.get("/v1/trace/fresh-1")["stages"]}
+    assert stages["published"] <= stages["semantic_id"] <= stages["live"] <= stages["first_recommended"]
+    assert stages["first_engaged"] is None
+
+
+def test_a_click_changes_the_order_and_is_counted_once(running: Running) -> None:
+    for number in range(8):
+        running.upload(f"film-{number}", f"{'Space' if number % 2 else 'Garden'} story part {number}")
+    eventually(lambda: set(running.recommended("clicker", k=50)) >= {f"film-{number}" for number in range(8)})
+    for user in ("walker-1", "walker-2", "walker-3"):
+        running.engage(user, "film-1")
+        running.engage(user, "film-6")
+    running.engage("clicker", "film-1", event_id="the-one-click")
+    running.engage("clicker", "film-1", event_id="the-one-click")
+    eventually(lambda: running.get("/v1/items/film-1")["counters"].get("click") == 4)
+    after = running.recommended("clicker", k=50)
+    assert "film-1" not in after
+    assert after[0] == "film-6"
+    history = running.get("/v1/users/clicker")["history"]
+    assert [entry["event_id"] for entry in history] == ["the-one-click"]
+
+
+def test_a_tombstone_takes_an_item_down_for_good(running: Running) -> None:
+    running.upload("doomed", "Soon gone")
+    eventually(lambda: "doomed" in running.recommended("someone", k=100))
+    running.publisher.take_down("doomed")
+    running.publisher.flush(10)
+    eventually(lambda: not running.get("/v1/items/doomed").get("live"))
+    assert "doomed" not in running.recommended("someone", k=100)
+    assert "doomed" not in running.recommended("someone", task="similar", item_id="film-1", k=100)
+
+
+def test_an_engagement_that_comes_before_its_upload_counts_when_that_comes(running: Running) -> None:
+    running.engage("early-bird", "late-film")
+    eventually(lambda: running.get("/v1/users/early-bird").get("history"))
+    running.upload("late-film", "Better late")
+    eventually(lambda: (running.get("/v1/items/late-film")).get("live"))
+    eventually(lambda: running.get("/v1/items/late-film")["counters"] == {"click": 1})
+
+
+def test_bad_input_goes_to_the_dead_letters_with_its_reason_and_harms_nothing(running: Running) -> None:
+    good = {"event_id": "good", "user_id": "patient", "item_id": "film-1", "kind": "click", "occurred_at": time.time()}
+    bad = {
+        "not_json": b'{"event_id": ',
+        "missing_field": json.dumps({"event_id": "x", "user_id": "patient"}).encode(),
+        "wrong_type": json.dumps({**good, "occurred_at": "yesterday"}).encode(),
+        "not_finite": b'{"event_id":"n","user_id":"patient","item_id":"film-1","kind":"click","occurred_at":NaN}',
+        "unknown_kind": json.dumps({**good, "kind": "sneeze"}).encode(),
+        "future_time": json.dumps({**good, "occurred_at": time.time() * 1000}).encode(),
+        "not_an_event": b"[1, 2, 3]",
+        "oversized": json.dumps({**good, "query": "q" * (5 << 20)}).encode(),
+    }
+    before = {letter.offset for letter in running.letters()}
+    producer = KafkaProducer(bootstrap_servers=running.settings.kafka.bootstrap_servers, max_request_size=16 << 20)
+    topic = running.settings.topic("engagements")
+    for value in bad.values():
+        producer.send(topic, value, key=b"patient")
+    mixed = b'{"events":[' + b",".join([json.dumps(good).encode(), bad["unknown_kind"]]) + b"]}"
+    producer.send(topic, mixed, key=b"patient")
+    producer.flush(20)
+    producer.close()
+    letters = eventually(lambda: len(found := running.letters()) >= len(before) + len(bad) + 1 and found, 30)
+    reasons = [letter.reason for letter in letters]
+    assert set(reasons) >= set(bad)
+    assert reasons.count("unknown_kind") == 2
+    assert next(letter for letter in letters if letter.reason == "oversized").value == bad["oversized"]
+    eventually(lambda: [e["event_id"] for e in running.get("/v1/users/patient")["history"]] == ["good"])
+    text = httpx.get(f"{running.worker.url}/metrics").text
+    assert 'sidestream_dead_letters_total{reason="oversized"} 1.0' in text
+
+
+def test_an_event_in_a_foreign_partition_is_sent_home(running: Running) -> None:
+    settings = running.settings
+    home = partition_of("stray", settings.kafka.partitions)
+    event = {"event_id": "s", "user_id": "stray", "item_id": "film-2", "kind": "like", "occurred_at": time.time()}
+    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
+    value = json.dumps({**event, "extra": "kept"}).encode()
+    producer.send(settings.topic("engagements"), value, partition=1 - home)
+    producer.close()
+    eventually(lambda: (running.get("/v1/users/stray").get("history") or [{}])[0].get("event_id") == "s")
+    assert value in [found for _, found in read_topic(settings, "engagements", home)]
+
+
+def test_a_forgotten_user_is_forgotten(running: Running) -> None:
+    running.publisher.profile({"user_id": "shy", "updated_at": time.time(), "attributes": {"country": "NL"}})
+    running.engage("shy", "film-3")
+    eventually(lambda: running.get("/v1/users/shy").get("history"))
+    eventually(lambda: running.get("/v1/users/shy").get("attributes") == {"country": "NL"})
+    running.publisher.forget("shy")
+    running.publisher.flush(10)
+    eventually(lambda: "error" in running.get("/v1/users/shy"))
+
+
+def test_a_worker_asked_for_anothers_user_forwards_once(cluster: Any, tmp_path: Path) -> None:
+    settings = settings_on(cluster)
+    first = Running(settings, tmp_path / "first")
+    second = WorkerProcess(settings, tmp_path / "second")
+    second.start()
+    try:
+        second.await_ready()
+        eventually(lambda: httpx.get(f"{second.url}/v1/status").json()["partitions"] == 3, 40)
+        eventually(lambda: first.get("/v1/status")["partitions"] == 3, 40)
+        users = [f"user-{number}" for number in range(6)]
+        for user in users:
+            first.engage(user, "some-item")
+        for url in (first.worker.url, second.url):
+            for user in users:
+                found = eventually(lambda u=user, a=url: httpx.get(f"{a}/v1/users/{u}").json().get("history"))
+                assert len(found) == 1
+                answer = httpx.get(f"{url}/v1/recommend", params={"user_id": user}).json()
+                assert answer["degraded"] is False
+        second.kill()
+        away = [user for user in users if first.get("/v1/recommend", user_id=user)["degraded"]]
+        assert away
+    finally:
+        first.publisher.close()
+        first.worker.kill()
+        if second.process is not None and second.process.poll() is None:
+            second.kill()
