@@ -131,7 +131,7 @@ def compare(folder: Path, options: argparse.Namespace) -> dict[str, Figures]:
         if kafka:
             kafka.start()
         for _ in range(options.rounds):
-            rounds["embedded"].append(measure(embedded.bootstrap_servers, embedded.pid, options))
+            rounds["embedded"].append(measure(embedded.bootstrap_servers, embedded.pid(), options))
             if kafka:
                 rounds["kafka"].append(measure(kafka.bootstrap_servers, kafka.pid(), options))
     finally:

@@ -137,7 +137,6 @@ class EmbeddedCluster:
     def bootstrap_servers(self) -> str:
         return f"{HOST}:{self.port}"
 
-    @property
     def pid(self) -> int:
         return self._process.pid
 
@@ -149,6 +148,10 @@ class EmbeddedCluster:
     def start(self) -> None:
         self._process.launch()
         self._process.wait_for("ready ")
+
+    def restart(self) -> None:
+        """Brings the broker back on its data, as KafkaCluster does."""
+        self.start()
 
     def kill(self) -> None:
         self._process.kill()

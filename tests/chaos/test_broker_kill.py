@@ -121,7 +121,7 @@ def test_no_acknowledged_record_is_lost_or_doubled_by_kills(cluster: EmbeddedClu
     for _ in range(KILLS):
         time.sleep(schedule.uniform(0.1, 1.0))
         cluster.kill()
-        cluster.start()
+        cluster.restart()
     time.sleep(0.5)
     stopping.set()
     for thread in (*writers, committer):

@@ -126,8 +126,8 @@ def fetch_waits_for_data(bootstrap: str) -> Any:
         too_little = waiting.result()
         return (
             [len(rows(bytes(part.records or b""))) for part in (nothing, woken, too_little)],
-            0.25 < waited_s < 2.0,
-            woken_s < 1.0,
+            0.25 < waited_s < 5.0,
+            woken_s < 3.0,
         )
 
 
@@ -469,7 +469,7 @@ def silent_members_are_evicted(bootstrap: str) -> Any:
         b = pool.submit(_enter, two, group, session_timeout_ms=1_500, rebalance_timeout_ms=20_000).result()
         waited_s = time.monotonic() - began  # nobody answers for the first member
         stale = _beat(one, group, a.generation_id, a.member_id)
-        return 0.5 < waited_s < 4.0, b.leader == b.member_id, len(b.members), stale
+        return 0.5 < waited_s < 8.0, b.leader == b.member_id, len(b.members), stale
 
 
 def late_members_are_left_behind(bootstrap: str) -> Any:
@@ -485,7 +485,7 @@ def late_members_are_left_behind(bootstrap: str) -> Any:
             _beat(one, group, a.generation_id, a.member_id)
             time.sleep(0.05)
         b = entering.result()
-        return time.monotonic() - began < 3.0, len(b.members), _beat(one, group, a.generation_id, a.member_id)
+        return time.monotonic() - began < 8.0, len(b.members), _beat(one, group, a.generation_id, a.member_id)
 
 
 def static_members_come_back(bootstrap: str) -> Any:

@@ -146,7 +146,7 @@ def test_generations_and_offsets_go_on_after_a_kill(own_broker: EmbeddedCluster)
         wired._sync(wire, group, before, {before.member_id: b"all"})
         assert wired._commit(wire, group, topic, 7, before.generation_id, before.member_id) == 0
     own_broker.kill()
-    own_broker.start()
+    own_broker.restart()
     with Wire(own_broker.bootstrap_servers) as wire:
         assert wired._beat(wire, group, before.generation_id, before.member_id) == 25  # the member is to join again
         assert wired._enter(wire, group).generation_id > before.generation_id
