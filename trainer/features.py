@@ -18,6 +18,9 @@ from trainer.candidates import Evidence, Taste
 
 TASKS: tuple[Task, ...] = ("home", "next", "similar", "search", "notification")
 
+FAINT = 2.0**-16
+"""What a transition share is measured from: log2 of it stands for none."""
+
 FLOOR = -40.0
 """log2 of a popularity that is none."""
 
@@ -58,7 +61,8 @@ def compute(
 
     for group in ("transitions", "two_hops", "query"):
         for name in GROUPS[group]:
-            put(name, evidence.dense[name][handles_B])
+            dense_B = evidence.dense[name][handles_B]
+            put(name, dense_B if group == "query" else np.log2(FAINT + dense_B))
     _put_vectors(put, evidence, handles_B)
     put("model", np.nan if model_B is None else model_B)
     heat_BW = _heat(evidence, handles_B, now_s)

@@ -76,7 +76,7 @@ class Prior:
         def column(name: str) -> np.ndarray:
             return np.asarray(np.nan_to_num(x_BF[:, COLUMNS[name]]))
 
-        evidence = column("follows") + 0.5 * column("two_hops") + 1e-3 * (1.0 + column("near_taste"))
+        evidence = np.exp2(column("follows")) + 0.5 * np.exp2(column("two_hops")) + 1e-3 * (1 + column("near_taste"))
         content = column("content_space") + column("content_near")
         return np.asarray(
             np.log2(1e-4 + evidence) + 0.15 * column("heat_2") + 0.15 * column("heat_4") + content + 8 * column("query")
@@ -178,8 +178,7 @@ class RankerLearner:
     def _parameters(self, groups: int) -> dict[str, object]:
         rules = self.rules
         return {
-            "objective": "lambdarank",
-            "lambdarank_truncation_level": 20,
+            "objective": "binary",
             "learning_rate": rules.learning_rate,
             "num_leaves": rules.leaves if groups > 2000 else 15,
             "min_data_in_leaf": rules.min_rows,

@@ -2,11 +2,151 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+_WIDTH, _HEIGHT, _LEFT, _LOW = 760, 260, 46, 28
+_COLOURS = ("#1668b8", "#d1791b", "#7a8793", "#3d9a5a", "#a0489b")
 
-def page(report: dict[str, Any]) -> str:
-    """The report as HTML."""
-    return f"<!doctype html><title>{escape(report['stream'])}</title><pre>{escape(json.dumps(report, indent=1))}</pre>"
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 860px; margin: 2em auto; padding: 0 1em; color: #1c2733 }
+h1 { font-size: 1.5em } h2 { font-size: 1.1em; margin-top: 2em }
+table { border-collapse: collapse } td, th { padding: .2em .9em; text-align: right; border-bottom: 1px solid #e3e8ec }
+td:first-child, th:first-child { text-align: left } .faint { color: #7a8793 }
+"""
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """The report as HTML: tables of quality, plots of quality over time and by source, cost and settings."""
+    k = report["k"]
+    title = f"Replay of {escape(str(report['stream']))}"
+    parts = [
+        f"<h1>{title}</h1>",
+        f"<p>{report['evaluated']} engagements, each ranked among all live items before it was learned from; "
+        f"seed {report['seed']}. Intervals hold 95 %.</p>",
+        "<h2>Quality</h2>",
+        _quality(report, k),
+        "<h2>Little-known items among their own kind</h2>",
+        _within(report, k),
+        f"<h2>Hit ratio at {k} over time</h2>",
+        _over_time(report["over_time"], k),
+        "<h2>Where the hits came from</h2>",
+        _bars(report["sources"]),
+    ]
+    for name, heading in (("ablations", "What each part is worth"), ("delays", "The price of delay")):
+        if report.get(name):
+            ratios = {label: found[f"hr@{k}"] for label, found in report[name].items()}
+            parts += [f"<h2>{heading} (hit ratio at {k})</h2>", _bars(ratios)]
+    parts += ["<h2>Cost</h2>", _pairs(report["cost"], " s"), "<h2>Settings</h2>", _pairs(_flat(report["settings"]))]
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _quality(report: Mapping[str, Any], k: int) -> str:
+    slices = [
+        ("all", "overall"),
+        ("fresh: fewer than 5 engagements", "fresh"),
+        ("cold: none", "cold"),
+        ("younger than a day", "younger_than_day"),
+        ("younger than a week", "younger_than_week"),
+    ]
+    names = list(report["baselines"])
+    head = ["", "n", f"hr@{k}", "interval", f"ndcg@{k}", "hr@50", *(escape(name) for name in names)]
+    rows = []
+    for label, part in slices:
+        found = report[part]
+        low_high = found[f"hr@{k}_interval"]
+        rows.append(
+            [
+                label,
+                str(found["evaluated"]),
+                _number(found[f"hr@{k}"]),
+                f"{low_high[0]:.3f} – {low_high[1]:.3f}" if low_high else "–",
+                _number(found[f"ndcg@{k}"]),
+                _number(found["hr@50"]),
+                *(_number(report["baselines"][name][part][f"hr@{k}"]) for name in names),
+            ]
+        )
+    recall, size = (_number(report["candidates"][name]) for name in ("recall", "size"))
+    note = f"Candidates: {recall} of the true items are among them; they are {size} on average."
+    return _table(head, rows) + f"<p class=faint>{note}</p>"
+
+
+def _within(report: Mapping[str, Any], k: int) -> str:
+    rows = []
+    for part in ("cold", "fresh"):
+        found = report[part]["within"]
+        numbers = [_number(found[f"hr@{k}"]), _number(found[f"chance@{k}"]), _number(found["rivals"])]
+        rows.append([part, str(found["evaluated"]), *numbers])
+    return _table(["", "n", f"hr@{k}", "chance", "rivals"], rows)
+
+
+def _over_time(pieces: Sequence[Mapping[str, Any]], k: int) -> str:
+    if not pieces:
+        return "<p>Nothing was evaluated.</p>"
+    lines = {"sidestream": [piece[f"hr@{k}"] for piece in pieces]}
+    for name in pieces[0]["baselines"]:
+        lines[name] = [piece["baselines"][name] for piece in pieces]
+    days = [datetime.fromtimestamp(piece["from"], UTC).date().isoformat() for piece in pieces]
+    return _lines(lines, days)
+
+
+def _lines(lines: Mapping[str, Sequence[float]], labels: Sequence[str]) -> str:
+    """A line chart as inline SVG."""
+    highest = max(max(values) for values in lines.values()) or 1.0
+    step = (_WIDTH - _LEFT - 10) / max(1, len(labels) - 1)
+    drawn = []
+    for number in range(5):
+        value = highest * number / 4
+        y = _y(value, highest)
+        drawn.append(f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e3e8ec"/>')
+        drawn.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3f}</text>')
+    for place in range(0, len(labels), max(1, len(labels) // 6)):
+        drawn.append(f'<text x="{_LEFT + place * step:.1f}" y="{_HEIGHT - 8}">{escape(labels[place])}</text>')
+    for place, ((name, values), colour) in enumerate(zip(lines.items(), _COLOURS, strict=False)):
+        points = " ".join(f"{_LEFT + n * step:.1f},{_y(value, highest):.1f}" for n, value in enumerate(values))
+        drawn.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        drawn.append(f'<text x="{_LEFT + 8}" y="{16 + 15 * place}" fill="{colour}">{escape(name)}</text>')
+    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" font-size="11" role="img">{"".join(drawn)}</svg>'
+
+
+def _bars(values: Mapping[str, float]) -> str:
+    highest = max(values.values(), default=0.0) or 1.0
+    drawn = []
+    for place, (name, value) in enumerate(values.items()):
+        y, width = 22 * place, 480 * value / highest
+        drawn.append(f'<text x="190" y="{y + 15}" text-anchor="end">{escape(name)}</text>')
+        drawn.append(f'<rect x="200" y="{y + 3}" width="{width:.1f}" height="15" fill="{_COLOURS[0]}"/>')
+        drawn.append(f'<text x="{206 + width:.1f}" y="{y + 15}">{value:.3f}</text>')
+    return f'<svg viewBox="0 0 {_WIDTH} {22 * len(values) + 4}" font-size="12" role="img">{"".join(drawn)}</svg>'
+
+
+def _y(value: float, highest: float) -> float:
+    return 10 + (_HEIGHT - 10 - _LOW) * (1 - value / highest)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(tag: str, cells: Sequence[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{cell}</{tag}>" for cell in cells) + "</tr>"
+
+    return "<table>" + line("th", head) + "".join(line("td", row) for row in rows) + "</table>"
+
+
+def _pairs(values: Mapping[str, Any], suffix: str = "") -> str:
+    return _table(["", ""], [[escape(name), escape(f"{value}{suffix}")] for name, value in values.items()])
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4f}" if value < 10 else f"{value:.0f}"
