@@ -41,7 +41,7 @@ class CandidateRules:
 
     recent: int = 20
     long: int = 50
-    near: int = 5
+    near: int = 20
     position_power: float = 0.7
     hop_from: int = 30
     fresh_below: int = 5
@@ -84,7 +84,7 @@ class Evidence:
         self, catalog: Catalog, space: Space, taste: Taste, rules: CandidateRules, query_C: np.ndarray | None = None
     ) -> None:
         self.catalog, self.space, self.taste, self.rules = catalog, space, taste, rules
-        self.size = min(len(catalog), len(space.x_ND))
+        self.size = min(len(catalog), len(space.x_ND), len(catalog.content_NC))
         self.dense: dict[str, np.ndarray] = {}
         self._transitions()
         self._two_hops()

@@ -47,7 +47,7 @@ class Edges:
 class Catalog:
     """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, C content."""
 
-    def __init__(self, rules: ItemRules = ItemRules(), content_width: int = 256, capacity: int = 1024) -> None:
+    def __init__(self, rules: ItemRules = ItemRules(), content_width: int = 128, capacity: int = 1024) -> None:
         self.rules = rules
         self.half_lives_s_W = np.array(rules.half_lives_s)
         self.handles: dict[str, int] = {}
@@ -79,7 +79,7 @@ class Catalog:
         handle = self.handles.get(item_id)
         return self._add(item_id) if handle is None else handle
 
-    def insert(self, card: ItemCard, content_C: np.ndarray | None) -> int:
+    def insert(self, card: ItemCard) -> int:
         """Makes an item live, or moves it to what its new card says."""
         handle = self.handle(card.item_id)
         if not self.live_N[handle]:
@@ -87,7 +87,6 @@ class Catalog:
             self.live_count += 1
         self.cards[handle] = card
         self.uploaded_at_N[handle] = card.uploaded_at
-        self.content_NC[handle] = 0.0 if content_C is None else content_C
         return handle
 
     def remove(self, item_id: str) -> None:

@@ -52,7 +52,7 @@ class ReplayOptions:
     repeats: bool = False
     evaluated_from: float = 0.5
     within_limit: int = 3000
-    examples: float = 0.25
+    examples: float = 0.15
     delay_s: float = 0.0
     baselines: bool = True
     popular_window: float = 0.05

@@ -1,8 +1,8 @@
 """The ranker: one multi-task model that orders the candidates of all sources, and learns online.
 
 An `Example` is an engagement scored before it was learned from: the features as they were, of the true item and of
-others that stood beside it. The learner keeps the newest examples and refits a gradient-boosted ranker (LambdaMART,
-Burges 2010, by LightGBM) whenever they have grown by a share, from the first few on; before that a fixed prior orders.
+others that stood beside it. The learner keeps the newest examples and refits boosted trees (LightGBM, Ke et al. 2017)
+whenever they have grown by a share, from the first few on; before that a fixed prior orders.
 Half of what it learns from untouched items is borrowed: copies of examples in which every item looks untouched.
 
 Invariant: a fit is a function of the sequence of examples, the rules and the seed; a ranker never changes.
@@ -113,16 +113,14 @@ def ranker_from(data: bytes) -> Ranker:
 class RankerRules:
     """`window` newest examples are kept; a refit is due when `first` came, then at each `growth` more."""
 
-    window: int = 40_000
+    window: int = 20_000
     first: int = 200
     growth: float = 0.5
-    refit_every: int = 12_000
-    negatives: int = 30
-    hard: int = 12
+    refit_every: int = 8_000
     untouched_share: float = 0.15
-    trees: int = 200
+    trees: int = 300
     leaves: int = 31
-    learning_rate: float = 0.07
+    learning_rate: float = 0.04
     min_rows: int = 40
     threads: int = 1
     blank: tuple[int, ...] = ()
@@ -180,7 +178,7 @@ class RankerLearner:
         return {
             "objective": "binary",
             "learning_rate": rules.learning_rate,
-            "num_leaves": rules.leaves if groups > 2000 else 15,
+            "num_leaves": rules.leaves if groups > 8000 else 15,
             "min_data_in_leaf": rules.min_rows,
             "feature_fraction": 0.6,
             "bagging_fraction": 0.8,

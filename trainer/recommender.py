@@ -25,13 +25,11 @@ from store.requests import Answer, RecommendedItem, Request, Task
 from trainer.binding import Binding
 from trainer.candidates import CandidateRules, Evidence, Taste, gather, taste_of
 from trainer.catalog import Catalog
-from trainer.content import NO_CONTENT
 from trainer.features import NAMES, TASKS, compute
 from trainer.item_learning import ItemRules
 from trainer.ranker import Example, Prior, Ranker
-from trainer.space import Space, SpaceRules, unit
-
-CONTENT_WIDTH = 256
+from trainer.space import Space, SpaceRules
+from trainer.view import raw_of_text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +42,7 @@ class RecommenderRules:
     explore_share: float = 0.1
     explore_below: int = 5
     beams: int = 24
-    negatives: int = 30
-    hard_negatives: int = 12
+    negatives: int = 40
     seed: int = 0
 
 
@@ -72,7 +69,7 @@ class Recommender:
         serving: Binding,
     ) -> None:
         self.rules = rules
-        self.catalog = Catalog(rules.item, CONTENT_WIDTH)
+        self.catalog = Catalog(rules.item, rules.space.content_width)
         self.space = Space(self.catalog, rules.space)
         self.now_s = 0.0
         self.ranker: Ranker = ranker or Prior()
@@ -84,8 +81,7 @@ class Recommender:
 
     def insert(self, card: ItemCard) -> None:
         """Makes an item recommendable, or moves it."""
-        handle = self.catalog.insert(card, content_of(card.parts()))
-        self.space.place(handle)
+        self.space.describe(self.catalog.insert(card))
         self.observe(card.uploaded_at)
 
     def remove(self, item_id: str) -> None:
@@ -197,7 +193,7 @@ class Recommender:
             text = card.title if card is not None else None
         if not text or self._encode is None:
             return None
-        return content_of({"text": self._encode(text)})
+        return np.asarray(self.space.view.of(raw_of_text(text, self._encode(text))[None])[0])
 
     def _rank(self, request: Request, user: UserRow | None, serving: Binding, ranker: Ranker) -> Ranking:
         evidence = self._evidence(request, user)
@@ -220,17 +216,12 @@ class Recommender:
         return Ranking(handles_B[order], scores_B[order], x_BF[order], proposed, evidence.taste)
 
     def _sample(self, ranking: Ranking, rank: int, event_id: str) -> np.ndarray:
-        """Rows of an example: the true item, those ranked highest, and others by chance (seeded by the event)."""
-        count = len(ranking.handles_B)
-        hard = [place for place in range(min(self.rules.hard_negatives + 1, count)) if place != rank]
-        rest = np.setdiff1d(np.arange(count), [rank, *hard])
+        """Rows of an example: the true item, and others by chance (seeded by the event). Evenly: negatives picked from
+        the top of the order would teach that what ranks high is wrong."""
+        rest = np.delete(np.arange(len(ranking.handles_B)), rank)
         rng = np.random.default_rng((self.rules.seed, hash64(event_id)))
-        take = min(len(rest), self.rules.negatives - len(hard))
-        return (
-            ranking.x_BF[[rank, *hard, *rng.choice(rest, take, replace=False)]]
-            if take > 0
-            else ranking.x_BF[[rank, *hard]]
-        )
+        others = rng.choice(rest, min(len(rest), self.rules.negatives), replace=False)
+        return ranking.x_BF[[rank, *others]]
 
     def _line(self, ranking: Ranking, place: int, serving: Binding) -> RecommendedItem:
         handle = int(ranking.handles_B[place])
@@ -305,17 +296,3 @@ def request_of(engagement: Engagement) -> Request:
         country=engagement.country,
         device=engagement.device,
     )
-
-
-def content_of(parts: dict[str, np.ndarray]) -> np.ndarray | None:
-    """One content vector of fixed width from whatever modalities an item has: each at unit length, wider or other ones
-    turned onto the width by a seeded random projection, then summed."""
-    total_C = np.zeros(CONTENT_WIDTH, np.float32)
-    for name, vector in sorted(parts.items()):
-        if len(vector) == CONTENT_WIDTH and name == "text":
-            total_C += unit(vector.astype(np.float32))
-        elif len(vector) and name != NO_CONTENT:
-            rng = np.random.default_rng(hash64(f"{name}/{len(vector)}"))
-            turn = rng.standard_normal((len(vector), CONTENT_WIDTH)).astype(np.float32)
-            total_C += unit(vector.astype(np.float32) @ turn)
-    return unit(total_C) if total_C.any() else None

@@ -17,6 +17,7 @@ import numpy as np
 from scipy import sparse
 
 from trainer.catalog import Catalog
+from trainer.view import RAW_WIDTH, View, first_view, fit_view, raw_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +26,7 @@ class SpaceRules:
     counts as `prior` engagements."""
 
     width: int = 64
+    content_width: int = 128
     iterations: int = 3
     ridge: float = 10.0
     prior: float = 3.0
@@ -35,11 +37,13 @@ class SpaceRules:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a fit found: orthonormal `basis_ND`, `axes_ND` to fold with, `map_CD` from content to space."""
+    """What a fit found: orthonormal `basis_ND`, `axes_ND` to fold with, the `view` of content, `map_CD` from
+    content (and a constant, its last row) to space."""
 
     basis_ND: np.ndarray
     axes_ND: np.ndarray
     map_CD: np.ndarray
+    view: View
     positives: float
 
 
@@ -54,6 +58,7 @@ class Space:
         capacity = len(catalog.live_N)
         self.x_ND = np.zeros((capacity, rules.width), np.float32)
         self.content_ND = np.zeros((capacity, rules.width), np.float32)
+        self.view = first_view(rules.content_width)
 
     def due(self) -> bool:
         """Whether enough was learned since the last fit to fit again."""
@@ -64,26 +69,42 @@ class Space:
     def refit(self) -> None:
         """Fits the axes anew and places every item. Costs about a second per 10,000 items and million edges; may run
         in another thread: what is placed meanwhile is placed again."""
-        size = len(self.catalog)
+        catalog, size = self.catalog, len(self.catalog)
         self._touched = set()
-        found = fit(self.catalog, size, self.rules, self.fit)
-        content_ND = np.zeros((len(self.catalog.live_N), self.rules.width), np.float32)
-        content_ND[:size] = unit(self.catalog.content_NC[:size] @ found.map_CD)
+        raw_NR = np.zeros((size, RAW_WIDTH), np.float32)
+        for handle, card in enumerate(catalog.cards[:size]):
+            if card is not None:
+                raw_NR[handle] = raw_of(card)
+        view = fit_view(raw_NR, self.rules.content_width) or self.view
+        content_NC = np.zeros((len(catalog.live_N), self.rules.content_width), np.float32)
+        content_NC[:size] = view.of(raw_NR)
+        found = fit(catalog, content_NC[:size], view, self.rules, self.fit)
+        content_ND = np.zeros((len(content_NC), self.rules.width), np.float32)
+        content_ND[:size] = mapped(content_NC[:size], found.map_CD)
         x_ND = np.zeros_like(content_ND)
-        x_ND[:size] = self._blend(slice(0, size), unit(graph(self.catalog, size) @ found.axes_ND), content_ND[:size])
+        x_ND[:size] = self._blend(slice(0, size), unit(graph(catalog, size) @ found.axes_ND), content_ND[:size])
         touched, self._touched = self._touched, None
-        self.fit, self.content_ND, self.x_ND = found, content_ND, x_ND
+        self.fit, self.view, self.content_ND, self.x_ND = found, view, content_ND, x_ND
+        catalog.content_NC = content_NC
         for handle in touched:
-            self.place(handle)
+            self.describe(handle)
+
+    def describe(self, handle: int) -> None:
+        """Places one item by what its new card says, and its row."""
+        self._reserve()
+        card = self.catalog.cards[handle]
+        if card is not None:
+            self.catalog.content_NC[handle] = self.view.of(raw_of(card)[None])[0]
+        self.place(handle)
 
     def place(self, handle: int) -> None:
-        """Places one item by what its row and card say now."""
+        """Places one item by what its new row says."""
         if self._touched is not None:
             self._touched.add(handle)
         self._reserve()
         if self.fit is None:
             return
-        self.content_ND[handle] = unit(self.catalog.content_NC[handle] @ self.fit.map_CD)
+        self.content_ND[handle] = mapped(self.catalog.content_NC[handle], self.fit.map_CD)
         self.x_ND[handle] = self._blend(handle, unit(self._fold(handle, self.fit.axes_ND)), self.content_ND[handle])
 
     def _blend(self, where: int | slice, behaviour_ND: np.ndarray, content_ND: np.ndarray) -> np.ndarray:
@@ -103,10 +124,14 @@ class Space:
 
     def _reserve(self) -> None:
         lack = len(self.catalog.live_N) - len(self.x_ND)
-        if lack:
+        if lack > 0:
             more_ND = np.zeros((lack, self.rules.width), np.float32)
             self.x_ND = np.concatenate([self.x_ND, more_ND])
             self.content_ND = np.concatenate([self.content_ND, more_ND])
+        lack = len(self.catalog.live_N) - len(self.catalog.content_NC)
+        if lack > 0:
+            more_NC = np.zeros((lack, self.rules.content_width), np.float32)
+            self.catalog.content_NC = np.concatenate([self.catalog.content_NC, more_NC])
 
 
 def unit(x_ND: np.ndarray) -> np.ndarray:
@@ -135,9 +160,9 @@ def graph(catalog: Catalog, size: int) -> sparse.csr_matrix:
     return (half + half.T).tocsr().astype(np.float32)
 
 
-def fit(catalog: Catalog, size: int, rules: SpaceRules, previous: Fit | None) -> Fit:
-    """The axes and the content map of the first `size` items as they are."""
-    positives = catalog.positives
+def fit(catalog: Catalog, content_NC: np.ndarray, view: View, rules: SpaceRules, previous: Fit | None) -> Fit:
+    """The axes and the content map of the items that `content_NC` has rows for, as they are."""
+    size, positives = len(content_NC), catalog.positives
     a_NN = graph(catalog, size)
     degree_N = np.asarray(a_NN.sum(axis=1)).ravel()
     inverse_N = np.where(degree_N > 0, 1.0 / np.sqrt(np.maximum(degree_N, 1e-30)), 0.0).astype(np.float32)
@@ -150,16 +175,28 @@ def fit(catalog: Catalog, size: int, rules: SpaceRules, previous: Fit | None) ->
     for _ in range(rules.iterations):
         q_ND[:, :size] = np.linalg.qr(m_NN @ q_ND + q_ND)[0]  # shifted to be definite: the largest come first
     axes_ND = np.asarray(q_ND * inverse_N[:, None], np.float32)
-    map_CD = content_map(catalog.content_NC[:size], unit(a_NN @ axes_ND), catalog.positives_N[:size], rules.ridge)
-    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, positives)
+    map_CD = content_map(content_NC, unit(a_NN @ axes_ND), catalog.positives_N[:size], rules.ridge)
+    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, view, positives)
 
 
 def content_map(content_NC: np.ndarray, x_ND: np.ndarray, evidence_N: np.ndarray, ridge: float) -> np.ndarray:
     """Ridge regression of behaviour on content, items weighing by saturating evidence."""
     known = np.flatnonzero((evidence_N >= 3) & (np.abs(content_NC).sum(axis=1) > 0))
     if len(known) < 10:
-        return np.zeros((content_NC.shape[1], x_ND.shape[1]), np.float32)
+        return np.zeros((content_NC.shape[1] + 1, x_ND.shape[1]), np.float32)
     weight = np.sqrt(evidence_N[known] / (evidence_N[known] + 10.0))[:, None]
-    c, x = content_NC[known] * weight, x_ND[known] * weight
+    c, x = with_constant(content_NC[known]) * weight, x_ND[known] * weight
     gram = c.T @ c + ridge * np.eye(c.shape[1], dtype=np.float32)
     return np.asarray(np.linalg.solve(gram, c.T @ x), np.float32)
+
+
+def mapped(content_NC: np.ndarray, map_CD: np.ndarray) -> np.ndarray:
+    """Where content says that items lie; nowhere for items without."""
+    x_ND = with_constant(content_NC) @ map_CD
+    return unit(np.where(content_NC.any(axis=-1, keepdims=True), x_ND, 0.0))
+
+
+def with_constant(content_NC: np.ndarray) -> np.ndarray:
+    """Content with one more column that is the same for all."""
+    constant = np.full((*content_NC.shape[:-1], 1), 0.5, np.float32)
+    return np.concatenate([content_NC, constant], axis=-1)

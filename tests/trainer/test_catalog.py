@@ -86,8 +86,8 @@ def test_an_item_is_live_from_its_card_to_its_removal_and_behaviour_outlives_it(
     absorb(row, Signal("a", "e", 1, 1e9, 1.0, None, [("b", 1e9)]), RULES)
     catalog.update("a", row)
     assert catalog.live_count == 0
-    catalog.insert(card("a"), None)
-    catalog.insert(card("a"), None)
+    catalog.insert(card("a"))
+    catalog.insert(card("a"))
     assert catalog.live_count == 1
     catalog.remove("a")
     catalog.remove("a")
@@ -101,7 +101,8 @@ def test_growth_keeps_what_was_there() -> None:
     names = [f"i{n}" for n in range(100)]
     random.Random(0).shuffle(names)
     for n, name in enumerate(names):
-        catalog.insert(card(name, at=float(n)), np.full(3, n, np.float32))
+        handle = catalog.insert(card(name, at=float(n)))
+        catalog.content_NC[handle] = n
     handles = [catalog.handles[name] for name in names]
     assert catalog.uploaded_at_N[handles].tolist() == list(range(100))
     assert catalog.content_NC[handles, 1].tolist() == list(range(100))

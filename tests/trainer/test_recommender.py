@@ -17,7 +17,7 @@ from trainer.codebook import zero_codebook
 from trainer.item_learning import DAY_S
 from trainer.item_learning import absorb as absorb_signal
 from trainer.ranker import Example, Prior, RankerLearner, RankerRules, ranker_from
-from trainer.recommender import Recommender, RecommenderRules, content_of
+from trainer.recommender import Recommender, RecommenderRules
 
 RULES = HistoryRules(weights=Settings().events.weights)
 START = 1.6e9
@@ -232,13 +232,3 @@ def test_rows_and_cards_in_another_order_give_the_same_answers(world: World) -> 
 
     first, second = rebuilt(0), rebuilt(1)
     assert len(set(first) & set(second)) >= 9  # random starts of the axes differ by handle
-
-
-def test_content_of_any_modalities_has_one_width() -> None:
-    text, visual = np.ones(256, np.float16), np.arange(10, dtype=np.float16)
-    for parts in ({"text": text}, {"visual": visual}, {"text": text, "visual": visual}):
-        vector = content_of(parts)
-        assert vector is not None
-        assert vector.shape == (256,)
-        assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-3)
-    assert content_of({"id": visual}) is None
