@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.markup import escape
+
 from store.checkpoints import RunRecord
 from store.requests import Answer
 from store.settings import Settings
@@ -54,7 +56,7 @@ def publish_and_find(stage: Stage, within_s: float = 45.0) -> list[Seen]:
     model = next(iter(stage.stream.popular()), {})
     upload = _like(model, item_id, stage.stream.now)
     people = [*stage.stream.fans(str(model.get("item_id")))[:40], *stage.stream.people(160)] or ["demo-visitor"]
-    stage.tell(f"publishing [bold]{item_id}[/] “{upload.get('title', 'without a title')}”")
+    stage.tell(f"publishing [bold]{item_id}[/] “{escape(upload.get('title', 'without a title'))}”")
     published_at = time.time()
     stage.publisher.upload(upload).result()
     live_at = _until(lambda: _live(stage.client, item_id), within_s)
@@ -130,7 +132,7 @@ def _click(stage: Stage, within_s: float) -> Click:
     if not before:
         return Click(user, "", [], [], Seen("click → changed order", False, detail="nothing was recommended"))
     item_id = before[min(4, len(before) - 1)]
-    stage.tell(f"{user} clicks on [bold]{_title(stage.client, item_id)}[/]")
+    stage.tell(f"{user} clicks on [bold]{escape(_title(stage.client, item_id))}[/]")
     clicked_at = time.time()
     act = {"event_id": uuid.uuid4().hex, "user_id": user, "item_id": item_id, "kind": "click"}
     stage.publisher.engagement({**act, "occurred_at": stage.stream.now}).result()
@@ -197,10 +199,15 @@ class Traffic:
             self.first_answer_of.setdefault(answer.checkpoint, time.time())
 
 
-def await_first_model(client: Client, within_s: float = 75.0) -> str | None:
-    """The first checkpoint, which the trainer makes by itself as soon as the stream has brought enough."""
-    _until(lambda: client.checkpoints()["serving"] is not None, within_s)
-    return client.checkpoints()["serving"]
+def await_first_model(stage: Stage, run: str, within_s: float = 90.0) -> str | None:
+    """The checkpoint that serves once the first run has ended, or None if the gate refused it."""
+    for step in follow(stage.settings, run, 0, answer_s=within_s, timeout_s=within_s):
+        if step.state == "published":
+            _until(lambda: stage.client.checkpoints()["serving"] is not None, 10.0)
+        elif step.ended:
+            stage.tell(f"the first run was {step.state}: {step.detail}")
+    serving: str | None = stage.client.checkpoints()["serving"]
+    return serving
 
 
 def train_and_swap(stage: Stage, timeout_s: float = 120.0) -> list[Seen]:
@@ -214,7 +221,7 @@ def train_and_swap(stage: Stage, timeout_s: float = 120.0) -> list[Seen]:
         for step in follow(stage.settings, request.run, offset, answer_s=90.0, timeout_s=timeout_s):
             steps[step.state] = step
             told = f" {step.checkpoint}" if step.checkpoint else ""
-            stage.tell(f"{step.at - request.requested_at:5.1f} s  [bold]{step.state}[/]{told}  {step.detail}")
+            stage.tell(f"{step.at - request.requested_at:5.1f} s  [bold]{step.state}[/]{told}  {escape(step.detail)}")
         published = steps.get("published")
         swapped_at = None
         if published is not None:
