@@ -129,9 +129,9 @@ def walk(tree: PrefixTree, beams: int, random: np.random.Generator) -> None:
     """What the constraint adds to a search: live branches, renormalisation, the best of them; without the model."""
     node_M, score_M = np.zeros(1, np.int64), np.zeros(1)
     for width in tree.widths:
-        logits_MV = LOGITS[: len(node_M), :width]
         parent_N, code_N, child_N = tree.children(node_M)
-        score_N = score_M[parent_N] + live_log_probabilities(logits_MV, parent_N, code_N)
+        logit_N = LOGITS[: len(node_M), :width][parent_N, code_N]
+        score_N = score_M[parent_N] + live_log_probabilities(logit_N, parent_N, len(node_M))
         best = best_per_owner(np.zeros(len(parent_N), np.int64), score_N + 0.01 * random.random(len(score_N)), beams)
         node_M, score_M = np.asarray(child_N)[best], score_N[best]
 

@@ -14,7 +14,11 @@ import numpy as np
 from store.events import KIND_CODES, Engagement
 from store.items import ItemCard
 from store.log import LoggedEngagement
+from trainer.prior import Prior
 from trainer.vocabulary import TASKS
+
+MOMENTS = 48
+"""How finely the prior's time is cut while learning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +133,23 @@ def at_or_after(corpus: Corpus, offsets: Mapping[int, int]) -> np.ndarray:
     return mask_E
 
 
-def recency(corpus: Corpus, learn_E: np.ndarray, half_life: float = 0.1, floor: float = 0.1) -> np.ndarray:
+def recency(corpus: Corpus, learn_E: np.ndarray, half_life: float = 1.0, floor: float = 0.1) -> np.ndarray:
     """How much each event counts (E): half for each `half_life` of the learned events that came after it, and never
-    less than `floor`. What is popular moves within days; what goes with what moves slowly."""
+    less than `floor`. What is popular now is the prior's business; what goes with what moves slowly."""
     learned = np.flatnonzero(learn_E)
     order = learned[np.argsort(corpus.occurred_E[learned], kind="stable")]
     weight_E = np.full(len(corpus), floor)
     later = np.arange(len(order))[::-1] / max(1, len(order))
     weight_E[order] += 0.5 ** (later / half_life)
     return weight_E
+
+
+def moments(corpus: Corpus, learned_E: np.ndarray, widths: Sequence[int], half_life: float) -> tuple[Prior, np.ndarray]:
+    """The prior over the learned engagements' time, and each event's moment in it (E; 0, where nothing is known yet,
+    also for those not learned). `half_life` is a part of the learned engagements, at least 100 of them."""
+    learned = np.flatnonzero(learned_E)
+    order = learned[np.argsort(corpus.occurred_E[learned], kind="stable")]
+    prior = Prior.over_time(corpus.codes_IL[corpus.item_E[order]], widths, max(100.0, half_life * len(order)), MOMENTS)
+    moment_E = np.zeros(len(corpus), np.int64)
+    moment_E[order] = np.arange(len(order)) * MOMENTS // max(1, len(order))
+    return prior, moment_E

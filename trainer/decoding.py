@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trainer.model import Cache, Decoder
+from trainer.prior import Prior
 from trainer.prompts import Prompt, prompt_for
 from trainer.vocabulary import BEGIN, Vocabulary
 
@@ -44,6 +45,7 @@ class Generator:
 
     model: Decoder
     vocabulary: Vocabulary
+    prior: Prior
 
     def generate(self, prompts: Sequence[Prompt], tree: Tree, beams: int) -> list[Leaves]:
         """The `beams` best leaves for each prompt."""
@@ -108,13 +110,19 @@ class Generator:
         owner_M = np.arange(R)
         node_M = np.zeros(R, np.int64)
         score_M = np.zeros(R)
+        path_M = np.zeros(R, np.int64)
+        gain_RL = self.model.gains(asked_RD).numpy()
         chosen_MD: Tensor | None = None
-        for level in range(self.vocabulary.levels):
+        for level, width in enumerate(self.vocabulary.widths):
             logits_MV = self.model.code_logits(asked_RD[torch.from_numpy(owner_M)], chosen_MD, level).numpy()
             parent_N, code_N, child_N = tree.children(node_M)
-            score_N = score_M[parent_N] + live_log_probabilities(logits_MV, parent_N, code_N)
+            path_N = path_M[parent_N] * width + code_N
+            prior_N = gain_RL[owner_M[parent_N], level] * self.prior.branches(level, path_N)
+            logit_N = logits_MV[parent_N, code_N] + prior_N
+            score_N = score_M[parent_N] + live_log_probabilities(logit_N, parent_N, len(node_M))
             best = best_per_owner(owner_M[parent_N], score_N, beams)
             owner_M, node_M, score_M = owner_M[parent_N[best]], np.asarray(child_N)[best], score_N[best]
+            path_M = path_N[best]
             if level + 1 < self.vocabulary.levels:
                 table_VD = self.model.level_table(level)[0]
                 embedded_MD = F.embedding(torch.from_numpy(np.asarray(code_N)[best].astype(np.int64)), table_VD)
@@ -128,29 +136,31 @@ class Generator:
     def _score(self, asked_1D: Tensor, codes_NL: np.ndarray) -> np.ndarray:
         """Shared prefixes are computed once: the rows of a level are its distinct prefixes."""
         total_N = np.zeros(len(codes_NL))
-        prefix_N = np.zeros(len(codes_NL), np.int64)
+        prefix_N, path_P = np.zeros(len(codes_NL), np.int64), np.zeros(1, np.int64)
+        gain_L = self.model.gains(asked_1D)[0]
         chosen_PD: Tensor | None = None
         for level, width in enumerate(self.vocabulary.widths):
-            rows = 1 if chosen_PD is None else len(chosen_PD)
-            logits_PV = self.model.code_logits(asked_1D.expand(rows, -1), chosen_PD, level)
+            logits_PV = self.model.code_logits(asked_1D.expand(len(path_P), -1), chosen_PD, level)
+            logits_PV = logits_PV + gain_L[level] * torch.from_numpy(self.prior.rows(level, path_P))
             logp_PV = F.log_softmax(logits_PV, dim=-1).numpy()
             code_N = codes_NL[:, level]
             total_N += logp_PV[prefix_N, code_N]
-            distinct, prefix_next_N = np.unique(prefix_N * width + code_N, return_inverse=True)
-            embedded_PD = F.embedding(torch.from_numpy(distinct % width), self.model.level_table(level)[0])
-            before_PD = None if chosen_PD is None else chosen_PD[torch.from_numpy(distinct // width)]
+            distinct_P, prefix_next_N = np.unique(prefix_N * width + code_N, return_inverse=True)
+            embedded_PD = F.embedding(torch.from_numpy(distinct_P % width), self.model.level_table(level)[0])
+            before_PD = None if chosen_PD is None else chosen_PD[torch.from_numpy(distinct_P // width)]
             chosen_PD = embedded_PD if before_PD is None else before_PD + embedded_PD
+            path_P = path_P[distinct_P // width] * width + distinct_P % width
             prefix_N = prefix_next_N
         return total_N
 
 
-def live_log_probabilities(logits_MV: np.ndarray, parent_N: np.ndarray, code_N: np.ndarray) -> np.ndarray:
+def live_log_probabilities(logit_N: np.ndarray, parent_N: np.ndarray, parents: int) -> np.ndarray:
     """Log-probabilities (N) of the branches, renormalised over the live branches of each parent."""
-    logit_N = logits_MV[parent_N, code_N].astype(np.float64)
-    highest_M = np.full(len(logits_MV), -np.inf)
+    logit_N = logit_N.astype(np.float64)
+    highest_M = np.full(parents, -np.inf)
     np.maximum.at(highest_M, parent_N, logit_N)
     shifted_N = logit_N - highest_M[parent_N]
-    total_M = np.bincount(parent_N, np.exp(shifted_N), minlength=len(logits_MV))
+    total_M = np.bincount(parent_N, np.exp(shifted_N), minlength=parents)
     out_N: np.ndarray = shifted_N - np.log(total_M[parent_N])
     return out_N
 

@@ -45,7 +45,8 @@ def event_positions(corpus: Corpus, vocabulary: Vocabulary) -> np.ndarray:
 class Batch:
     """Rows of positions, and what is to be written after some of them.
 
-    Items: at (`row_N`, `column_N`), asked `ask_NA`, the codes `codes_NL` with weight `weight_N`.
+    Items: at (`row_N`, `column_N`), asked `ask_NA`, the codes `codes_NL` with weight `weight_N`; `moment_N` is
+    the prior's moment that they are learned at.
     Text: at (`text_row_W`, `text_column_W`), the column `text_W` of the text head.
     """
 
@@ -55,21 +56,30 @@ class Batch:
     ask_NA: np.ndarray
     codes_NL: np.ndarray
     weight_N: np.ndarray
+    moment_N: np.ndarray
     text_row_W: np.ndarray
     text_column_W: np.ndarray
     text_W: np.ndarray
 
 
 class Behaviour:
-    """Rows of engagements. `learn_E` tells which events are targets; `weight_E` how much each counts."""
+    """Rows of engagements. `learn_E` tells which events are targets; `weight_E` how much each counts in the loss,
+    `moment_E` is the prior's moment that it is learned at."""
 
     def __init__(
-        self, corpus: Corpus, vocabulary: Vocabulary, learn_E: np.ndarray, weight_E: np.ndarray, row_items: int
+        self,
+        corpus: Corpus,
+        vocabulary: Vocabulary,
+        learn_E: np.ndarray,
+        weight_E: np.ndarray,
+        row_items: int,
+        moment_E: np.ndarray,
     ) -> None:
         self._corpus = corpus
         self._vocabulary = vocabulary
         self._learn_E = learn_E & (corpus.weight_E > 0)
         self._weight_E = weight_E
+        self._moment_E = moment_E
         self._bag_EK = event_positions(corpus, vocabulary)
         self._gap_E = vocabulary.gap_begin + gap_buckets(corpus.gap_E())
         self._gap_E[np.isinf(corpus.gap_E())] = NONE
@@ -138,6 +148,7 @@ class Behaviour:
             ask_NA=np.stack([self._tasks(event_N, random), self._gap_E[event_N]], axis=1),
             codes_NL=corpus.codes_IL[corpus.item_E[event_N]],
             weight_N=self._weight_E[event_N],
+            moment_N=self._moment_E[event_N],
         )
 
     def _tasks(self, event_N: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -171,13 +182,16 @@ class Behaviour:
             ask_NA=np.stack([task_N, self._gap_E[events]], axis=1),
             codes_NL=corpus.codes_IL[corpus.item_E[events]],
             weight_N=self._weight_E[events],
+            moment_N=self._moment_E[events],
         )
 
 
 class Metadata:
     """Pairs of text and semantic ID, for every item that has words, engaged with or not."""
 
-    def __init__(self, texts: Sequence[str], codes_IL: np.ndarray, vocabulary: Vocabulary) -> None:
+    def __init__(self, texts: Sequence[str], codes_IL: np.ndarray, vocabulary: Vocabulary, moment: int) -> None:
+        """`moment` is the prior's last: names are looked for now."""
+        self._moment = moment
         self._vocabulary = vocabulary
         worded = [place for place, text in enumerate(texts) if text]
         self._words = [vocabulary.text(texts[place], TITLE_TOKENS) for place in worded]
@@ -200,8 +214,11 @@ class Metadata:
         lines: list[list[list[int]]] = []
         for item in named:
             words = self._words[item]
-            begin = int(random.integers(0, len(words))) if random.random() < 0.3 else 0  # a query is often a part
-            lines.append([[BEGIN], *([word] for word in words[begin:])])
+            begin, end = 0, len(words)
+            if random.random() < 0.5:  # a query is often a part of what an item says
+                begin = int(random.integers(0, len(words)))
+                end = int(random.integers(begin, len(words))) + 1
+            lines.append([[BEGIN], *([word] for word in words[begin:end])])
         column_N = np.array([len(line) - 1 for line in lines], np.int64)
         text: list[tuple[int, int, int]] = []
         for item in described:
@@ -219,6 +236,7 @@ class Metadata:
             np.tile(np.array(ask, np.int64), (len(named), 1)),
             self._codes_IL[named],
             np.ones(len(named)),
+            np.full(len(named), self._moment),
             text_row_W,
             text_column_W,
             text_W,
@@ -253,7 +271,8 @@ def _items_only(
     ask_NA: np.ndarray,
     codes_NL: np.ndarray,
     weight_N: np.ndarray,
+    moment_N: np.ndarray,
 ) -> Batch:
     assert ask_NA.shape[1] == ASK
     none = np.zeros(0, np.int64)
-    return Batch(tokens_BTK, row_N, column_N, ask_NA, codes_NL, weight_N, none, none, none)
+    return Batch(tokens_BTK, row_N, column_N, ask_NA, codes_NL, weight_N, moment_N, none, none, none)

@@ -16,6 +16,7 @@ Invariant: under one seed and one number of threads the same calls give the same
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -142,6 +143,7 @@ class Decoder(nn.Module):
             self.depth = _Gated(D, 2 * D)
             self.code_norm = nn.RMSNorm(D)
             self.code_bias = nn.Parameter(torch.zeros(sum(shape.widths)))
+            self.prior_gain = nn.Linear(D, len(shape.widths))
             self.drop = nn.Dropout(shape.dropout)
             self._initialise()
 
@@ -152,6 +154,9 @@ class Decoder(nn.Module):
         nn.init.normal_(self.embedding.weight, std=self.shape.width**-0.5)
         with torch.no_grad():
             self.embedding.weight[0] = 0.0
+            self.code_norm.weight.fill_(0.3)  # what a user adds to the prior starts small
+            self.prior_gain.weight.zero_()
+            self.prior_gain.bias.fill_(1.0)
 
     def trunk(self, tokens_BTK: Tensor, cache: Cache | None = None) -> Tensor:
         """States of all positions (B T D). Rows are padded at their end; with a cache, the positions follow it."""
@@ -175,6 +180,11 @@ class Decoder(nn.Module):
         table_VD, bias_V = self.level_table(level)
         return F.linear(self.code_norm(u_ND), table_VD, bias_V)
 
+    def gains(self, asked_ND: Tensor) -> Tensor:
+        """How much the prior counts at each level (N L): see `trainer.prior`."""
+        out: Tensor = self.prior_gain(self.depth_norm(asked_ND))
+        return out
+
     def level_table(self, level: int) -> tuple[Tensor, Tensor]:
         """Embeddings and output biases of a level's codes."""
         begin = sum(self.shape.widths[:level])
@@ -188,13 +198,15 @@ class Decoder(nn.Module):
         table_WD = torch.cat([weight[self.shape.text_begin : self.shape.semantic_begin], weight[2:3]])
         return F.linear(state_ND, table_WD)
 
-    def code_loss(self, asked_ND: Tensor, codes_NL: Tensor) -> Tensor:
-        """Negative log-likelihood of each item's codes (N), summed over levels. Codes below 0 are masked out."""
+    def code_loss(self, asked_ND: Tensor, codes_NL: Tensor, prior_LNV: Sequence[Tensor]) -> Tensor:
+        """Negative log-likelihood of each item's codes (N), summed over levels. Codes below 0 are masked out.
+        `prior_LNV`: the prior's logits, one tensor for each level."""
         loss_N = asked_ND.new_zeros(asked_ND.shape[0])
+        gain_NL = self.gains(asked_ND)
         chosen_ND: Tensor | None = None
-        for level in range(len(self.shape.widths)):
+        for level, prior_NV in enumerate(prior_LNV):
             codes_N = codes_NL[:, level]
-            logits_NV = self.code_logits(asked_ND, chosen_ND, level)
+            logits_NV = self.code_logits(asked_ND, chosen_ND, level) + gain_NL[:, level, None] * prior_NV
             loss_N = loss_N + F.cross_entropy(logits_NV, codes_N, ignore_index=-1, reduction="none")
             embedded_ND = F.embedding(codes_N.clamp(min=0), self.level_table(level)[0])
             chosen_ND = embedded_ND if chosen_ND is None else chosen_ND + embedded_ND

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from trainer.examples import Batch, Behaviour, Metadata
 from trainer.model import Decoder, Shape
+from trainer.prior import Prior
 from trainer.vocabulary import Vocabulary
 
 
@@ -61,7 +62,12 @@ class Outcome:
 
 
 def pretrain(
-    model: Decoder, behaviour: Behaviour, metadata: Metadata, plan: Plan, progress: Progress | None = None
+    model: Decoder,
+    prior: Prior,
+    behaviour: Behaviour,
+    metadata: Metadata,
+    plan: Plan,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Trains `model` in place and leaves it in evaluation mode."""
     random = np.random.default_rng(plan.seed)
@@ -81,7 +87,7 @@ def pretrain(
                 break
             for group in optimiser.param_groups:
                 group["lr"] = plan.learning_rate * min(1.0, (step + 1) / plan.warmup_steps) * (1.0 - 0.95 * done)
-            losses.append(_step(model, optimiser, batch, behaviour, metadata, plan, random))
+            losses.append(_step(model, prior, optimiser, batch, behaviour, metadata, plan, random))
             step, targets = step + 1, targets + len(batch.row_N)
             if progress is not None and step % 10 == 0:
                 progress(done, losses[-1][0])
@@ -94,6 +100,7 @@ def pretrain(
 
 def _step(
     model: Decoder,
+    prior: Prior,
     optimiser: torch.optim.Optimizer,
     batch: Batch,
     behaviour: Behaviour,
@@ -101,14 +108,14 @@ def _step(
     plan: Plan,
     random: np.random.Generator,
 ) -> tuple[float, float]:
-    behaviour_loss = batch_loss(model, batch)
+    behaviour_loss = batch_loss(model, prior, batch)
     loss = behaviour_loss
     asked = behaviour.asked_batch(plan.items, random)
     if asked is not None:
-        loss = loss + 0.5 * batch_loss(model, asked)
+        loss = loss + 0.5 * batch_loss(model, prior, asked)
     metadata_loss = torch.zeros(())
     if len(metadata):
-        metadata_loss = batch_loss(model, metadata.batch(plan.items, random))
+        metadata_loss = batch_loss(model, prior, metadata.batch(plan.items, random))
         loss = loss + plan.metadata_weight * metadata_loss
     optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
@@ -117,7 +124,7 @@ def _step(
     return behaviour_loss.item(), metadata_loss.item()
 
 
-def batch_loss(model: Decoder, batch: Batch) -> Tensor:
+def batch_loss(model: Decoder, prior: Prior, batch: Batch) -> Tensor:
     """Weighted mean loss of a batch: nats per item, plus nats per text token."""
     states_BTD = model.trunk(torch.from_numpy(batch.tokens_BTK))
     loss = torch.zeros(())
@@ -125,7 +132,8 @@ def batch_loss(model: Decoder, batch: Batch) -> Tensor:
         state_ND = states_BTD[torch.from_numpy(batch.row_N), torch.from_numpy(batch.column_N)]
         asked_ND = model.ask(state_ND, torch.from_numpy(batch.ask_NA))
         weight_N = torch.from_numpy(batch.weight_N.astype(np.float32))
-        loss_N = model.code_loss(asked_ND, torch.from_numpy(batch.codes_NL))
+        prior_LNV = [torch.from_numpy(rows_NV) for rows_NV in prior.path_rows(batch.codes_NL, batch.moment_N)]
+        loss_N = model.code_loss(asked_ND, torch.from_numpy(batch.codes_NL), prior_LNV)
         loss = loss + (loss_N * weight_N).sum() / weight_N.sum()
     if len(batch.text_W):
         state_WD = states_BTD[torch.from_numpy(batch.text_row_W), torch.from_numpy(batch.text_column_W)]

@@ -26,14 +26,18 @@ from store.items import ItemCard
 from store.settings import Settings
 from trainer.codebook import Codebook, zero_codebook
 from trainer.codebook_files import load_codebook, save_codebook
-from trainer.corpus import Corpus, at_or_after, corpus_of, cut_offsets, recency
+from trainer.corpus import MOMENTS, Corpus, at_or_after, corpus_of, cut_offsets, moments, recency
 from trainer.decoding import Generator
 from trainer.examples import Behaviour, Metadata
 from trainer.gate import Examination, Judgement, Rules, examine, judge
 from trainer.model import Decoder, Shape
 from trainer.pretraining import Outcome, Plan, grown, pretrain
+from trainer.prior import Prior
 from trainer.vocabulary import Vocabulary, train_vocabulary
 from trainer.window import Window
+
+PRIOR_HALF_LIFE = 0.03
+"""Half-life of a count in the prior, as a part of the engagements learned from: what is popular moves fast."""
 
 Heartbeat = Callable[[str, float], None]
 """Called often with (step, part done in 0..1); may raise to end the run, which then leaves nothing behind."""
@@ -65,7 +69,8 @@ def load_checkpoint(folder: CheckpointFolder, checkpoint: str) -> Loaded:
     """A verified checkpoint, loaded and dry-run; CheckpointError or ValueError say what is wrong and what to do."""
     path = folder.path(checkpoint)
     manifest = verify(path)
-    generator = Generator(Decoder.load(path), Vocabulary.load(path))
+    vocabulary = Vocabulary.load(path)
+    generator = Generator(Decoder.load(path), vocabulary, Prior.load(path, vocabulary.widths))
     generator.dry_run()
     return Loaded(manifest, generator, load_codebook(path / CODEBOOK / manifest.codebook))
 
@@ -90,15 +95,18 @@ def run_training(
     cut = cut_offsets(corpus, min(settings.training.gate_engagements, new // 3))
     held_E = at_or_after(corpus, cut)
     model, vocabulary = _start(corpus, settings, parent, codebook, window)
-    outcome = _learn(model, vocabulary, corpus, held_E, window, settings, beat)
+    prior, moment_E = moments(corpus, ~held_E & (corpus.weight_E > 0), vocabulary.widths, PRIOR_HALF_LIFE)
+    outcome = _learn(Generator(model, vocabulary, prior), corpus, held_E, moment_E, window, settings, beat)
+    prior = prior.at(MOMENTS)
     checkpoint = folder.next_id(time.time())
     with folder.writing(checkpoint) as path:
         model.save(path)
         vocabulary.save(path)
+        prior.save(path)
         save_codebook(codebook, path / CODEBOOK)
         seal(path, _manifest(checkpoint, parent, codebook, window, corpus, held_E, cut, outcome, settings))
     beat("gate", 0.0)
-    judgement = _judge(Generator(model, vocabulary), parent, corpus, held_E, window, settings, beat)
+    judgement = _judge(Generator(model, vocabulary, prior), parent, corpus, held_E, window, settings, beat)
     metrics = {f"{role}.{name}.hr@10": value for (role, name), value in judgement.hit_ratio.items()}
     metrics |= {f"{role}.{name}.ndcg@10": value for (role, name), value in judgement.gain.items()}
     verdict: Verdict = "passed" if judgement.passed else "refused"
@@ -149,10 +157,10 @@ def _start(
 
 
 def _learn(
-    model: Decoder,
-    vocabulary: Vocabulary,
+    made: Generator,
     corpus: Corpus,
     held_E: np.ndarray,
+    moment_E: np.ndarray,
     window: Window,
     settings: Settings,
     beat: Heartbeat,
@@ -163,12 +171,13 @@ def _learn(
     share = training.replay_ratio * new_E.sum() / max(1, older_E.sum())
     replayed_E = older_E & (np.random.default_rng(training.seed).random(len(corpus)) < share)
     learn_E = new_E | replayed_E
-    behaviour = Behaviour(corpus, vocabulary, learn_E, recency(corpus, learn_E), settings.model.history)
+    weight_E, history = recency(corpus, learn_E), settings.model.history
+    behaviour = Behaviour(corpus, made.vocabulary, learn_E & (moment_E > 0), weight_E, history, moment_E)
     plan = Plan(
         max_seconds=training.max_seconds, max_steps=training.max_steps, epochs=training.epochs, seed=training.seed
     )
-    metadata = Metadata(corpus.texts, corpus.codes_IL, vocabulary)
-    return pretrain(model, behaviour, metadata, plan, lambda done, _: beat("train", done))
+    metadata = Metadata(corpus.texts, corpus.codes_IL, made.vocabulary, MOMENTS)
+    return pretrain(made.model, made.prior, behaviour, metadata, plan, lambda done, _: beat("train", done))
 
 
 def _judge(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.prefix_tree import PrefixTree
-from tests.trainer.worlds import NOW, WIDTHS, vocabulary
+from tests.trainer.worlds import NOW, WIDTHS, prior, vocabulary
 from trainer.decoding import Generator, best_per_owner, live_log_probabilities
 from trainer.model import Decoder, Shape
 from trainer.prompts import Past, Prompt, prompt_for
@@ -16,7 +16,7 @@ from trainer.prompts import Past, Prompt, prompt_for
 
 def generator(seed: int = 0) -> Generator:
     v = vocabulary()
-    return Generator(Decoder(Shape.of(v, layers=2, width=32, heads=2), seed).eval(), v)
+    return Generator(Decoder(Shape.of(v, layers=2, width=32, heads=2), seed).eval(), v, prior())
 
 
 def prompt(*items: int, query: str | None = None) -> Prompt:
@@ -103,7 +103,8 @@ def test_scores_are_log_probabilities_over_all_codes() -> None:
 
 def test_dead_branches_get_nothing_and_extreme_logits_do_no_harm() -> None:
     logits = np.array([[500.0, -500.0, 0.0], [0.0, 0.0, 0.0]], np.float32)
-    out = live_log_probabilities(logits, np.array([0, 0, 1]), np.array([1, 2, 0]))
+    parent_N, code_N = np.array([0, 0, 1]), np.array([1, 2, 0])
+    out = live_log_probabilities(logits[parent_N, code_N], parent_N, 2)
     assert out[0] == pytest.approx(-500.0)
     assert out[1] == pytest.approx(0.0)
     assert out[2] == 0.0
@@ -118,7 +119,7 @@ def test_a_dry_run_finds_a_mixed_or_broken_model() -> None:
     made = generator()
     made.dry_run()
     with pytest.raises(ValueError, match="two checkpoints"):
-        Generator(made.model, vocabulary().with_widths((4, 8, 5))).dry_run()
+        Generator(made.model, vocabulary().with_widths((4, 8, 5)), prior()).dry_run()
     made.model.embedding.weight.data[:] = float("nan")
     with pytest.raises(ValueError, match="finite"):
         made.dry_run()

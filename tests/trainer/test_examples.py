@@ -16,7 +16,9 @@ from trainer.vocabulary import NONE
 @given(row_items=st.integers(2, 20), positions=st.integers(1, 400), seed=st.integers(0, 9))
 def test_every_engagement_is_a_target_exactly_once(row_items: int, positions: int, seed: int) -> None:
     world, v = corpus(stream(users=9, each=30)), vocabulary()
-    behaviour = Behaviour(world, v, np.ones(len(world), bool), np.arange(len(world)) + 1.0, row_items)
+    behaviour = Behaviour(
+        world, v, np.ones(len(world), bool), np.arange(len(world)) + 1.0, row_items, np.zeros(len(world), int)
+    )
     batches = list(behaviour.batches(positions, np.random.default_rng(seed)))
     learned = np.sort(np.concatenate([batch.weight_N for batch in batches]))
     assert np.array_equal(learned, np.arange(len(world)) + 1.0)
@@ -27,7 +29,9 @@ def test_every_engagement_is_a_target_exactly_once(row_items: int, positions: in
 
 def test_a_target_follows_what_came_right_before_it() -> None:
     world, v = corpus(), vocabulary()
-    behaviour = Behaviour(world, v, np.ones(len(world), bool), np.arange(len(world)) + 0.0, 50)
+    behaviour = Behaviour(
+        world, v, np.ones(len(world), bool), np.arange(len(world)) + 0.0, 50, np.zeros(len(world), int)
+    )
     for batch in behaviour.batches(300, np.random.default_rng(0)):
         for row, column, event in zip(batch.row_N, batch.column_N, batch.weight_N.astype(int), strict=True):
             assert batch.codes_NL[batch.weight_N == event][0].tolist() == world.codes_IL[world.item_E[event]].tolist()
@@ -43,7 +47,7 @@ def test_nothing_at_or_after_the_cut_is_learned_or_seen() -> None:
     held_E = at_or_after(world, cut)
     assert 100 <= held_E.sum() <= 140
     assert world.stamp_E[held_E].min() >= np.quantile(world.stamp_E[~held_E], 0.9)
-    behaviour = Behaviour(world, v, ~held_E, np.ones(len(world)), 50)
+    behaviour = Behaviour(world, v, ~held_E, np.ones(len(world)), 50, np.zeros(len(world), int))
     shown = sum(
         int((batch.tokens_BTK[:, 1:, 0] != NONE).sum()) for batch in behaviour.batches(400, np.random.default_rng())
     )
@@ -61,7 +65,7 @@ def test_unknown_items_and_worthless_kinds_are_left_out_and_dislikes_are_no_targ
     events.append(msgspec.structs.replace(dislike, kind="impression", event_id="92"))
     world = corpus_of(logged(events), cards(), codes_of, WEIGHTS)
     assert len(world) == 5
-    behaviour = Behaviour(world, vocabulary(), np.ones(5, bool), np.ones(5), 50)
+    behaviour = Behaviour(world, vocabulary(), np.ones(5, bool), np.ones(5), 50, np.zeros(len(world), int))
     assert behaviour.targets == 4
 
 
@@ -77,7 +81,7 @@ def test_a_query_and_an_item_at_hand_come_last() -> None:
     events = stream(users=2, each=3)
     events.append(engagement(80, "user-0", "cats-1", NOW + 1e6, query="number one", context_item_id="cats-0"))
     world, v = corpus_of(logged(events), cards(), codes_of, WEIGHTS), vocabulary()
-    behaviour = Behaviour(world, v, np.ones(len(world), bool), np.ones(len(world)), 50)
+    behaviour = Behaviour(world, v, np.ones(len(world), bool), np.ones(len(world)), 50, np.zeros(len(world), int))
     batch = behaviour.asked_batch(4, np.random.default_rng(0))
     assert batch is not None
     words = v.text("number one", 32)
@@ -89,7 +93,7 @@ def test_a_query_and_an_item_at_hand_come_last() -> None:
 
 def test_metadata_goes_round_all_items_both_ways() -> None:
     world, v = corpus(), vocabulary()
-    metadata = Metadata(world.texts, world.codes_IL, v)
+    metadata = Metadata(world.texts, world.codes_IL, v, moment=0)
     random = np.random.default_rng(0)
     batches = [metadata.batch(8, random) for _ in range(8)]
     assert all(len(batch.codes_NL) == 4 for batch in batches)

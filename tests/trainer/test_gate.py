@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.trainer.worlds import corpus, vocabulary
+from tests.trainer.worlds import corpus, prior, vocabulary
 from trainer.corpus import at_or_after, cut_offsets
 from trainer.decoding import Generator
 from trainer.gate import Examination, Rules, Scores, examine, judge
@@ -64,7 +64,7 @@ def test_a_model_is_examined_and_popular_beside_it() -> None:
     world, v = corpus(), vocabulary()
     held_E = at_or_after(world, cut_offsets(world, 300))
     examination = Examination.of(world, held_E, limit=60, seed=0)
-    made = Generator(Decoder(Shape.of(v, layers=1, width=32, heads=2)).eval(), v)
+    made = Generator(Decoder(Shape.of(v, layers=1, width=32, heads=2)).eval(), v, prior())
     beats: list[float] = []
     result = examine(made, examination, world.codes_IL, beat=beats.append)
     assert len(result.hit_N) == len(examination.event_N)

@@ -61,5 +61,5 @@ def test_serving_and_training_write_the_same_positions() -> None:
     )
     begin = int(np.searchsorted(world.user_E, 3))
     assert np.array_equal(prompt.tokens_TK[1:], bag_EK[begin:event])
-    batch_asks = Behaviour(world, v, np.ones(len(world), bool), np.ones(len(world)), 50)
+    batch_asks = Behaviour(world, v, np.ones(len(world), bool), np.ones(len(world)), 50, np.zeros(len(world), int))
     assert batch_asks.targets == len(world)

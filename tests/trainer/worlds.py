@@ -10,6 +10,7 @@ from store.events import Engagement
 from store.items import ItemCard, pack_parts
 from store.log import LoggedEngagement
 from trainer.corpus import Corpus, corpus_of
+from trainer.prior import Prior
 from trainer.vocabulary import Vocabulary, train_vocabulary
 
 TOPICS = ("cats", "dogs", "cars", "boats")
@@ -79,3 +80,9 @@ def vocabulary() -> Vocabulary:
 
 def corpus(events: list[Engagement] | None = None) -> Corpus:
     return corpus_of(logged(events if events is not None else stream()), cards(), codes_of, WEIGHTS)
+
+
+def prior() -> Prior:
+    """What the world's stream makes popular."""
+    world = corpus()
+    return Prior.over_time(world.codes_IL[world.item_E], WIDTHS, half_life=200.0, moments=1).at(1)
