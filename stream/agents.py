@@ -12,7 +12,7 @@ from faust.types import TP
 from store.settings import Settings
 from stream.assignment import Assignment
 
-AGENTS = ("uploads", "engagements", "profiles", "item-signals")
+AGENTS = ("uploads", "engagements", "profiles", "item-signals", "recommend-requests")
 """The topics that agents read; each agent is named by its topic."""
 
 

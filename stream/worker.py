@@ -34,6 +34,7 @@ from stream.item_side import ItemSide
 from stream.lag import LagWatch
 from stream.metrics import Metrics
 from stream.partition import Partition
+from stream.request_partition import RequestPartition
 from stream.scorer import Scorer
 from stream.service import WorkerService
 from stream.topics import check_topics, describe_topics
@@ -129,6 +130,7 @@ class Worker:
             "uploads": self._upload_partition,
             "engagements": self._user_partition,
             "item-signals": self._item_partition,
+            "recommend-requests": self._request_partition,
         }
 
     def _upload_partition(self, number: int) -> Partition:
@@ -156,6 +158,9 @@ class Worker:
         rows = RowStore(self._folder / "rows" / f"items-{number}", ItemRow)
         side = ItemSide(number, rows, ItemRules())
         return ItemPartition(side, self.settings, self.emitter, self.metrics, self._generation, self.url, self._fault)
+
+    def _request_partition(self, number: int) -> Partition:
+        return RequestPartition(number, self.settings, self.emitter, self.metrics, self.service)
 
     def _generation(self) -> int:
         return self.assignment.generation

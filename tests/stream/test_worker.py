@@ -176,6 +176,19 @@ def test_an_event_in_a_foreign_partition_is_sent_home(running: Running) -> None:
     assert value in [found for _, found in read_topic(settings, "engagements", home)]
 
 
+def test_a_request_over_kafka_is_answered_over_kafka(running: Running) -> None:
+    wanted = {"user_id": "by-mail", "task": "home", "k": 3, "request_id": "letter-1"}
+    running.publisher.send("recommend-requests", "by-mail", json.dumps(wanted).encode()).result()
+    running.publisher.send("recommend-requests", "by-mail", b'{"user_id": "by-mail", "k": 100000}').result()
+
+    def answers() -> list[dict[str, Any]]:
+        partitions = range(running.settings.kafka.partitions)
+        return [json.loads(v) for p in partitions for _, v in read_topic(running.settings, "recommendations", p) if v]
+
+    assert [answer["request_id"] for answer in eventually(answers)] == ["letter-1"]
+    assert any(letter.topic.endswith("recommend-requests") for letter in eventually(running.letters))
+
+
 def test_a_forgotten_user_is_forgotten(running: Running) -> None:
     running.publisher.profile({"user_id": "shy", "updated_at": time.time(), "attributes": {"country": "NL"}})
     running.engage("shy", "film-3")
@@ -193,8 +206,8 @@ def test_a_worker_asked_for_anothers_user_forwards_once(cluster: Any, tmp_path: 
     second.start()
     try:
         second.await_ready()
-        eventually(lambda: httpx.get(f"{second.url}/v1/status").json()["partitions"] == 3, 40)
-        eventually(lambda: first.get("/v1/status")["partitions"] == 3, 40)
+        eventually(lambda: httpx.get(f"{second.url}/v1/status").json()["partitions"] == 4, 40)
+        eventually(lambda: first.get("/v1/status")["partitions"] == 4, 40)
         users = [f"user-{number}" for number in range(6)]
         for user in users:
             first.engage(user, "some-item")
