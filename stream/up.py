@@ -179,6 +179,8 @@ def _end_leftovers(addresses: dict[str, Any]) -> None:
             time.sleep(0.05)
         if _is_ours(pid):
             os.kill(pid, signal.SIGKILL)
+            while _is_ours(pid):  # until it has let go of its port, which this start wants again
+                time.sleep(0.01)
 
 
 def _is_ours(pid: int) -> bool:
