@@ -1,0 +1,116 @@
+"""Figures for `bench.path`: what a process cost, what a histogram of the worker grew by, where samples fell."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import httpx
+
+from bench.broker import cpu_s, memory_mib
+
+# The first line that matches a frame, from the innermost outwards, says what the time went to.
+PARTS: tuple[tuple[str, str], ...] = (
+    (r"store/events\.py", "decode events"),
+    (r"store/histories\.py|stream/user_side\.py", "user side: histories, signals"),
+    (r"trainer/item_learning\.py|stream/item_side\.py", "item side: learn"),
+    (r"store/signals\.py", "signals: encode, decode"),
+    (r"store/rows\.py", "rows: encode, RocksDB"),
+    (r"trainer/catalog\.py|trainer/space\.py|trainer/binding\.py|store/prefix_tree\.py", "scorer: catalogue, tree"),
+    (r"trainer/content\.py|trainer/codebook\.py|trainer/residual_kmeans\.py", "content, codebook"),
+    (r"trainer/recommender\.py \(?(insert|update)", "scorer: catalogue, tree"),
+    (r"trainer/|stream/web\.py|stream/service\.py|aiohttp/", "requests"),
+    (r"stream/scorer\.py|stream/broadcast\.py|stream/traces\.py", "scorer: read cards and rows"),
+    (r"stream/emitter\.py|aiokafka/producer/", "publish"),
+    (r"stream/upload_partition\.py|store/items\.py", "uploads: cards"),
+    (r"stream/metrics\.py|stream/freshness\.py|stream/window\.py|prometheus_client/", "metrics"),
+    (r"stream/", "partitions, agents"),
+    (r"faust/|mode/", "Faust"),
+    (r"aiokafka/", "aiokafka"),
+)
+
+
+class Ledger:
+    """CPU seconds and memory of processes by name, from one moment on."""
+
+    def __init__(self, pids: dict[str, int]) -> None:
+        self._pids = pids
+        self._before = {name: cpu_s(pid) for name, pid in pids.items()}
+
+    def spent(self) -> dict[str, dict[str, float]]:
+        return {
+            name: {"cpu_s": round(cpu_s(pid) - self._before[name], 2), "rss_mib": round(memory_mib(pid))}
+            for name, pid in self._pids.items()
+        }
+
+
+def histogram(url: str, name: str) -> dict[float, float]:
+    """Cumulative counts by upper edge (seconds) of one of the worker's histograms."""
+    text = httpx.get(f"{url}/metrics", timeout=30.0).text
+    found = re.findall(rf'^sidestream_{name}_bucket{{.*?le="([^"]+)".*?}} (\S+)$', text, re.MULTILINE)
+    return {float(edge): float(count) for edge, count in found}
+
+
+def grown(before: dict[float, float], after: dict[float, float]) -> dict[str, float]:
+    """p50 and p99 (ms, upper edges of their buckets: never better than the truth) of what came between."""
+    counts = {edge: after[edge] - before.get(edge, 0.0) for edge in sorted(after)}
+    total = max(counts.values(), default=0.0)
+    found = {"count": total}
+    for name, share in (("p50_ms", 0.5), ("p99_ms", 0.99)):
+        edges = [edge for edge, count in counts.items() if total and count >= share * total]
+        found[name] = edges[0] * 1000 if edges else float("nan")
+    return found
+
+
+def quantiles(waits_s: list[float]) -> dict[str, float]:
+    """p50 and p99 in ms."""
+    waits_s = sorted(waits_s)
+    return {
+        "count": len(waits_s),
+        "p50_ms": round(waits_s[len(waits_s) // 2] * 1000, 2) if waits_s else float("nan"),
+        "p99_ms": round(waits_s[len(waits_s) * 99 // 100] * 1000, 2) if waits_s else float("nan"),
+    }
+
+
+class Sampler:
+    """py-spy on one process, if it is installed: shares of CPU time by part of the program."""
+
+    def __init__(self, pid: int, file: Path) -> None:
+        self._file = file
+        self._process: subprocess.Popen[bytes] | None = None
+        program = shutil.which("py-spy")
+        if program is not None:
+            command = [program, "record", "--pid", str(pid), "--rate", "97", "--format", "raw", "--output", str(file)]
+            quiet = subprocess.DEVNULL
+            self._process = subprocess.Popen([*command, "--duration", "600", "--threads"], stdout=quiet, stderr=quiet)
+
+    def stop(self) -> dict[str, float]:
+        """Shares by part, largest first; empty without py-spy."""
+        if self._process is None:
+            return {}
+        self._process.send_signal(2)
+        self._process.wait(30)
+        return shares(self._file.read_text())
+
+
+def shares(stacks: str) -> dict[str, float]:
+    """Shares of samples by part, from py-spy's raw lines (`frame;frame;… count`)."""
+    counts: Counter[str] = Counter()
+    for line in stacks.splitlines():
+        stack, _, count = line.rpartition(" ")
+        counts[_part(stack.split(";"))] += int(count)
+    total = sum(counts.values()) or 1
+    return {name: round(count / total, 3) for name, count in counts.most_common()}
+
+
+def _part(frames: list[str]) -> str:
+    for frame in reversed(frames):
+        place = re.sub(r"^(\S+) \((.*)\)$", r"\2 \1", frame)
+        place = re.sub(r":\d+ ", " ", place)
+        for pattern, name in PARTS:
+            if re.search(pattern, place):
+                return name
+    return "event loop, other"

@@ -1,0 +1,135 @@
+"""The system that `bench.path` drives: broker and workers as processes, the producer, and clients that ask."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import aiohttp
+import confluent_kafka
+import httpx
+
+from bench.path_stream import Message
+from store.settings import Settings, settings_from
+from stream.topics import create_topics
+from tests.chaos.workers import WorkerProcess
+from tests.clusters import EmbeddedCluster, KafkaCluster
+
+
+class System:
+    """Broker and workers, as processes; the driver's producer."""
+
+    def __init__(self, folder: Path, options: argparse.Namespace) -> None:
+        self.cluster = KafkaCluster(folder / "kafka") if options.kafka else EmbeddedCluster(folder / "embedded")
+        self.cluster.start()
+        self.settings = _settings(self.cluster.bootstrap_servers, options.partitions)
+        create_topics(self.settings)
+        self.workers = [WorkerProcess(self.settings, folder / f"worker-{n}") for n in range(options.workers)]
+        for worker in self.workers:
+            worker.start()
+        for worker in self.workers:
+            worker.await_ready()
+        properties = {"bootstrap.servers": self.cluster.bootstrap_servers, "linger.ms": 2, "enable.idempotence": True}
+        self.producer = confluent_kafka.Producer({**properties, "queue.buffering.max.kbytes": 1 << 20})
+
+    @property
+    def url(self) -> str:
+        return self.workers[0].url
+
+    def pids(self) -> dict[str, int]:
+        broker = self.cluster.pid() if isinstance(self.cluster, KafkaCluster) else self.cluster.pid
+        workers = {f"worker {n}": worker.process.pid for n, worker in enumerate(self.workers) if worker.process}
+        return {"broker": broker, **workers, "driver": os.getpid()}
+
+    def send(self, topic: str, key: bytes, value: bytes, partition: int = -1) -> None:
+        while True:
+            try:
+                self.producer.produce(self.settings.topic(topic), value, key, partition=partition)
+                break
+            except BufferError:
+                self.producer.poll(0.05)
+        self.producer.poll(0)
+
+    def flush(self) -> None:
+        if self.producer.flush(60):
+            raise SystemExit("the broker did not take everything within a minute")
+
+    def await_items(self, items: Sequence[str], what: str, timeout_s: float = 300.0) -> None:
+        """Waits until every worker's scorer shows `what` of these items."""
+        end = time.monotonic() + timeout_s
+        with httpx.Client(timeout=30.0) as client:
+            for worker in self.workers:
+                for item in items:
+                    while not _shows(client, worker.url, item, what):
+                        if time.monotonic() > end:
+                            raise SystemExit(f"{item} does not show {what} after {timeout_s:g} s: see {worker.log}")
+                        time.sleep(0.02)
+
+    def stop(self) -> None:
+        for worker in self.workers:
+            worker.stop()
+        self.cluster.stop()
+
+
+class Asking(threading.Thread):
+    """Recommend requests, `clients` at a time, until told to end."""
+
+    def __init__(self, url: str, users: int, clients: int = 2) -> None:
+        super().__init__(daemon=True)
+        self._url, self._users, self._clients = url, users, clients
+        self._ended = threading.Event()
+        self.waits_s: list[float] = []
+        self.failed = 0
+
+    def run(self) -> None:
+        asyncio.run(self._run())
+
+    def end(self) -> None:
+        self._ended.set()
+        self.join(30)
+
+    async def _run(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=30)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            await asyncio.gather(*(self._ask(session, number) for number in range(self._clients)))
+
+    async def _ask(self, session: aiohttp.ClientSession, number: int) -> None:
+        while not self._ended.is_set():
+            number += 7
+            began = time.perf_counter()
+            async with session.get(f"{self._url}/v1/recommend?user_id=user-{number % self._users}") as response:
+                await response.read()
+                self.failed += response.status != 200
+            self.waits_s.append(time.perf_counter() - began)
+
+
+def _settings(bootstrap_servers: str, partitions: int) -> Settings:
+    name = f"path-{uuid.uuid4().hex[:8]}"
+    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": f"{name}.", "group": name}
+    return settings_from({"kafka": {**kafka, "partitions": partitions}})
+
+
+def _shows(client: httpx.Client, url: str, item: str, what: str) -> bool:
+    response = client.get(f"{url}/v1/items/{item}")
+    return response.status_code == 200 and bool(response.json()[what])
+
+
+def paced(count: int, rate: float) -> Iterator[int]:
+    """0 … count-1 at `rate` a second."""
+    began = time.perf_counter()
+    for number in range(count):
+        wait_s = began + number / rate - time.perf_counter()
+        if wait_s > 0:
+            time.sleep(wait_s)
+        yield number
+
+
+def send_frames(system: System, messages: Sequence[Message]) -> None:
+    for message in messages:
+        system.send("engagements", message.key, message.value, message.partition)
