@@ -160,8 +160,8 @@ class WorkerService:
         return {
             "serving": None if serving.checkpoint == NO_CHECKPOINT else serving.checkpoint,
             "codebook": serving.codebook.version,
-            "note": self._scorer.note,
-            "checkpoints": [msgspec.to_builtins(record) for record in self._scorer.records.values()],
+            "note": self._scorer.swaps.note,
+            "checkpoints": [msgspec.to_builtins(record) for record in self._scorer.swaps.records.values()],
         }
 
     def ready(self) -> tuple[bool, str]:
@@ -179,7 +179,7 @@ class WorkerService:
             **report(self._metrics.snapshot(), self._settings.freshness),
             "checkpoint": None if serving.checkpoint == NO_CHECKPOINT else serving.checkpoint,
             "codebook": serving.codebook.version,
-            "note": self._scorer.note,
+            "note": self._scorer.swaps.note,
             "ranker": self._scorer.recommender.ranker.name,
             "partitions": len(self._assignment),
             "url": self.url,

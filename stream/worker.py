@@ -66,7 +66,7 @@ class Worker:
         self.scorer = Scorer(settings, self.metrics, self._encoder, self.emitter)
         self.assignment = Assignment(self._factories(), {"profiles": "engagements"}, self.fail)
         self.scorer.heal_with(self._heal)
-        self.scorer.on_codebook = self._reassign
+        self.scorer.swaps.on_codebook = self._reassign
         self.service = WorkerService(settings, self.scorer, self.assignment, self.metrics, self.emitter)
         self._app = create_app(settings, self.assignment, str(self._folder / "faust"))
         self._broadcast = Broadcast(settings, self.scorer.handlers())
@@ -87,7 +87,7 @@ class Worker:
         await self.emitter.start()
         await self.service.start()
         self._supervise("broadcast", self._broadcast.run())
-        self._supervise("scorer", self.scorer.run(self._broadcast.caught_up))
+        self._supervise("swaps", self.scorer.swaps.run(self._broadcast.caught_up))
         self._supervise("lag", LagWatch(self.settings, self.metrics).run())
         await self._app.start()
         self._supervise("faust", self._watch_app())

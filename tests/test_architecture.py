@@ -22,7 +22,7 @@ FOREIGN: dict[str, set[str]] = {
 """Libraries that a layer must not know: the store has no Faust, no torch and no models."""
 
 MOST_LINES, MOST_TEST_LINES = 350, 600
-LONGER: dict[str, int] = {"store/prefix_tree.py": 360, "stream/scorer.py": 400, "trainer/examples.py": 400}
+LONGER: dict[str, int] = {"store/prefix_tree.py": 360, "trainer/examples.py": 400}
 """Files that may be longer, and by how much; the list is to become shorter."""
 
 FORBIDDEN = ("/work/", "/root/", "/tmp/", "/home/", "pypi.org", "pypi.python.org", "files.pythonhosted.org")
