@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import confluent_kafka
 import httpx
 import pytest
 from kafka import KafkaProducer
@@ -225,3 +228,39 @@ def test_a_worker_asked_for_anothers_user_forwards_once(cluster: Any, tmp_path: 
         first.worker.kill()
         if second.process is not None and second.process.poll() is None:
             second.kill()
+
+
+def test_clients_that_know_nothing_of_us_publish_and_ask(running: Running) -> None:
+    """librdkafka hashes keys with CRC32 unless told otherwise, so half of this lands in a wrong partition."""
+    now = time.time()
+    servers, topic = running.settings.kafka.bootstrap_servers, running.settings.topic
+    producer = confluent_kafka.Producer({"bootstrap.servers": servers})
+    for number in range(6):
+        upload = {"item_id": f"foreign-{number}", "uploaded_at": now, "title": f"Foreign part {number}"}
+        producer.produce(topic("uploads"), json.dumps(upload).encode(), key=upload["item_id"].encode())
+    assert producer.flush(20) == 0
+    events = [
+        {
+            "event_id": f"f-{u}-{i}",
+            "user_id": f"guest-{u}",
+            "item_id": f"foreign-{i}",
+            "kind": "watch",
+            "occurred_at": now,
+        }
+        for u in range(4)
+        for i in range(2)
+    ]
+    lines = "".join(f"{event['user_id']}|{json.dumps({**event, 'occurred_at': now})}\n" for event in events)
+    kcat = shutil.which("kcat") or shutil.which("kafkacat")
+    if kcat:
+        command = [kcat, "-P", "-b", servers, "-t", topic("engagements"), "-K|"]
+        subprocess.run(command, input=lines.encode(), check=True, timeout=30)
+    else:
+        for event in events:
+            producer.produce(
+                topic("engagements"), json.dumps({**event, "occurred_at": now}).encode(), key=event["user_id"].encode()
+            )
+        producer.flush(20)
+    eventually(lambda: running.get("/v1/items/foreign-1")["counters"] == {"watch": 4}, 30)
+    assert "foreign-1" in running.recommended("newcomer", k=50)
+    assert "foreign-1" not in running.recommended("guest-0", k=50)
