@@ -164,13 +164,20 @@ def arrays(edges: Edges | None, size: int) -> tuple[np.ndarray, np.ndarray]:
     return item, log
 
 
-def top(score_N: np.ndarray, allowed_N: np.ndarray | None, k: int, above: float = 0.0) -> np.ndarray:
-    """Handles of the k highest scores that are `above`, among the allowed, best first; ties by handle."""
+def top(score_N: np.ndarray, allowed_N: np.ndarray | None, k: int) -> np.ndarray:
+    """Handles of the k highest scores above 0, among the allowed, best first; ties by handle."""
+    return best_of(np.flatnonzero(score_N > 0), score_N, allowed_N, k)
+
+
+def best_of(handles: np.ndarray, score_N: np.ndarray, allowed_N: np.ndarray | None, k: int) -> np.ndarray:
+    """Those of `handles` with the k highest scores, among the allowed, best first; ties by handle."""
     if allowed_N is not None:
-        score_N = np.where(allowed_N, score_N, -np.inf)
-    best = np.argpartition(score_N, -k)[-k:] if len(score_N) > k else np.arange(len(score_N))
-    best = np.sort(best[score_N[best] > above])
-    return np.asarray(best[np.argsort(-score_N[best], kind="stable")])
+        handles = handles[allowed_N[handles]]
+    score = score_N[handles]
+    if len(handles) > k:
+        keep = np.sort(np.argpartition(score, -k)[-k:])
+        handles, score = handles[keep], score[keep]
+    return np.asarray(handles[np.argsort(-score, kind="stable")])
 
 
 def gather(evidence: Evidence, allowed_N: np.ndarray) -> dict[str, np.ndarray]:
@@ -183,8 +190,10 @@ def gather(evidence: Evidence, allowed_N: np.ndarray) -> dict[str, np.ndarray]:
     if quotas.get("popular"):
         for window in range(catalog.heat_NW.shape[1]):
             heat_N = catalog.heat_NW[:size, window]
-            proposed[f"popular_{window}"] = top(heat_N, allowed_N, quotas["popular"], above=-1e29)
+            hottest = catalog.hot.hottest(window)
+            proposed[f"popular_{window}"] = best_of(hottest[hottest < size], heat_N, allowed_N, quotas["popular"])
     if quotas.get("fresh"):
-        unproven_N = allowed_N & (catalog.positives_N[:size] < rules.fresh_below)
-        proposed["fresh"] = top(catalog.uploaded_at_N[:size], unproven_N, quotas["fresh"], above=-np.inf)
+        newest = np.unique([handle for _, handle in catalog.newest[::-1] if handle < size]).astype(np.int64)
+        newest = newest[catalog.positives_N[newest] < rules.fresh_below]
+        proposed["fresh"] = best_of(newest, catalog.uploaded_at_N[:size], allowed_N, quotas["fresh"])
     return proposed

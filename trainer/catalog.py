@@ -12,6 +12,7 @@ Invariant: the catalogue is a function of the newest card and the newest row of 
 from __future__ import annotations
 
 from array import array
+from bisect import insort
 from collections.abc import Iterable
 
 import numpy as np
@@ -19,6 +20,9 @@ import numpy as np
 from store.items import ItemCard, ItemRow
 from store.keys import hash64
 from trainer.item_learning import ItemRules
+
+NEWEST = 2000
+"""So many of the newest uploads are kept in order."""
 
 NEVER = -1e30
 """log2 of no weight at all, finite so that differences stay finite."""
@@ -44,6 +48,32 @@ class Edges:
         return items[:count], weights[:count]
 
 
+class HotLists:
+    """The hottest items for each half-life, without looking at all: heat never falls, so an item can only come in by a
+    new row that lifts it over the bar."""
+
+    DEPTH = 400
+
+    def __init__(self, windows: int) -> None:
+        self._bar_W = np.full(windows, NEVER)
+        self._inside: list[set[int]] = [set() for _ in range(windows)]
+
+    def rise(self, handle: int, heat_NW: np.ndarray) -> None:
+        """Hears of an item's new heat. Only the writer calls this, so that no item is lost between two threads."""
+        for window in np.flatnonzero(heat_NW[handle] > self._bar_W).tolist():
+            inside = self._inside[window]
+            inside.add(handle)
+            if len(inside) > 2 * self.DEPTH:
+                handles = np.array(sorted(inside))
+                keep = np.argpartition(heat_NW[handles, window], -self.DEPTH)[-self.DEPTH :]
+                self._bar_W[window] = heat_NW[handles[keep], window].min()
+                self._inside[window] = set(handles[keep].tolist())
+
+    def hottest(self, window: int) -> np.ndarray:
+        """At least the `DEPTH` hottest handles, ascending."""
+        return np.array(sorted(self._inside[window]), np.int64)
+
+
 class Catalog:
     """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, C content."""
 
@@ -56,7 +86,8 @@ class Catalog:
         self.incoming: list[Edges | None] = []
         self.outgoing: list[Edges | None] = []
         self.prunings: list[int] = []
-        self.updates = 0
+        self.hot = HotLists(len(rules.half_lives_s))
+        self.newest: list[tuple[float, int]] = []
         self.live_count = 0
         self.positives = 0.0
         self.heaviest = -np.inf
@@ -85,6 +116,9 @@ class Catalog:
         if not self.live_N[handle]:
             self.live_N[handle] = True
             self.live_count += 1
+        if self.cards[handle] is None or self.uploaded_at_N[handle] != card.uploaded_at:
+            insort(self.newest, (card.uploaded_at, handle))
+            del self.newest[:-NEWEST]
         self.cards[handle] = card
         self.uploaded_at_N[handle] = card.uploaded_at
         return handle
@@ -100,7 +134,6 @@ class Catalog:
     def update(self, item_id: str, row: ItemRow) -> int:
         """Takes over the newest row of an item."""
         handle = self.handle(item_id)
-        self.updates += 1
         self.positives += row.positives - float(self.positives_N[handle])
         self.positives_N[handle] = row.positives
         self.negatives_N[handle] = row.negatives
@@ -111,6 +144,7 @@ class Catalog:
             self.last_at_N[handle] = row.last_at
             heat_W = np.log2(np.maximum(row.popularity, 1e-300)) + row.decayed_at / self.half_lives_s_W
             self.heat_NW[handle] = heat_W
+            self.hot.rise(handle, self.heat_NW)
         if row.neighbours:
             self._update_incoming(handle, row)
         return handle

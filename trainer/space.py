@@ -17,7 +17,9 @@ import numpy as np
 from scipy import sparse
 
 from trainer.catalog import Catalog
-from trainer.view import RAW_WIDTH, View, first_view, fit_view, raw_of
+from trainer.view import View, first_view, fit_view, raw_of
+
+VIEW_SAMPLE = 4000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,13 +73,16 @@ class Space:
         in another thread: what is placed meanwhile is placed again."""
         catalog, size = self.catalog, len(self.catalog)
         self._touched = set()
-        raw_NR = np.zeros((size, RAW_WIDTH), np.float32)
-        for handle, card in enumerate(catalog.cards[:size]):
-            if card is not None:
-                raw_NR[handle] = raw_of(card)
-        view = fit_view(raw_NR, self.rules.content_width) or self.view
+        cards = catalog.cards[:size]
+        described = [card for card in cards if card is not None]
+        sample = described[:: max(1, len(described) // VIEW_SAMPLE)]
+        view = fit_view(np.stack([raw_of(card) for card in sample]), self.rules.content_width) if sample else None
+        view = view or self.view
         content_NC = np.zeros((len(catalog.live_N), self.rules.content_width), np.float32)
-        content_NC[:size] = view.of(raw_NR)
+        for start in range(0, size, VIEW_SAMPLE):
+            live = [start + place for place, card in enumerate(cards[start : start + VIEW_SAMPLE]) if card is not None]
+            if live:
+                content_NC[live] = view.of(np.stack([raw_of(card) for card in map(cards.__getitem__, live) if card]))
         found = fit(catalog, content_NC[:size], view, self.rules, self.fit)
         content_ND = np.zeros((len(content_NC), self.rules.width), np.float32)
         content_ND[:size] = mapped(content_NC[:size], found.map_CD)

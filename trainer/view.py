@@ -45,12 +45,12 @@ def first_view(width: int) -> View:
     return View(np.zeros(RAW_WIDTH, np.float32), turn_RC)
 
 
-def fit_view(raw_NR: np.ndarray, width: int, sample: int = 4000) -> View | None:
-    """The view of a catalogue, from at most `sample` of its items; None while too few have content."""
+def fit_view(raw_NR: np.ndarray, width: int) -> View | None:
+    """The view of a catalogue, from a sample of its items; None while too few have content."""
     described = np.flatnonzero(raw_NR.any(axis=1))
     if len(described) < 2 * width:
         return None
-    some = raw_NR[described[:: max(1, len(described) // sample)]]
+    some = raw_NR[described]
     mean_R = some.mean(axis=0)
     centred = some - mean_R
     variance_R, turn_RR = np.linalg.eigh(centred.T @ centred / len(some))

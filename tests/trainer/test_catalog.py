@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from store.items import ItemCard, ItemRow
 from store.signals import Signal
-from trainer.catalog import Catalog
+from trainer.catalog import Catalog, HotLists
 from trainer.item_learning import DAY_S, ItemRules, absorb, popularity_at
 
 RULES = ItemRules(neighbours=6, slack=3, neighbour_half_life_s=10 * DAY_S)
@@ -107,3 +107,18 @@ def test_growth_keeps_what_was_there() -> None:
     assert catalog.uploaded_at_N[handles].tolist() == list(range(100))
     assert catalog.content_NC[handles, 1].tolist() == list(range(100))
     assert (catalog.heat_NW[len(catalog) :] < -1e29).all()
+
+
+def test_hot_lists_hold_the_hottest_whatever_the_order_of_updates() -> None:
+    rng = np.random.default_rng(0)
+    heat_NW = np.full((5000, 2), -1e30)
+    hot = HotLists(2)
+    for _ in range(20_000):
+        handle = int(rng.pareto(1.0) * 50) % 5000
+        heat_NW[handle] = np.maximum(heat_NW[handle], rng.standard_normal(2))
+        hot.rise(handle, heat_NW)
+    for window in range(2):
+        wanted = set(np.argsort(-heat_NW[:, window])[: HotLists.DEPTH].tolist())
+        held = hot.hottest(window)
+        assert wanted <= set(held.tolist())
+        assert len(held) <= 2 * HotLists.DEPTH
