@@ -13,7 +13,7 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from store.histories import absorb as absorb_engagement
 from store.items import ItemCard, ItemRow, pack_parts
 from store.keys import hash64
 from store.settings import Events, Settings
+from trainer.ablation import FROM as ABLATE_FROM
+from trainer.ablation import Ablation
 from trainer.baselines import Baseline, ItemKnn, Popular
 from trainer.binding import Binding
 from trainer.codebook import zero_codebook
@@ -55,6 +57,7 @@ class ReplayOptions:
     examples: float = 0.15
     delay_s: float = 0.0
     baselines: bool = True
+    ablate: bool = False
     popular_window: float = 0.05
     knn_half_life_s: float = 180 * 86_400.0
     recommender: RecommenderRules = field(default_factory=RecommenderRules)
@@ -92,7 +95,7 @@ class Record:
     outcomes: list[Outcome] = field(default_factory=list)
     within: list[Within] = field(default_factory=list)
     cost: dict[str, float] = field(default_factory=dict)
-    fits: list[tuple[int, str]] = field(default_factory=list)
+    ablations: dict[str, Any] = field(default_factory=dict)
 
 
 Told = Callable[[int, int, str], None]
@@ -147,9 +150,11 @@ class Replay:
         self._rules = HistoryRules(weights=options.weights)
         self._users: dict[str, UserRow] = {}
         self._items: dict[str, ItemRow] = {}
-        self.recommender = Recommender(options.recommender, serving=Binding(zero_codebook(Settings())))
+        rules = replace(options.recommender, repeats=options.repeats)
+        self.recommender = Recommender(rules, serving=Binding(zero_codebook(Settings())))
         self.learner = RankerLearner(options.ranker)
         self.record = Record()
+        self._ablation = Ablation(options.ranker) if options.ablate else None
         window = max(1, int(options.popular_window * len(engagements)))
         self._baselines: dict[str, Baseline] = (
             {"popular": Popular(window), "item-knn": ItemKnn(options.knn_half_life_s)} if options.baselines else {}
@@ -164,12 +169,18 @@ class Replay:
         places = eligible(self.uploads, self.engagements, options)
         evaluated = chosen(self.engagements, places, options.sample, options.seed)
         candidates = set(places)
+        begin = int(len(self.engagements) * ABLATE_FROM)
         for place, event in enumerate(self.engagements):
+            if place == begin and self._ablation is not None:
+                self._ablation.begin(self.learner)
             self._advance(event.occurred_at)
             self._test(place, event, place in evaluated, place in candidates)
             self._pending.append((place, event))
             if progress is not None and place % 500 == 0:
                 progress(place, len(self.engagements), self._headline())
+        if self._ablation is not None:
+            with _Timed(self.record.cost, "ablations_s"):
+                self.record.ablations = self._ablation.measure(options.k)
         return self.record
 
     def _advance(self, now_s: float) -> None:
@@ -233,9 +244,13 @@ class Replay:
         if not (evaluated or taught):
             return
         with _Timed(self.record.cost, "serve_s"):
-            example = self.recommender.examine(user, event)
-        if example is not None:
+            inspected = self.recommender.inspect(user, event)
+        example = None
+        if inspected is not None and handle is not None:
+            example, ranking = inspected
             self.learner.absorb(example)
+            if evaluated and self._ablation is not None:
+                self._ablation.keep(ranking, handle)
         if evaluated:
             with _Timed(self.record.cost, "baselines_s"):
                 others = self._test_baselines(event, user)

@@ -34,7 +34,8 @@ from trainer.view import raw_of_text
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecommenderRules:
-    """`explore_share` of answers show, in their last place, a fresh item chosen for what it would teach."""
+    """`explore_share` of answers show, in their last place, a fresh item chosen for what it would teach. With
+    `repeats`, what the user has may come again."""
 
     item: ItemRules = field(default_factory=ItemRules)
     space: SpaceRules = field(default_factory=SpaceRules)
@@ -43,6 +44,7 @@ class RecommenderRules:
     explore_below: int = 5
     beams: int = 24
     negatives: int = 40
+    repeats: bool = False
     seed: int = 0
 
 
@@ -138,6 +140,13 @@ class Recommender:
 
     def examine(self, user: UserRow | None, engagement: Engagement, weight: float = 1.0) -> Example | None:
         """Scores an engagement before it is learned from; None if its item could not have been recommended."""
+        inspected = self.inspect(user, engagement, weight)
+        return None if inspected is None else inspected[0]
+
+    def inspect(
+        self, user: UserRow | None, engagement: Engagement, weight: float = 1.0
+    ) -> tuple[Example, Ranking] | None:
+        """The example of an engagement, with the whole ranking that it came from."""
         handle = self.catalog.handles.get(engagement.item_id)
         request = request_of(engagement)
         if handle is None or not self.allowed(request, user)[handle]:
@@ -146,7 +155,7 @@ class Recommender:
         ranking = self._rank(request, user, self.serving, self.ranker)
         place = np.flatnonzero(ranking.handles_B == handle)
         rank = int(place[0]) if len(place) else -1
-        return Example(
+        example = Example(
             user_id=engagement.user_id,
             item_id=engagement.item_id,
             task=request.task,
@@ -162,12 +171,13 @@ class Recommender:
             columns=len(NAMES),
             features=self._sample(ranking, rank, engagement.event_id).astype("<f2").tobytes() if rank >= 0 else b"",
         )
+        return example, ranking
 
     def allowed(self, request: Request, user: UserRow | None) -> np.ndarray:
         """Which handles may be returned: live, not the user's, not the item in view."""
         catalog = self.catalog
         allowed_N = catalog.live_N[: len(catalog)].copy()
-        if user is not None and user.seen:
+        if user is not None and user.seen and not self.rules.repeats:
             have = [catalog.by_hash.get(number, -1) for number in user.seen_hashes().tolist()]
             allowed_N[[handle for handle in have if 0 <= handle < len(allowed_N)]] = False
         view = catalog.handles.get(request.item_id or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from trainer.content import content_parts, text_encoder
 from trainer.prequential import Replay, ReplayOptions, Told, read
 from trainer.replay_report import report as report_of
 
+DELAYS_S = {"a minute": 60.0, "an hour": 3600.0, "a day": 86_400.0, "a week": 604_800.0}
+
 
 def run_replay(
     folder: Path,
@@ -27,22 +30,40 @@ def run_replay(
     seed: int = 0,
     repeats: bool = False,
     delay_s: float = 0.0,
+    ablate: bool = False,
+    delays: bool = False,
     report: Path | None = None,
     html: Path | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
     """Replays the stream in `folder` and returns its report, also written to `report` (JSON) and `html` where given.
 
-    Raises `StreamError` if the folder is no recorded stream.
+    `ablate` adds what each feature group and source is worth; `delays` replays four times more, with the state frozen
+    for a minute, an hour, a day and a week of event time. Raises `StreamError` if the folder is no recorded stream.
     """
     options = ReplayOptions(
-        sample=sample, k=k, seed=seed, repeats=repeats, delay_s=delay_s, weights=dict(settings.events.weights)
+        sample=sample,
+        k=k,
+        seed=seed,
+        repeats=repeats,
+        delay_s=delay_s,
+        ablate=ablate,
+        weights=dict(settings.events.weights),
     )
     uploads, engagements = read(folder, "uploads", Upload), read(folder, "engagements", Engagement)
     encoder = text_encoder(settings.content.encoder)
-    replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), options)
-    with _progress(folder.name, quiet) as told:
-        found = report_of(folder.name, replay.run(told), options)
+
+    def replayed(name: str, chosen: ReplayOptions) -> dict[str, Any]:
+        replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), chosen)
+        with _progress(name, quiet) as told:
+            return report_of(folder.name, replay.run(told), chosen)
+
+    found = replayed(folder.name, options)
+    if delays:
+        found["delays"] = {"none": found["overall"]}
+        for label, seconds in DELAYS_S.items():
+            frozen = replace(options, delay_s=seconds, ablate=False, baselines=False, within_limit=0)
+            found["delays"][label] = replayed(f"{folder.name}, frozen for {label}", frozen)["overall"]
     if report is not None:
         report.write_text(json.dumps(found, indent=1) + "\n")
     if html is not None:

@@ -47,6 +47,7 @@ def report(stream: str, record: Record, options: ReplayOptions) -> dict[str, Any
             for name in names
         },
         "sources": sources(outcomes, options.k),
+        "ablations": record.ablations,
         "over_time": over_time(outcomes, options.k),
         "cost": {name: round(seconds, 1) for name, seconds in record.cost.items()},
         "settings": settings(options),

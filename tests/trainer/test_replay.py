@@ -68,13 +68,20 @@ def test_a_report_has_what_the_design_promises(tmp_path: Path) -> None:
     for name, some in (("uploads", uploads), ("engagements", events)):
         (tmp_path / f"{name}.jsonl").write_bytes(b"\n".join(msgspec.json.encode(event) for event in some))
     report, html = tmp_path / "out.json", tmp_path / "out.html"
-    found = run_replay(tmp_path, sample=50, report=report, html=html, quiet=True)
+    found = run_replay(tmp_path, sample=150, ablate=True, delays=True, report=report, html=html, quiet=True)
     assert msgspec.json.decode(report.read_bytes()) == found
     assert {"stream", "k", "seed", "evaluated", "overall", "fresh", "cold", "baselines", "sources", "cost"} < set(found)
     assert {"evaluated", "hr@10", "ndcg@10", "hr@50"} < set(found["overall"])
     assert {"evaluated", "hr@10", "chance@10"} < set(found["cold"]["within"])
     assert set(found["baselines"]) == {"popular", "item-knn"}
+    assert {"everything", "without transitions features", "without source follows"} <= set(found["ablations"])
+    assert list(found["delays"]) == ["none", "a minute", "an hour", "a day", "a week"]
     assert html.read_text().startswith("<!doctype html>")
+
+
+def test_with_repeats_what_a_user_has_is_evaluated_too() -> None:
+    uploads, events = small_stream()
+    assert len(outcomes(uploads, events, repeats=True)) > len(outcomes(uploads, events))
 
 
 def test_a_folder_without_a_stream_is_refused_with_the_remedy(tmp_path: Path) -> None:

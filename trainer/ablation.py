@@ -1,0 +1,91 @@
+"""Ablation: what each group of features and each source is worth, measured inside one replay.
+
+From three quarters of a stream on, the evaluated engagements keep all their candidates. Afterwards a ranker is fitted
+for every group of features with that group blanked, all to the same examples from before; and every source is taken
+away in turn by dropping the candidates that it alone proposed.
+
+Invariant: every variant ranks the same engagements with rankers fitted to the same examples, so differences are paired.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from trainer.features import GROUPS, without
+from trainer.ranker import Ranker, RankerLearner, RankerRules
+from trainer.recommender import Ranking
+
+FROM = 0.75
+MOST_KEPT = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One evaluated engagement: features (float16), which sources proposed each row, the true row or -1."""
+
+    x_BF: np.ndarray
+    sources_BS: np.ndarray
+    true: int
+
+
+@dataclass(slots=True)
+class Ablation:
+    """Collects during a replay, then measures."""
+
+    rules: RankerRules
+    learner: RankerLearner | None = None
+    kept: list[Kept] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    def begin(self, learner: RankerLearner) -> None:
+        """Remembers the examples so far: what all variants learn from."""
+        self.learner = RankerLearner(self.rules)
+        self.learner.examples.extend(learner.examples)
+        self.learner.absorbed = learner.absorbed
+
+    def keep(self, ranking: Ranking, handle: int) -> None:
+        """Keeps one evaluated engagement whole."""
+        if self.learner is None or len(self.kept) >= MOST_KEPT:
+            return
+        self.names = list(ranking.proposed)
+        sources_BS = np.stack([np.isin(ranking.handles_B, handles) for handles in ranking.proposed.values()], axis=1)
+        found = np.flatnonzero(ranking.handles_B == handle)
+        self.kept.append(Kept(ranking.x_BF.astype(np.float16), sources_BS, int(found[0]) if len(found) else -1))
+
+    def measure(self, k: int) -> dict[str, Any]:
+        """Variant → hit ratio at k over the kept engagements."""
+        if self.learner is None or not self.learner.examples or not self.kept:
+            return {}
+        everything = self._fit(())
+        found = {"everything": self._hits(everything, k, ())}
+        for group in GROUPS:
+            columns = tuple(without([group]))
+            found[f"without {group} features"] = self._hits(self._fit(columns), k, columns)
+        for source in dict.fromkeys("popular" if name.startswith("popular_") else name for name in self.names):
+            found[f"without source {source}"] = self._hits(everything, k, (), source)
+        return {name: {f"hr@{k}": hits / len(self.kept), "evaluated": len(self.kept)} for name, hits in found.items()}
+
+    def _fit(self, blank: tuple[int, ...]) -> Ranker:
+        assert self.learner is not None
+        learner = RankerLearner(replace(self.rules, blank=blank))
+        learner.examples.extend(self.learner.examples)
+        learner.absorbed = self.learner.absorbed
+        return learner.refit()
+
+    def _hits(self, ranker: Ranker, k: int, blank: tuple[int, ...], source: str | None = None) -> int:
+        return sum(self._hit(one, ranker, k, blank, source) for one in self.kept if one.true >= 0)
+
+    def _hit(self, one: Kept, ranker: Ranker, k: int, blank: tuple[int, ...], source: str | None) -> bool:
+        staying_B: np.ndarray = np.ones(len(one.x_BF), bool)
+        if source is not None:
+            others = [place for place, name in enumerate(self.names) if not name.startswith(source)]
+            staying_B = np.asarray(one.sources_BS[:, others].any(axis=1))
+        if not staying_B[one.true]:
+            return False
+        x_BF = one.x_BF.astype(np.float32)
+        x_BF[:, list(blank)] = 0.0
+        score_B = ranker.score(x_BF)
+        return int(np.sum(score_B[staying_B] > score_B[one.true])) < k
