@@ -31,70 +31,96 @@ from trainer.exact import on_grid, product, unit_on_grid
 ZERO_VERSION = "codebook-000000-zero"
 ZERO_WIDTH = 96
 """Dimensions of version zero's space."""
+LAST_VIEW = 4
+"""Directions that the last level looks at."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ModalityMap:
-    """Content of one modality → the fused space: standardise by `mean`, then linear layers with ReLU between them.
+    """Content of one modality (I numbers) → the fused space of C + A dimensions; all numbers are on the grid.
 
-    `skip` (optional) adds a linear path around the hidden layer. `weight` is how much the modality counts among those
-    that an item has. All numbers are on the grid.
+    The content block: standardised by `mean` and projected, p_C. The aligned block (learned versions with behaviour):
+    p_C @ linear + relu(p_C @ hidden + bias) @ out, where items engaged by the same people lie near each other. Both are
+    scaled to length 1; `share` of the squared length goes to the aligned one. `weight`: how much the modality counts.
     """
 
     mean_I: np.ndarray
-    linear_ID: np.ndarray
-    hidden_IH: np.ndarray | None = None
-    hidden_H: np.ndarray | None = None
-    out_HD: np.ndarray | None = None
+    content_IC: np.ndarray
+    linear_CA: np.ndarray | None = None
+    hidden_CH: np.ndarray | None = None
+    bias_H: np.ndarray | None = None
+    out_HA: np.ndarray | None = None
+    share: float = 0.0
     weight: float = 1.0
 
     def __call__(self, x_NI: np.ndarray) -> np.ndarray:
-        """Mapped rows (N, D), exact."""
-        x_NI = on_grid(x_NI) - self.mean_I
-        mapped_ND = on_grid(product(x_NI, self.linear_ID))
-        if self.hidden_IH is not None and self.hidden_H is not None and self.out_HD is not None:
-            hidden_NH = np.maximum(on_grid(product(x_NI, self.hidden_IH)) + self.hidden_H, 0.0)
-            mapped_ND = mapped_ND + on_grid(product(hidden_NH, self.out_HD))
-        return mapped_ND
+        """Mapped rows (N, C + A), exact."""
+        p_NC = unit_on_grid(product(on_grid(x_NI) - self.mean_I, self.content_IC))
+        if self.linear_CA is None or self.hidden_CH is None or self.bias_H is None or self.out_HA is None:
+            return p_NC
+        hidden_NH = np.maximum(on_grid(product(p_NC, self.hidden_CH)) + self.bias_H, 0.0)
+        aligned_NA = unit_on_grid(product(p_NC, self.linear_CA) + on_grid(product(hidden_NH, self.out_HA)))
+        return on_grid(np.hstack([p_NC * np.sqrt(1 - self.share), aligned_NA * np.sqrt(self.share)]))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays by name, for saving."""
-        named = {
-            "mean": self.mean_I,
-            "linear": self.linear_ID,
-            "hidden": self.hidden_IH,
-            "bias": self.hidden_H,
-            "out": self.out_HD,
-        }
-        return {name: array for name, array in named.items() if array is not None}
+        """The arrays by field, for saving."""
+        names = ("mean_I", "content_IC", "linear_CA", "hidden_CH", "bias_H", "out_HA")
+        return {name: array for name in names if (array := getattr(self, name)) is not None}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """One level: which code a residual gets, and the point it is then measured from. All numbers on the grid.
+
+    The code is that of the nearest of `seeds_WV`, each dearer by its `price_W` (prices even out how often codes are
+    used). `unit`: a residual is scaled to length 1 first. With a `view_DV` it is projected on V directions before that:
+    near-duplicates differ little in each of many dimensions, and cells are narrow only in few. `points_WD` are what the
+    codes stand for.
+    """
+
+    seeds_WV: np.ndarray
+    price_W: np.ndarray
+    points_WD: np.ndarray
+    view_DV: np.ndarray | None = None
+    unit: bool = False
+
+    def code(self, residual_ND: np.ndarray) -> np.ndarray:
+        """Code of each residual (shape N), exact."""
+        seen_NV = self.seen(residual_ND)
+        bar_W = np.square(self.seeds_WV).sum(axis=1) / 2 + self.price_W
+        code_N: np.ndarray = np.argmin(bar_W - product(seen_NV, self.seeds_WV.T), axis=1)
+        return code_N
+
+    def seen(self, residual_ND: np.ndarray) -> np.ndarray:
+        """What the level looks at (N, V), exact."""
+        seen_NV = residual_ND if self.view_DV is None else on_grid(product(residual_ND, self.view_DV))
+        return unit_on_grid(seen_NV) if self.unit else seen_NV
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Codebook:
-    """One version. `version` sorts by age; `centroids[l]` has shape (widths[l], D); `about` says how it was made."""
+    """One version. `version` sorts by age; `about` says how it was made and how it fitted then."""
 
     version: str
-    centroids: tuple[np.ndarray, ...]
+    stages: tuple[Level, ...]
     maps: Mapping[str, ModalityMap]
     seed: int = 0
-    open_ended: bool = False
-    """True for version zero: any modality of any width is projected at random. Else unknown ones are passed over."""
     about: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def levels(self) -> int:
         """Codes per item."""
-        return len(self.centroids)
+        return len(self.stages)
 
     @property
     def widths(self) -> tuple[int, ...]:
         """How many codes each level has."""
-        return tuple(len(centroids) for centroids in self.centroids)
+        return tuple(len(stage.points_WD) for stage in self.stages)
 
     @property
     def dimensions(self) -> int:
         """D, the width of the fused space."""
-        return int(self.centroids[0].shape[1])
+        return int(self.stages[0].points_WD.shape[1])
 
     @property
     def sequence(self) -> int:
@@ -102,30 +128,47 @@ class Codebook:
         return int(self.version.split("-")[1])
 
     def fuse(self, parts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-        """Unit rows x_ND (float32, on the grid) for items given as modality → vector; a row of zeros when an item has
-        nothing that this version knows. A modality that is absent adds nothing: the direction is that of the rest."""
+        """Unit rows x_ND (float32, on the grid) for items given as modality → vector; zeros for an item with no vector.
+
+        A modality that is absent adds nothing: the direction is that of the rest. One that this version has no map for
+        is projected at random, and only if the item has nothing better: all of version zero, and what is new later.
+        """
         x_ND = np.zeros((len(parts), self.dimensions))
-        for name, width in sorted({(name, len(vector)) for part in parts for name, vector in part.items()}):
-            mapped = self._map_of(name, width)
-            if mapped is not None:
-                rows, x_MI = stack_parts(parts, name, width)
-                x_ND[rows] += on_grid(mapped.weight * unit_on_grid(mapped(x_MI)))
+        kinds = sorted({(name, len(vector)) for part in parts for name, vector in part.items()})
+        learned = [kind for kind in kinds if self._learned(*kind)]
+        for name, width in learned:
+            self._add(x_ND, parts, name, width, self.maps[name], None)
+        bare_N = np.abs(x_ND).max(axis=1, initial=0.0) == 0
+        if bare_N.any():
+            for name, width in kinds:
+                if (name, width) not in learned:
+                    self._add(x_ND, parts, name, width, random_map(name, width, self.dimensions, self.seed), bare_N)
         return unit_on_grid(x_ND).astype(np.float32)
 
-    def _map_of(self, name: str, width: int) -> ModalityMap | None:
-        known = self.maps.get(name)
-        if known is not None and len(known.mean_I) == width:
-            return known
-        return random_map(name, width, self.dimensions, self.seed) if self.open_ended else None
+    def _learned(self, name: str, width: int) -> bool:
+        return name in self.maps and len(self.maps[name].mean_I) == width
+
+    @staticmethod
+    def _add(
+        x_ND: np.ndarray,
+        parts: Sequence[Mapping[str, np.ndarray]],
+        name: str,
+        width: int,
+        mapped: ModalityMap,
+        only_N: np.ndarray | None,
+    ) -> None:
+        rows, x_MI = stack_parts(parts, name, width)
+        if only_N is not None:
+            rows, x_MI = rows[only_N[rows]], x_MI[only_N[rows]]
+        x_ND[rows] += on_grid(mapped.weight * mapped(x_MI))
 
     def assign(self, x_ND: np.ndarray) -> np.ndarray:
         """Codes (N, levels) int32 of fused rows."""
         residual_ND = on_grid(x_ND)
         codes_NL = np.empty((len(residual_ND), self.levels), np.int32)
-        for level, centroids_WD in enumerate(self.centroids):
-            half_W = np.square(centroids_WD).sum(axis=1) / 2
-            codes_NL[:, level] = np.argmin(half_W - product(residual_ND, centroids_WD.T), axis=1)
-            residual_ND = residual_ND - centroids_WD[codes_NL[:, level]]
+        for level, stage in enumerate(self.stages):
+            codes_NL[:, level] = stage.code(residual_ND)
+            residual_ND = residual_ND - stage.points_WD[codes_NL[:, level]]
         return codes_NL
 
     def assign_parts(self, parts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
@@ -136,7 +179,7 @@ class Codebook:
         """The point (N, D) float32 that codes stand for; fewer columns than levels: that of a prefix."""
         x_ND = np.zeros((len(codes_NL), self.dimensions))
         for level in range(np.shape(codes_NL)[1]):
-            x_ND += self.centroids[level][codes_NL[:, level]]
+            x_ND += self.stages[level].points_WD[codes_NL[:, level]]
         return x_ND.astype(np.float32)
 
     def quantization_error(self, x_ND: np.ndarray) -> np.ndarray:
@@ -174,27 +217,33 @@ def random_map(name: str, width: int, dimensions: int, seed: int) -> ModalityMap
     """A random projection that the modality's name, its width and the seed decide, the same in every process."""
     digest = blake2b(f"{name}:{width}:{dimensions}:{seed}".encode(), digest_size=8, person=b"map").digest()
     random = np.random.Generator(np.random.PCG64(int.from_bytes(digest, "little")))
-    linear_ID = random.standard_normal((width, dimensions)) / np.sqrt(dimensions)
-    return ModalityMap(mean_I=np.zeros(width), linear_ID=on_grid(linear_ID))
+    content_IC = random.standard_normal((width, dimensions)) / np.sqrt(dimensions)
+    return ModalityMap(mean_I=np.zeros(width), content_IC=on_grid(content_IC))
 
 
 def zero_codebook(settings: Settings) -> Codebook:
-    """Version zero: needs no data. Random projections, and per level random directions of shrinking length (an LSH:
-    items in one cell of random directions are near)."""
+    """Version zero: needs no data. Random projections, and per level random directions (an LSH: items in one cell of
+    random directions are near). The last level looks at few directions, as learned versions do."""
     random = np.random.Generator(np.random.PCG64(settings.codebook.seed))
-    centroids, left = [], 1.0
-    for width in widths_of(settings):
-        directions_WD = random.standard_normal((width, ZERO_WIDTH))
-        directions_WD /= np.linalg.norm(directions_WD, axis=1, keepdims=True)
+    widths = widths_of(settings)
+    stages, left = [], 1.0
+    for level, width in enumerate(widths):
+        points_WD = random.standard_normal((width, ZERO_WIDTH))
+        points_WD /= np.linalg.norm(points_WD, axis=1, keepdims=True)
         # the largest of W random cosines in D dimensions: the step that leaves least over, on average
         step = left * min(np.sqrt(2 * np.log(width) / ZERO_WIDTH), 1.0)
-        centroids.append(on_grid(directions_WD * step))
+        last = level == len(widths) - 1 and level > 0
+        view_DV = np.eye(ZERO_WIDTH)[:, :LAST_VIEW] if last else None
+        seeds_WV = on_grid(points_WD * step)
+        if last:
+            seeds_WV = unit_on_grid(points_WD[:, :LAST_VIEW])
+            points_WD[:, LAST_VIEW:] = 0.0
+        stages.append(Level(seeds_WV, np.zeros(width), on_grid(points_WD * step), view_DV, unit=last))
         left = np.sqrt(max(left**2 - step**2, 0.0))
     return Codebook(
         version=ZERO_VERSION,
-        centroids=tuple(centroids),
+        stages=tuple(stages),
         maps=MappingProxyType({}),
         seed=settings.codebook.seed,
-        open_ended=True,
         about=MappingProxyType({"method": "zero", "parent": None}),
     )

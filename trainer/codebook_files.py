@@ -17,10 +17,12 @@ from types import MappingProxyType
 import numpy as np
 from safetensors.numpy import load, save
 
-from trainer.codebook import Codebook, ModalityMap
+from trainer.codebook import Codebook, Level, ModalityMap
 
 _NUMBERS = "codebook.safetensors"
 _ABOUT = "codebook.json"
+_LEVEL = ("seeds_WV", "price_W", "points_WD", "view_DV")
+_MAP = ("mean_I", "content_IC", "linear_CA", "hidden_CH", "bias_H", "out_HA")
 
 
 class DamagedCodebookError(RuntimeError):
@@ -34,7 +36,10 @@ def save_codebook(book: Codebook, folder: Path) -> Path:
     final = folder / book.version
     if final.exists():
         return final
-    arrays = {f"level.{level}": centroids for level, centroids in enumerate(book.centroids)}
+    arrays: dict[str, np.ndarray] = {}
+    for level, stage in enumerate(book.stages):
+        named = {name: getattr(stage, name) for name in _LEVEL}
+        arrays |= {f"level.{level}.{name}": array for name, array in named.items() if array is not None}
     for name, mapped in book.maps.items():
         arrays |= {f"map.{name}.{part}": array for part, array in mapped.arrays().items()}
     numbers = save({name: np.ascontiguousarray(array, dtype="<f8") for name, array in arrays.items()})
@@ -42,8 +47,10 @@ def save_codebook(book: Codebook, folder: Path) -> Path:
         "version": book.version,
         "widths": book.widths,
         "dimensions": book.dimensions,
-        "modalities": {name: {"width": len(m.mean_I), "weight": m.weight} for name, m in book.maps.items()},
-        "open_ended": book.open_ended,
+        "unit": [stage.unit for stage in book.stages],
+        "modalities": {
+            name: {"width": len(m.mean_I), "weight": m.weight, "share": m.share} for name, m in book.maps.items()
+        },
         "seed": book.seed,
         "about": dict(book.about),
         "created_at": time.time(),
@@ -79,22 +86,21 @@ def load_codebook(folder: Path) -> Codebook:
     if sha256(numbers).hexdigest() != manifest["sha256"][_NUMBERS]:
         raise DamagedCodebookError(f"{folder / _NUMBERS} is not what {_ABOUT} says: restore it, or train a new version")
     arrays = load(numbers)
-    maps = {}
-    for name, known in manifest["modalities"].items():
-        part = {key: arrays.get(f"map.{name}.{key}") for key in ("hidden", "bias", "out")}
-        maps[name] = ModalityMap(
-            mean_I=arrays[f"map.{name}.mean"],
-            linear_ID=arrays[f"map.{name}.linear"],
-            hidden_IH=part["hidden"],
-            hidden_H=part["bias"],
-            out_HD=part["out"],
+    maps = {
+        name: ModalityMap(
+            **{part: arrays.get(f"map.{name}.{part}") for part in _MAP},  # type: ignore[arg-type]
+            share=known["share"],
             weight=known["weight"],
         )
+        for name, known in manifest["modalities"].items()
+    }
     return Codebook(
         version=manifest["version"],
-        centroids=tuple(arrays[f"level.{level}"] for level in range(len(manifest["widths"]))),
+        stages=tuple(
+            Level(**{name: arrays.get(f"level.{level}.{name}") for name in _LEVEL}, unit=unit)  # type: ignore[arg-type]
+            for level, unit in enumerate(manifest["unit"])
+        ),
         maps=MappingProxyType(maps),
         seed=manifest["seed"],
-        open_ended=manifest["open_ended"],
         about=MappingProxyType(manifest["about"]),
     )

@@ -70,7 +70,7 @@ class TreeAgainstDictionary(RuleBasedStateMachine):
 
 
 TestTreeAgainstDictionary = TreeAgainstDictionary.TestCase
-TestTreeAgainstDictionary.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestTreeAgainstDictionary.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
 def test_dead_nodes_are_used_again_after_their_quarantine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies
 
 from store.settings import Settings, settings_from
-from trainer.codebook import Codebook, ModalityMap, suffix_of, zero_codebook
+from trainer.codebook import Codebook, Level, ModalityMap, suffix_of, zero_codebook
 from trainer.codebook_files import DamagedCodebookError
 from trainer.exact import on_grid
 
@@ -36,11 +37,15 @@ def learned_codebook() -> Codebook:
     def some(*shape: int) -> np.ndarray:
         return on_grid(random.standard_normal(shape) * 0.3)
 
-    text = ModalityMap(some(32), some(32, 16), some(32, 24), some(24), some(24, 16), weight=0.7)
+    text = ModalityMap(some(32), some(32, 16), some(16, 8), some(16, 24), some(24), some(24, 8), share=0.7, weight=0.7)
     return Codebook(
         version="codebook-000003-abc",
-        centroids=(some(8, 16), some(4, 16)),
-        maps={"text": text, "visual": ModalityMap(some(8), some(8, 16))},
+        stages=(
+            Level(some(8, 24), some(8) * 0.1, some(8, 24)),
+            Level(some(8, 24), some(8) * 0.1, some(8, 24), unit=True),
+            Level(some(4, 3), some(4) * 0.1, some(4, 24), some(24, 3), unit=True),
+        ),
+        maps={"text": text, "visual": ModalityMap(some(8), some(8, 16), some(16, 8), some(16, 5), some(5), some(5, 8))},
         about={"method": "test", "parent": "codebook-000002-x"},
     )
 
@@ -71,10 +76,7 @@ def test_sums_are_exact_in_any_order(seed: int, parts: int) -> None:
     x_NI = on_grid(random.standard_normal((parts, 32)))
     order = random.permutation(32)
     text = book.maps["text"]
-    assert text.hidden_IH is not None
-    permuted = ModalityMap(
-        text.mean_I[order], text.linear_ID[order], text.hidden_IH[order], text.hidden_H, text.out_HD, text.weight
-    )
+    permuted = replace(text, mean_I=text.mean_I[order], content_IC=text.content_IC[order])
     np.testing.assert_array_equal(permuted(x_NI[:, order]), text(x_NI))
 
 
@@ -101,7 +103,8 @@ def test_a_modality_that_a_learned_version_does_not_know_is_passed_over() -> Non
     book = learned_codebook()
     text = np.ones(32, "f2")
     np.testing.assert_array_equal(book.fuse([{"text": text, "smell": np.ones(3)}]), book.fuse([{"text": text}]))
-    assert not book.fuse([{"text": np.ones(5)}]).any()
+    for unknown in ({"text": np.ones(5)}, {"smell": np.ones(3)}):  # but an item that has nothing else gets a row by it
+        assert book.fuse([unknown]).any()
 
 
 def test_version_zero_keeps_near_items_near() -> None:
@@ -148,7 +151,7 @@ def test_saved_and_loaded_it_is_the_same(book: Codebook, tmp_path: Path) -> None
 def test_a_damaged_folder_is_refused_with_the_remedy(tmp_path: Path) -> None:
     folder = learned_codebook().save(tmp_path)
     numbers = folder / "codebook.safetensors"
-    numbers.write_bytes(numbers.read_bytes()[:-1] + b"?")
+    numbers.write_bytes(numbers.read_bytes()[:-1] + b"\xff")
     with pytest.raises(DamagedCodebookError, match="train a new version"):
         Codebook.load(folder)
     with pytest.raises(DamagedCodebookError, match="restore it"):

@@ -1,0 +1,288 @@
+"""Semantic IDs compared: `python -m bench.semantic_ids DIR… [--encoders static,minilm] [--json OUT]`.
+
+Each DIR is a recorded stream. Behaviour up to half of the engagements trains; the rest judges:
+- unique: the share of items whose codes no other item has; distinct: different IDs divided by items;
+- prefix recall@10: of two successive items of a user in the second half, is the later among the 10 items that share the
+  longest prefix of codes with the earlier (expected value over random order within equal prefixes);
+- cold hit@10: an item's first engagement in the second half, ranked among all live items that are untouched too, by how
+  near they are to the user's last 20 items in the space that the codes quantise. Beside it: chance, similarity of
+  titles (TF-IDF, 128 dimensions), and TF-IDF mapped into a co-occurrence space by ridge regression, on the same events.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from scipy import sparse
+from scipy.sparse.linalg import svds
+
+from store.events import Engagement, Upload
+from store.settings import Settings
+from trainer.alignment import pairs_of
+from trainer.codebook import zero_codebook
+from trainer.codebook_training import train_codebook
+from trainer.content import content_parts, text_encoder, text_of, unit_rows
+
+RECENT = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A recorded stream as arrays over engagements (user, item, time) and items."""
+
+    name: str
+    uploads: list[Upload]
+    uploaded_at_N: np.ndarray
+    user_E: np.ndarray
+    item_E: np.ndarray
+    at_E: np.ndarray
+
+    @property
+    def half(self) -> int:
+        """The first engagement of the judged part."""
+        return len(self.item_E) // 2
+
+    def sequences(self) -> list[np.ndarray]:
+        """Each user's items in the training part."""
+        users = self.user_E[: self.half]
+        order = np.argsort(users, kind="stable")
+        return np.split(self.item_E[: self.half][order], np.flatnonzero(np.diff(users[order])) + 1)
+
+
+def read_stream(folder: Path) -> Stream:
+    """The stream in `folder` (uploads.jsonl.gz, engagements.jsonl.gz)."""
+    with gzip.open(folder / "uploads.jsonl.gz") as lines:
+        uploads = [msgspec.json.decode(line, type=Upload) for line in lines]
+    place = {upload.item_id: index for index, upload in enumerate(uploads)}
+    with gzip.open(folder / "engagements.jsonl.gz") as lines:
+        events = [msgspec.json.decode(line, type=Engagement) for line in lines]
+    events = [event for event in events if event.item_id in place]
+    users: dict[str, int] = {}
+    return Stream(
+        folder.name,
+        uploads,
+        np.array([upload.uploaded_at for upload in uploads]),
+        np.array([users.setdefault(event.user_id, len(users)) for event in events]),
+        np.array([place[event.item_id] for event in events]),
+        np.array([event.occurred_at for event in events]),
+    )
+
+
+def judged_pairs(stream: Stream, most: int = 5000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Successive different items of a user, the later one in the judged part."""
+    last: dict[int, int] = {}
+    found = []
+    for place, (user, item) in enumerate(zip(stream.user_E.tolist(), stream.item_E.tolist(), strict=True)):
+        if place >= stream.half and last.get(user, item) != item:
+            found.append((last[user], item))
+        last[user] = item
+    drawn = np.random.default_rng(seed).choice(len(found), min(most, len(found)), replace=False)
+    pairs = np.array(found)[drawn]
+    return pairs[:, 0], pairs[:, 1]
+
+
+def prefix_recall(codes_NL: np.ndarray, earlier_P: np.ndarray, later_P: np.ndarray, k: int = 10) -> float:
+    """Expected recall@k when items are ordered by the length of their common prefix, at random within one length."""
+    chance_P = np.zeros(len(earlier_P))
+    found_P = np.zeros(len(earlier_P), bool)
+    nearer_P = np.zeros(len(earlier_P))
+    for depth in range(codes_NL.shape[1], -1, -1):
+        _, group_N = np.unique(codes_NL[:, :depth], axis=0, return_inverse=True)
+        group_N = group_N.ravel()
+        alike_P = np.bincount(group_N)[group_N[earlier_P]] - 1
+        now_P = (group_N[earlier_P] == group_N[later_P]) & ~found_P
+        chance_P[now_P] = np.clip((k - nearer_P[now_P]) / np.maximum(alike_P - nearer_P, 1)[now_P], 0, 1)
+        found_P |= now_P
+        nearer_P = alike_P
+    return float(chance_P.mean())
+
+
+@dataclass(frozen=True, slots=True)
+class ColdEvent:
+    """The first engagement of an item: the items it competes with, and what the user took before."""
+
+    item: int
+    candidates: np.ndarray
+    history: np.ndarray
+
+
+def cold_events(stream: Stream, most: int = 3000, seed: int = 0) -> list[ColdEvent]:
+    """First engagements in the judged part."""
+    untouched_N = np.ones(len(stream.uploads), bool)
+    histories: dict[int, list[int]] = {}
+    events = []
+    rows = zip(stream.user_E.tolist(), stream.item_E.tolist(), stream.at_E.tolist(), strict=True)
+    for place, (user, item, at) in enumerate(rows):
+        history = histories.setdefault(user, [])
+        if place >= stream.half and untouched_N[item] and stream.uploaded_at_N[item] <= at:
+            candidates = np.flatnonzero(untouched_N & (stream.uploaded_at_N <= at))
+            events.append(ColdEvent(item, candidates, np.array(history[-RECENT:], dtype=np.int64)))
+        untouched_N[item] = False
+        history.append(item)
+    if len(events) > most:
+        drawn = np.random.default_rng(seed).choice(len(events), most, replace=False)
+        events = [events[index] for index in sorted(drawn)]
+    return events
+
+
+def cold_hits(events: Sequence[ColdEvent], score: Callable[[ColdEvent], np.ndarray], k: int = 10) -> np.ndarray:
+    """Per event the expected hit@k (ties in random order)."""
+    hits = np.zeros(len(events))
+    for index, event in enumerate(events):
+        score_C = score(event) if len(event.history) else np.zeros(len(event.candidates))
+        true = score_C[event.candidates == event.item][0]
+        better, equal = (score_C > true).sum(), (score_C == true).sum()
+        hits[index] = np.clip((k - better) / equal, 0, 1)
+    return hits
+
+
+def nearness(x_ND: np.ndarray) -> Callable[[ColdEvent], np.ndarray]:
+    """Candidates by their similarity to the recent items: the mean (recent ones more) and half the best."""
+    x_ND = unit_rows(x_ND)
+
+    def score(event: ColdEvent) -> np.ndarray:
+        similar_HC = x_ND[event.history] @ x_ND[event.candidates].T
+        weight_H = 0.85 ** np.arange(len(event.history))[::-1]
+        score_C: np.ndarray = weight_H @ similar_HC / weight_H.sum() + 0.5 * similar_HC.max(axis=0)
+        return score_C
+
+    return score
+
+
+def tfidf(texts: Sequence[str], dimensions: int = 128) -> np.ndarray:
+    """Unit rows: TF-IDF of words, reduced."""
+    words: dict[str, int] = {}
+    cells = [
+        (i, words.setdefault(w, len(words))) for i, t in enumerate(texts) for w in set(re.findall(r"\w+", t.lower()))
+    ]
+    rows, columns = np.array(cells).T
+    counts = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(texts), len(words)))
+    weighted = counts @ sparse.diags(np.log(len(texts) / np.asarray(counts.sum(axis=0)).ravel()))
+    norm = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
+    u, s, _ = svds(sparse.diags(1 / np.maximum(norm, 1e-9)) @ weighted, min(dimensions, len(words) - 1), random_state=0)
+    return unit_rows(u * s)
+
+
+def cooccurrence_ridge(stream: Stream, x_ND: np.ndarray, penalty: float = 10.0) -> np.ndarray:
+    """Content mapped by ridge regression into an SVD (64) of the PPMI of co-engagement in the training part."""
+    pairs = pairs_of(stream.sequences(), window=5)
+    shape = (len(stream.uploads),) * 2
+    both = sparse.csr_matrix((pairs.chance_P, (pairs.earlier_P, pairs.later_P)), shape=shape)
+    both = (both + both.T).tocoo()
+    share = np.asarray(both.sum(axis=1)).ravel()
+    smooth = share**0.75 / (share**0.75).sum()
+    pmi = np.log(both.data / np.maximum(share[both.row] * smooth[both.col], 1e-30))
+    keep = pmi > 0
+    u, s, _ = svds(sparse.csr_matrix((pmi[keep], (both.row[keep], both.col[keep])), shape=shape), 64, random_state=0)
+    warm = share > 0
+    x_MD, y_MA = x_ND[warm], (u * np.sqrt(s))[warm]
+    scale = penalty * np.square(x_MD).sum() / x_MD.shape[1] / len(x_MD)
+    return unit_rows(x_ND @ np.linalg.solve(x_MD.T @ x_MD + scale * np.eye(x_MD.shape[1]), x_MD.T @ y_MA))
+
+
+def judge(stream: Stream, encoder: str, settings: Settings) -> list[dict[str, object]]:
+    """One row per method for one stream and text encoder."""
+    parts = content_parts(stream.uploads, text_encoder(encoder))
+    earlier_P, later_P = judged_pairs(stream)
+    events = cold_events(stream)
+    sequences = stream.sequences()
+    rows = []
+
+    def add(method: str, codes_NL: np.ndarray, score: Callable[[ColdEvent], np.ndarray] | None, seconds: float) -> None:
+        hits = None if score is None else cold_hits(events, score)
+        row = {
+            "stream": stream.name,
+            "encoder": encoder,
+            "method": method,
+            "unique": float((np.unique(codes_NL, axis=0, return_counts=True)[1] == 1).sum() / len(codes_NL)),
+            "distinct": len(np.unique(codes_NL, axis=0)) / len(codes_NL),
+            "prefix_recall@10": prefix_recall(codes_NL, earlier_P, later_P),
+            "cold_hit@10": None if hits is None else float(hits.mean()),
+            "cold_error": None if hits is None else float(hits.std() / np.sqrt(len(hits))),
+            "cold_events": len(events),
+            "train_s": round(seconds, 1),
+        }
+        rows.append(row)
+
+    widths = zero_codebook(settings).widths
+    random = np.random.default_rng(0)
+    add("random", np.stack([random.integers(0, w, len(parts)) for w in widths], axis=1), None, 0.0)
+    zero = zero_codebook(settings)
+    x_ND = zero.fuse(parts)
+    add("zero (LSH)", zero.assign(x_ND), nearness(x_ND), 0.0)
+    for method in ("kmeans", "rqvae", "aligned"):
+        start = time.perf_counter()
+        book = train_codebook(parts, sequences, settings, method=method)  # type: ignore[arg-type]
+        spent_s = time.perf_counter() - start
+        x_ND = book.fuse(parts)
+        add(method, book.assign(x_ND), nearness(x_ND), spent_s)
+    return rows
+
+
+def references(stream: Stream) -> list[dict[str, object]]:
+    """Chance and the two simple references on the cold events."""
+    events = cold_events(stream)
+    title_ND = tfidf([text_of(upload) or upload.item_id for upload in stream.uploads])
+    chance = float(np.mean([min(1.0, 10 / len(event.candidates)) for event in events]))
+    rows: list[dict[str, object]] = [{"stream": stream.name, "method": "chance", "cold_hit@10": chance}]
+    for method, x_ND in (("title similarity", title_ND), ("ridge", cooccurrence_ridge(stream, title_ND))):
+        hits = cold_hits(events, nearness(x_ND))
+        rows.append({"stream": stream.name, "method": method, "cold_hit@10": float(hits.mean())})
+    return rows
+
+
+def show(rows: Sequence[dict[str, object]], console: Console) -> None:
+    """The rows as a table."""
+    columns = (
+        "stream",
+        "encoder",
+        "method",
+        "unique",
+        "distinct",
+        "prefix_recall@10",
+        "cold_hit@10",
+        "cold_error",
+        "train_s",
+    )
+    table = Table(*columns)
+    for row in rows:
+        cells = [row.get(column) for column in columns]
+        table.add_row(
+            *("" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells)
+        )
+    console.print(table)
+
+
+def main() -> None:
+    """Judges every stream with every encoder and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("streams", nargs="+", type=Path)
+    parser.add_argument("--encoders", default="static,minilm")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows: list[dict[str, object]] = []
+    console = Console()
+    for folder in options.streams:
+        stream = read_stream(folder)
+        found = references(stream)
+        for encoder in options.encoders.split(","):
+            found += judge(stream, encoder, Settings())
+        show(found, console)
+        rows += found
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()

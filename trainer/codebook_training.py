@@ -1,0 +1,217 @@
+"""Training a codebook version from content and behaviour, from scratch or from the version that serves.
+
+Methods: `kmeans` (content alone), `rqvae` (content alone, encoder and codes trained in torch), `aligned` (with
+behaviour: what the system uses as soon as there is some). Whatever the method, an item's IDs need its content only.
+
+From a parent of the same shape a version is a refresh: its content blocks stay, the aligned map starts from the
+parent's and is held near it, and codes stay except those that few items have: most items keep most of their codes.
+
+Invariant: equal parts, sequences, settings, parent and seed give the same version on one machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+import torch
+
+from store.settings import Settings
+from trainer.alignment import ALIGNED, Pairs, pairs_of
+from trainer.codebook import Codebook, Level, ModalityMap, random_map, widths_of
+from trainer.content import NO_CONTENT, stack_parts
+from trainer.exact import on_grid, product, unit_on_grid
+from trainer.residual_kmeans import Progress, fit_levels, refit_levels
+from trainer.rqvae import BATCH, QuantisedEncoder, Standardised, train_encoder
+
+Method = Literal["kmeans", "rqvae", "aligned"]
+CONTENT = 128
+"""Dimensions of the content block."""
+SHARE = 0.81
+"""How much of a fused row's squared length is aligned with behaviour: found by `bench.semantic_ids`."""
+_FEWEST_ITEMS = 64
+"""A modality that fewer items have is projected at random: too few to learn its shape from."""
+_FEWEST_PAIRS = 500
+_MOST_STEPS = 1200
+
+
+def train_codebook(
+    parts: Sequence[Mapping[str, np.ndarray]],
+    sequences: Sequence[np.ndarray | Sequence[int]],
+    settings: Settings,
+    *,
+    method: Method = "aligned",
+    parent: Codebook | None = None,
+    seed: int = 0,
+    anew: bool = False,
+    progress: Progress | None = None,
+) -> Codebook:
+    """A new version. `parts[i]` is the content of item i; `sequences` are users' items in order, as such indices.
+    `anew`: numbered after `parent`, but trained from scratch (all IDs change).
+
+    With too little behaviour to align with, `aligned` falls back to `kmeans` and `about["method"]` says so.
+    """
+    started = time.perf_counter()
+    pairs = pairs_of(sequences) if method == "aligned" else pairs_of([])
+    if method == "aligned" and len(pairs) < _FEWEST_PAIRS:
+        method = "kmeans"
+    widths = widths_of(settings)
+    base = parent if parent is not None and not anew and _refreshable(parent, widths, method) else None
+    content = _content_maps(parts, base, seed)
+    maps = content if method == "kmeans" else _aligned(content, parts, widths, pairs, base, seed, progress)
+    version = f"codebook-{(parent.sequence if parent else 0) + 1:06d}-{_digest(maps, seed)}"
+    draft = Codebook(version, (_nothing(maps),), MappingProxyType(maps), seed)
+    x_ND = draft.fuse(parts)
+    x_ND = x_ND[x_ND.any(axis=1)]
+    judged_N = _judged(len(x_ND))
+    if base:
+        stages = refit_levels(x_ND[~judged_N], base.stages, seed=seed, progress=progress)
+    else:
+        stages = fit_levels(x_ND[~judged_N], widths, seed=seed, progress=progress)
+    book = replace(draft, stages=stages)
+    about = {
+        "method": method,
+        "parent": parent.version if parent else None,
+        "refreshed": base is not None,
+        "items": len(parts),
+        "pairs": len(pairs),
+        "quantization_error": float(book.quantization_error(x_ND[judged_N]).mean()) if judged_N.any() else 0.0,
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    return replace(book, about=MappingProxyType(about))
+
+
+def _judged(items: int) -> np.ndarray:
+    """Every sixteenth item is left out of the levels: the error that fresh ones are compared with has to be that of
+    items the codes were not fitted to. Among few items every one is needed, and none is left out."""
+    judged_N: np.ndarray = (np.arange(items) % 16 == 7) & (items >= 500)
+    return judged_N
+
+
+def churn(old_NL: np.ndarray, new_NL: np.ndarray) -> list[float]:
+    """Per level, the share of items whose codes up to that level are no longer the same."""
+    levels = min(old_NL.shape[1], new_NL.shape[1])
+    if not len(old_NL):
+        return [0.0] * levels
+    differs_NL = np.logical_or.accumulate(old_NL[:, :levels] != new_NL[:, :levels], axis=1)
+    return [float(share) for share in differs_NL.mean(axis=0)]
+
+
+def _refreshable(parent: Codebook, widths: tuple[int, ...], method: Method) -> bool:
+    """Whether a version made by `method` can start from `parent`: learned, of the same shape and kind."""
+    aligned = any(mapped.linear_CA is not None for mapped in parent.maps.values())
+    return bool(parent.maps) and parent.widths == widths and aligned == (method != "kmeans")
+
+
+def _content_maps(
+    parts: Sequence[Mapping[str, np.ndarray]], base: Codebook | None, seed: int
+) -> dict[str, ModalityMap]:
+    """Per modality: mean and a half-whitened principal projection. A parent's are kept: its IDs rest on them."""
+    kinds: dict[str, dict[int, int]] = {}
+    for part in parts:
+        for name, vector in part.items():
+            counts = kinds.setdefault(name, {})
+            counts[len(vector)] = counts.get(len(vector), 0) + 1
+    maps = {}
+    for name, counts in sorted(kinds.items()):
+        width = max(counts, key=lambda width: (counts[width], width))
+        if base is not None and name in base.maps and len(base.maps[name].mean_I) == width:
+            known = base.maps[name]
+            maps[name] = ModalityMap(known.mean_I, known.content_IC, weight=known.weight)
+        elif name == NO_CONTENT or counts[width] < _FEWEST_ITEMS:
+            maps[name] = random_map(name, width, CONTENT, seed)
+        else:
+            maps[name] = _principal(stack_parts(parts, name, width)[1])
+    return maps
+
+
+def _principal(x_MI: np.ndarray) -> ModalityMap:
+    """Standardises a modality. Half-whitened: a direction counts by the root of its spread, so that the few strongest
+    do not drown the rest, nor noise the few."""
+    mean_I = on_grid(x_MI.mean(axis=0))
+    centred_MI = x_MI - mean_I
+    spread_I, vectors_II = np.linalg.eigh(centred_MI.T @ centred_MI / len(x_MI))
+    keep = np.argsort(-spread_I, kind="stable")[:CONTENT]
+    scale_C = np.maximum(spread_I[keep], 1e-9 * spread_I.max() + 1e-12) ** -0.25
+    scale_C *= np.sqrt(CONTENT) / np.sqrt(np.square(scale_C).sum())
+    content_IC = np.zeros((x_MI.shape[1], CONTENT))
+    content_IC[:, : len(keep)] = vectors_II[:, keep] * np.where(spread_I[keep] > 1e-9, scale_C, 0.0)
+    return ModalityMap(mean_I, on_grid(content_IC))
+
+
+def _aligned(
+    content: Mapping[str, ModalityMap],
+    parts: Sequence[Mapping[str, np.ndarray]],
+    widths: Sequence[int],
+    pairs: Pairs,
+    base: Codebook | None,
+    seed: int,
+    progress: Progress | None,
+) -> dict[str, ModalityMap]:
+    """The maps with their aligned blocks, trained."""
+    modalities = {}
+    for name, mapped in content.items():
+        rows_M, x_MI = stack_parts(parts, name, len(mapped.mean_I))
+        p_MC = unit_on_grid(product(on_grid(x_MI) - mapped.mean_I, mapped.content_IC))
+        modalities[name] = Standardised(rows_M, p_MC, mapped.weight)
+    steps = int(np.clip(8 * (len(pairs) or len(parts)) // BATCH, 200, _MOST_STEPS))
+    model = train_encoder(
+        modalities,
+        len(parts),
+        widths,
+        pairs,
+        share=SHARE,
+        steps=max(steps // 4, 100) if base else steps,
+        seed=seed,
+        parent=None if base is None else {name: _state(mapped) for name, mapped in base.maps.items()},
+        progress=progress,
+    )
+    return {name: _learned(mapped, model, name) for name, mapped in content.items()}
+
+
+def _learned(mapped: ModalityMap, model: QuantisedEncoder, name: str) -> ModalityMap:
+    state = {key: on_grid(value.detach().numpy().T) for key, value in model.maps[name].state_dict().items()}
+    return replace(
+        mapped,
+        linear_CA=state["linear.weight"],
+        hidden_CH=state["hidden.weight"],
+        bias_H=state["hidden.bias"],
+        out_HA=state["out.weight"],
+        share=model.share,
+    )
+
+
+def _state(mapped: ModalityMap) -> dict[str, torch.Tensor]:
+    """The aligned map of a modality as torch's state."""
+    arrays = {
+        "linear.weight": mapped.linear_CA,
+        "hidden.weight": mapped.hidden_CH,
+        "hidden.bias": mapped.bias_H,
+        "out.weight": mapped.out_HA,
+    }
+    return {
+        key: torch.tensor(np.ascontiguousarray(array.T), dtype=torch.float32)
+        for key, array in arrays.items()
+        if array is not None
+    }
+
+
+def _nothing(maps: Mapping[str, ModalityMap]) -> Level:
+    """A stand-in level of the right width, for fusing before the levels are fitted."""
+    aligned = any(mapped.linear_CA is not None for mapped in maps.values())
+    point_1D = np.zeros((1, CONTENT + (ALIGNED if aligned else 0)))
+    return Level(point_1D, np.zeros(1), point_1D)
+
+
+def _digest(maps: Mapping[str, ModalityMap], seed: int) -> str:
+    digest = hashlib.blake2b(str(seed).encode(), digest_size=4)
+    for name, mapped in sorted(maps.items()):
+        digest.update(name.encode())
+        for array in mapped.arrays().values():
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
