@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
@@ -124,7 +125,15 @@ class Limits:
 
 
 class _RawFrame(msgspec.Struct):
+    """A frame has no id of its own: an event may have an unknown field that is called `events`, too."""
+
     events: list[msgspec.Raw]
+    item_id: msgspec.Raw = msgspec.Raw(b"")
+    user_id: msgspec.Raw = msgspec.Raw(b"")
+
+
+_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""All that decoding hostile bytes raises."""
 
 
 class _Decoder(Generic[Event]):
@@ -132,10 +141,10 @@ class _Decoder(Generic[Event]):
     event by event, so that a refusal names exactly what it is about."""
 
     def __init__(self, kind: type[Event], time_of: Callable[[Event], float]) -> None:
-        frame = msgspec.defstruct(f"{kind.__name__}Frame", [("events", list[kind])])  # type: ignore[valid-type]
+        fields = [("events", list[kind])]  # type: ignore[valid-type]
+        frame = msgspec.defstruct(f"{kind.__name__}Frame", fields, forbid_unknown_fields=True)
         self._one: msgspec.json.Decoder[Event] = msgspec.json.Decoder(kind)
         self._frame: msgspec.json.Decoder[Any] = msgspec.json.Decoder(frame)
-        self._raw_frame = msgspec.json.Decoder(_RawFrame)
         self._time_of: Callable[[Event], float] = time_of
 
     def decode(self, value: bytes, *, now: float, limits: Limits) -> Decoded[Event]:
@@ -145,7 +154,7 @@ class _Decoder(Generic[Event]):
         if value.startswith(b'{"events"'):
             try:
                 events: list[Event] = self._frame.decode(value).events
-            except msgspec.MsgspecError:
+            except _UNREADABLE:
                 return self._decode_each(value, now=now, limits=limits)
             if all(_fault(event, self._time_of(event), now, limits) is None for event in events):
                 return Decoded(events, None, [])
@@ -154,7 +163,7 @@ class _Decoder(Generic[Event]):
     def _decode_each(self, value: bytes, *, now: float, limits: Limits) -> Decoded[Event]:
         decoded: Decoded[Event] = Decoded([], [], [])
         assert decoded.raw is not None
-        for raw in self._parts(value):
+        for raw in raw_events(value):
             outcome = self._decode_one(raw, now=now, limits=limits)
             if isinstance(outcome, Refusal):
                 decoded.refusals.append(outcome)
@@ -163,24 +172,20 @@ class _Decoder(Generic[Event]):
                 decoded.raw.append(raw)
         return decoded
 
-    def _parts(self, value: bytes) -> list[bytes]:
-        try:
-            return [bytes(part) for part in self._raw_frame.decode(value).events]
-        except msgspec.MsgspecError:
-            return [value]
-
     def _decode_one(self, raw: bytes, *, now: float, limits: Limits) -> Event | Refusal:
         try:
             event = self._one.decode(raw)
         except msgspec.ValidationError as error:
             return Refusal(_reason_of(str(error)), str(error), raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except _UNREADABLE as error:
             return _unreadable(raw, str(error))
         fault = _fault(event, self._time_of(event), now, limits)
         return event if fault is None else Refusal(*fault, raw)
 
 
 def _reason_of(message: str) -> str:
+    if message.startswith("Number out of range"):
+        return "not_finite"
     if "missing required field" in message:
         return "missing_field"
     if "at `$.kind`" in message and "Invalid enum value" in message:
@@ -191,12 +196,15 @@ def _reason_of(message: str) -> str:
 
 
 def _unreadable(raw: bytes, message: str) -> Refusal:
-    """Python's own parser accepts NaN and Infinity, which JSON does not have: that tells them from broken JSON."""
+    """Python's own parser knows NaN and Infinity, which JSON does not have: that tells them from broken JSON."""
+    constants: list[str] = []
     try:
-        json.loads(raw)
+        json.loads(raw, parse_constant=constants.append)
     except (ValueError, RecursionError):
-        return Refusal("not_json", f"{message}: send one JSON object, UTF-8", raw)
-    return Refusal("not_finite", f"{message}: JSON has no NaN or Infinity; leave the field out", raw)
+        constants = []
+    if constants:
+        return Refusal("not_finite", f"{constants[0]}: JSON has no NaN or Infinity; leave the field out", raw)
+    return Refusal("not_json", f"{message}: send one JSON object, UTF-8", raw)
 
 
 def _fault(event: Upload | Engagement | Profile, at: float, now: float, limits: Limits) -> tuple[str, str] | None:
@@ -226,6 +234,61 @@ def _feature_fault(upload: Upload, limits: Limits) -> tuple[str, str] | None:
         if not all(map(math.isfinite, vector)):
             return "not_finite", f"features.{name} holds a number that is not finite"
     return None
+
+
+def raw_events(value: bytes) -> list[bytes]:
+    """The JSON of each event of one record, as published; of a record that is no frame, the record itself."""
+    try:
+        parts = _RAW_FRAMES.decode(value)
+    except _UNREADABLE:
+        return _split(value) or [value]
+    return [value] if bytes(parts.item_id) or bytes(parts.user_id) else [bytes(part) for part in parts.events]
+
+
+def _split(value: bytes) -> list[bytes]:
+    """The events of a frame in which something is no JSON (a NaN, a broken string, nesting without end), told apart by
+    brackets alone so that it does not spoil the others; none if the brackets are wrong, too."""
+    head = _FRAME_HEAD.match(value)
+    if head is None:
+        return []
+    parts: list[bytes] = []
+    start, depth, quoted = head.end(), 0, False
+    for token in _STRUCTURE.finditer(value, start):
+        mark = token[0]
+        if mark == b'"':
+            quoted = not quoted
+        elif quoted or mark[0] == 0x5C:  # a backslash and what it escapes
+            continue
+        elif mark in b"[{":
+            depth += 1
+        elif mark == b",":
+            if depth == 0:
+                parts.append(value[start : token.start()])
+                start = token.end()
+        elif depth > 0:
+            depth -= 1
+        else:
+            complete = mark == b"]" and value[token.end() :].strip() == b"}"
+            return [*parts, value[start : token.start()]] if complete else []
+    return []
+
+
+_RAW_FRAMES = msgspec.json.Decoder(_RawFrame)
+_FRAME_HEAD = re.compile(rb'\s*\{\s*"events"\s*:\s*\[')
+_STRUCTURE = re.compile(rb'\\.|["\[\]{},]', re.DOTALL)
+
+
+def tombstone_id(key: bytes | None) -> str | Refusal:
+    """The id that a record without a value takes down or forgets, by the rules for ids in events."""
+    if not key:
+        return Refusal("missing_field", "a record without a value and without a key: name what to remove", b"")
+    try:
+        found = key.decode()
+    except UnicodeDecodeError as error:
+        return Refusal("wrong_type", f"the key is no id: {error}", b"")
+    if len(found) > 256 or found[0] <= " ":
+        return Refusal("wrong_type", "the key is no id: 1 to 256 characters that begin with a printable one", b"")
+    return found
 
 
 _UPLOADS = _Decoder(Upload, lambda event: event.uploaded_at)
