@@ -38,6 +38,8 @@ KINDS: tuple[str, ...] = get_args(Kind)
 KIND_CODES: Mapping[str, int] = {kind: code for code, kind in enumerate(KINDS)}
 
 DAY_S = 86_400.0
+MOST_FEATURES, MOST_NUMBERS, MOST_NAME = 16, 8192, 64
+"""Bounds of an upload's `features`: vectors, numbers in each, characters of a name. They bound an item's card."""
 
 
 class Upload(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -225,7 +227,18 @@ def _fault(event: Upload | Engagement | Profile, at: float, now: float, limits: 
 
 def _feature_fault(upload: Upload, limits: Limits) -> tuple[str, str] | None:
     widths = limits.widths or {}
+    if len(upload.features) > MOST_FEATURES:
+        return (
+            "wrong_width",
+            f"{len(upload.features)} vectors in features, more than {MOST_FEATURES}: join or drop some",
+        )
     for name, vector in upload.features.items():
+        if len(vector) > MOST_NUMBERS or len(name) > MOST_NAME:
+            bounds = f"{MOST_NUMBERS} numbers under a name of {MOST_NAME} characters"
+            return (
+                "wrong_width",
+                f"features.{name[:MOST_NAME]} has {len(vector)} numbers: at most {bounds}; pool or project",
+            )
         want = widths.get(name)
         if want is not None and len(vector) != want:
             return "wrong_width", f"features.{name} has {len(vector)} numbers, not {want} (content.widths.{name})"

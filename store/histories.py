@@ -103,9 +103,10 @@ def trim(row: UserRow, unsafe_from: int, rules: HistoryRules) -> None:
     keep_from = len(row.entries) - rules.length
     if keep_from <= rules.length // 4:  # in strides: a list that loses its head at every event costs a copy each time
         return
-    for place, entry in enumerate(row.entries[: keep_from + 1]):
+    reach = 4 * rules.context  # how far back `_signal` looks
+    for place, entry in enumerate(row.entries[: keep_from + reach]):
         if entry.offset >= unsafe_from:
-            keep_from = max(0, place - 4 * rules.context)
+            keep_from = min(keep_from, max(0, place - reach))
             break
     del row.entries[:keep_from]
 

@@ -105,7 +105,10 @@ class RowStore(Generic[Row]):
 
     def scan(self) -> Iterator[tuple[str, Row]]:
         """Every row, in key order, as of the call."""
-        for key, value in self._db.items(from_key=_ROW):
+        return self._decoded(self._db.items(from_key=_ROW))
+
+    def _decoded(self, stored: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[str, Row]]:
+        for key, value in stored:
             if not key.startswith(_ROW):
                 break
             yield key[1:].decode(), self._decoder.decode(value)

@@ -188,10 +188,12 @@ def load_settings(file: Path | None = None, environment: Mapping[str, str] = os.
     tree: dict[str, Any] = {}
     if named is not None:
         try:
-            tree = tomllib.loads(named.read_text())
+            tree = tomllib.loads(named.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise SettingsError(f"no settings file {named}: give one that exists, or none for the defaults") from None
-        except tomllib.TOMLDecodeError as error:
+        except OSError as error:
+            raise SettingsError(f"{named} cannot be read: {error.strerror}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{named}: {error}") from None
     for name, text in environment.items():
         if name.startswith(PREFIX) and "__" in name:
@@ -226,11 +228,18 @@ def to_toml(settings: Settings) -> str:
 def _write_table(lines: list[str], name: str, table: Mapping[str, Any]) -> None:
     if name:
         lines.append(f"\n[{name}]")
-    # A JSON scalar is a TOML value too; tables come after the values, or these would belong to them.
-    lines += [f"{json.dumps(key)} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    # Tables come after the values, or these would belong to them.
+    lines += [f"{_toml(key)} = {_toml(value)}" for key, value in table.items() if not isinstance(value, dict)]
     for key, value in table.items():
         if isinstance(value, dict):
             _write_table(lines, f"{name}.{key}" if name else key, value)
+
+
+def _toml(scalar: Any) -> str:
+    """A JSON scalar is a TOML value too, but for what TOML will not have escaped in pairs, DEL and the infinities."""
+    if isinstance(scalar, float):
+        return repr(scalar)
+    return json.dumps(scalar, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _value(text: str) -> Any:

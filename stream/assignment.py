@@ -47,7 +47,7 @@ class Assignment:
                 message.topic,
                 message.partition,
                 message.offset,
-                int(message.timestamp * 1000),
+                round(message.timestamp * 1000),
                 message.key,
                 message.value,
                 event.ack,

@@ -66,14 +66,14 @@ class Emitter:
             )
         except KafkaError as error:
             raise self._fail(topic, error) from error
-        future.add_done_callback(self._watch)
-        return future
+        return self._watched(future)
 
     async def send_rows(
         self, topic: str, partition: int, rows: Iterable[tuple[bytes, bytes | None, Sequence[Header]]]
     ) -> int:
         """Sends many keyed records to one partition in batches of their own (a tenth of the cost of single sends) and
-        waits until they are safe. Returns the offset after the last one, or -1 when there was none."""
+        waits until they are safe. Returns the offset at which the last batch begins (reading on from there misses
+        nothing that comes later), or -1 when there was none."""
         producer = self._ready()
         futures: list[asyncio.Future[Any]] = []
         full_name = self._settings.topic(topic)
@@ -82,14 +82,14 @@ class Emitter:
         for key, value, headers in rows:
             if batch.append(key=key, value=value, timestamp=now_ms, headers=list(headers)) is None:
                 if batch.record_count():
-                    futures.append(await producer.send_batch(batch, full_name, partition=partition))
+                    futures.append(self._watched(await producer.send_batch(batch, full_name, partition=partition)))
                     batch = producer.create_batch()
                 if batch.append(key=key, value=value, timestamp=now_ms, headers=list(headers)) is None:
                     futures.append(await self.send(topic, value, key=key, partition=partition, headers=headers))
         if batch.record_count():
-            futures.append(await producer.send_batch(batch, full_name, partition=partition))
+            futures.append(self._watched(await producer.send_batch(batch, full_name, partition=partition)))
         await self.settle(futures)
-        return max((_end(future.result()) for future in futures), default=-1)
+        return max((int(future.result().offset) for future in futures), default=-1)
 
     async def settle(self, futures: Iterable[Awaitable[Any]]) -> None:
         """Waits until every send is safe; raises `EmitterError` if one is not."""
@@ -105,6 +105,10 @@ class Emitter:
             raise EmitterError(f"an earlier record was not sent: {self._failed!r}") from self._failed
         return self._producer
 
+    def _watched(self, future: asyncio.Future[Any]) -> asyncio.Future[Any]:
+        future.add_done_callback(self._watch)
+        return future
+
     def _watch(self, future: asyncio.Future[Any]) -> None:
         if not future.cancelled() and future.exception() is not None:
             self._failed = self._failed or future.exception()
@@ -112,8 +116,3 @@ class Emitter:
     def _fail(self, topic: str, error: KafkaError) -> EmitterError:
         self._failed = self._failed or error
         return EmitterError(f"could not send to {topic}: {error!r}")
-
-
-def _end(metadata: Any) -> int:
-    """The offset after a sent batch begins; the batch's own length does not matter to a reader that starts there."""
-    return int(metadata.offset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from store.items import ItemRow
@@ -55,7 +55,7 @@ class ItemPartition(Partition):
         topic = self._settings.topic("item-states")
         async for record in read_partition(self._settings, topic, self.number, rows.position.state_offset):
             rows.position.state_offset = record.offset + 1
-            if record.key == POSITION_KEY:
+            if record.key == POSITION_KEY and record.value is not None:
                 self.side.meet(decode_announcement(record.value).position)
             elif record.key is not None and record.value is not None:
                 row = self.side.merge(record.key.decode(), record.value)
@@ -81,7 +81,7 @@ class ItemPartition(Partition):
     def pause_s(self) -> float:
         return max(super().pause_s(), len(self.side.dirty) / self._rows_per_s)
 
-    def publish(self) -> Awaitable[None]:
+    def publish(self) -> Coroutine[Any, Any, None]:
         dirty, self.side.dirty = self.side.dirty, {}
         return self._publish(dirty, self._announcement())
 

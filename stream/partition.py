@@ -21,7 +21,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,12 @@ def no_fault(boundary: str) -> None:
 @dataclass(slots=True)
 class Cursor:
     """How far one topic of the partition has come. `ahead`: the next offset to absorb, None before the first record of
-    a partition that keeps no position. `safe`: everything up to here is safe."""
+    a partition that keeps no position. `safe`: everything up to here is safe. `first`: where a partition that keeps no
+    position began."""
 
     ahead: int | None = None
     safe: int = -1
+    first: int | None = None
 
 
 class Partition(ABC):
@@ -109,7 +111,7 @@ class Partition(ABC):
         """Steps 2 and 3 for records of one topic: returns the sends still under way."""
 
     @abstractmethod
-    def publish(self) -> Awaitable[None]:
+    def publish(self) -> Coroutine[Any, Any, None]:
         """Step 4: takes what has changed at once, and has it safe in the state topic when awaited."""
 
     def keep_safe(self) -> None:  # noqa: B027  (partitions without rows keep no position)
@@ -142,7 +144,11 @@ class Partition(ABC):
             if run and run[0].topic != record.topic:
                 run = await self._absorb_run(run)
             if cursor.ahead is None:
-                cursor.ahead = record.offset
+                cursor.ahead = cursor.first = record.offset
+            elif cursor.first is not None and record.offset < cursor.first:
+                # The first delivery had a hole before it. Absorbing again what follows the hole changes nothing.
+                run = await self._absorb_run(run)
+                cursor.ahead = cursor.first = record.offset
             if record.offset > cursor.ahead:
                 run = await self._absorb_run(run)
                 await self._fill_hole(cursor, record)
@@ -191,7 +197,11 @@ class Partition(ABC):
         sends, self._sends = self._sends, []
         self._unpublished = False
         publication = self.publish()
-        await asyncio.gather(*sends)
+        try:
+            await asyncio.gather(*sends)
+        except BaseException:
+            publication.close()
+            raise
         self._fault("sent")
         await publication
         self._fault("published")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from store.events import Refusal
+from store.events import Decoded, Engagement, Profile, Refusal, Upload, raw_events
 
 
 class Record(NamedTuple):
@@ -34,6 +34,18 @@ class Stray(NamedTuple):
     topic: str
     key: bytes
     value: bytes | None
+
+
+def strays_of(
+    record: Record,
+    decoded: Decoded[Upload] | Decoded[Engagement] | Decoded[Profile],
+    elsewhere: list[tuple[int, str]],
+) -> list[Stray]:
+    """Strays with their bytes as published, unknown fields included; `elsewhere`: (index of the event, its key)."""
+    if not elsewhere:
+        return []
+    raw = decoded.raw if decoded.raw is not None else raw_events(record.value or b"")
+    return [Stray(record.topic, key.encode(), raw[index]) for index, key in elsewhere]
 
 
 @dataclass(slots=True)

@@ -1,4 +1,8 @@
-"""Refusals: what was not accepted goes to `dead-letters` with its reason; what lay in a wrong partition, to its own."""
+"""Refusals: what was not accepted goes to `dead-letters` with its reason; what lay in a wrong partition, to its own.
+
+Invariant: every letter fits into its topic, whatever was refused: a record that is too large to be kept whole in base64
+is kept from its beginning, and the letter says so.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,41 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from store.events import Refusal
+from stream.connections import LARGEST_RECORD_BYTES
 from stream.dead_letters import DeadLetter
 from stream.emitter import Emitter
 from stream.metrics import Metrics
-from stream.records import Refused, Stray
+from stream.records import Record, Refused, Stray
+
+MOST_DETAIL = 1000
+"""Characters of a detail: it may quote the event."""
+MOST_KEY_BYTES = 64 << 10
+MOST_BYTES = (LARGEST_RECORD_BYTES - (256 << 10)) // 4 * 3
+"""Of key and value together; base64 makes four bytes of three, the rest is room for the other fields and the batch."""
+
+
+def letter_of(record: Record, refusal: Refusal) -> DeadLetter:
+    """The letter of one refusal; an empty record stays one."""
+    detail = refusal.detail[:MOST_DETAIL]
+    key = record.key
+    if key is not None and len(key) > MOST_KEY_BYTES:
+        detail += f" (of the key only the first {MOST_KEY_BYTES} of {len(key)} bytes are kept)"
+        key = key[:MOST_KEY_BYTES]
+    value = None if record.value is None else refusal.event
+    room = MOST_BYTES - len(key or b"")
+    if value is not None and len(value) > room:
+        detail += f" (only the first {room} of {len(value)} bytes are kept)"
+        value = value[:room]
+    return DeadLetter(
+        reason=refusal.reason,
+        detail=detail,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=key,
+        value=value,
+    )
 
 
 async def send_refusals(
@@ -18,17 +53,8 @@ async def send_refusals(
     """Sends one dead letter for each refusal, and counts it."""
     sends = []
     for record, refusal in refused:
-        letter = DeadLetter(
-            reason=refusal.reason,
-            detail=refusal.detail,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            key=record.key,
-            value=refusal.event,
-        )
         key = f"{record.topic}/{record.partition}".encode()
-        sends.append(await emitter.send("dead-letters", letter.encode(), key=key))
+        sends.append(await emitter.send("dead-letters", letter_of(record, refusal).encode(), key=key))
         metrics.refused(topic, refusal.reason)
     return sends
 

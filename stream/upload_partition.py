@@ -9,26 +9,30 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
 import msgspec
 
-from store.events import Limits, Upload, decode_uploads
+from store.events import Limits, Refusal, Upload, decode_uploads, tombstone_id
 from store.items import ItemCard, pack_parts
 from store.keys import partition_of
 from store.settings import Settings
 from stream.emitter import Emitter
 from stream.metrics import Metrics
 from stream.partition import Fault, Partition, no_fault
-from stream.records import Record, Refused, Stray
+from stream.records import Record, Refused, Stray, strays_of
 from stream.refusals import send_refusals, send_strays
 from stream.states import hole_reader
 from trainer.codebook import Codebook, suffix_of
 from trainer.content import TextEncoder, content_parts
 
 _json = msgspec.json.Encoder()
+
+MOST_TITLE, MOST_TAGS, MOST_WORD = 500, 32, 256
+"""Characters of a card's title, its tags, and characters of each tag, creator, category and language: with the bounds
+on features they keep every card far below a broker's usual limit of 1 MiB."""
 
 
 def cards_of(
@@ -46,15 +50,19 @@ def cards_of(
             assigned_at=now,
             uploaded_at=upload.uploaded_at,
             published_at_ms=published_at_ms,
-            title=(upload.title or "")[:500],
-            tags=upload.tags[:32],
-            category=upload.category,
-            creator_id=upload.creator_id,
-            language=upload.language,
+            title=(upload.title or "")[:MOST_TITLE],
+            tags=[tag[:MOST_WORD] for tag in upload.tags[:MOST_TAGS]],
+            category=_word(upload.category),
+            creator_id=_word(upload.creator_id),
+            language=_word(upload.language),
             content=pack_parts(part),
         )
         for (upload, published_at_ms), codes, part in zip(uploads, codes_NL, parts, strict=True)
     ]
+
+
+def _word(text: str | None) -> str | None:
+    return text and text[:MOST_WORD]
 
 
 def renewed_cards(cards: Sequence[ItemCard], codebook: Codebook, now: float) -> list[ItemCard]:
@@ -107,7 +115,7 @@ class UploadPartition(Partition):
             if record.value is None:
                 sends += await self._publish_cards(uploads)
                 uploads = []
-                sends += await self._take_down(record, strays)
+                sends += await self._take_down(record, refused, strays)
             else:
                 self._decode(record, uploads, refused, strays)
         sends += await self._publish_cards(uploads)
@@ -134,7 +142,7 @@ class UploadPartition(Partition):
                     value = _json.encode(card)
                     await self._emitter.send("semantic-ids", value, key=card.item_id.encode(), partition=self.number)
 
-    def publish(self) -> Awaitable[None]:
+    def publish(self) -> Coroutine[Any, Any, None]:
         return asyncio.sleep(0)
 
     def close(self) -> None:
@@ -154,21 +162,26 @@ class UploadPartition(Partition):
         assert record.value is not None
         decoded = decode_uploads(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
         refused += [Refused(record, refusal) for refusal in decoded.refusals]
+        elsewhere: list[tuple[int, str]] = []
         for index, upload in enumerate(decoded.events):
             if self._is_mine(upload.item_id):
                 uploads.append((upload, record.timestamp_ms))
             else:
-                raw = decoded.raw[index] if decoded.raw else _json.encode(upload)
-                strays.append(Stray(record.topic, upload.item_id.encode(), raw))
+                elsewhere.append((index, upload.item_id))
+        strays += strays_of(record, decoded, elsewhere)
 
-    async def _take_down(self, record: Record, strays: list[Stray]) -> list[asyncio.Future[Any]]:
-        if not record.key:
+    async def _take_down(
+        self, record: Record, refused: list[Refused], strays: list[Stray]
+    ) -> list[asyncio.Future[Any]]:
+        item_id = tombstone_id(record.key)
+        if isinstance(item_id, Refusal):
+            refused.append(Refused(record, item_id))
             return []
-        if not self._is_mine(record.key.decode(errors="replace")):
-            strays.append(Stray(record.topic, record.key, None))
+        if not self._is_mine(item_id):
+            strays.append(Stray(record.topic, item_id.encode(), None))
             return []
         self._metrics.absorbed("uploads")
-        self._note_sent(record.key.decode(), record.timestamp_ms)
+        self._note_sent(item_id, record.timestamp_ms)
         return [await self._emitter.send("semantic-ids", None, key=record.key, partition=self.number)]
 
     def _is_mine(self, item_id: str) -> bool:
@@ -192,8 +205,12 @@ class UploadPartition(Partition):
         self._note_sent(card.item_id, card.published_at_ms)
         key = card.item_id.encode()
         future = await self._emitter.send("semantic-ids", _json.encode(card), key=key, partition=self.number)
-        future.add_done_callback(lambda _: self._metrics.semantic_id_assigned(_age_s(card.published_at_ms)))
+        future.add_done_callback(lambda sent: self._assigned(sent, card.published_at_ms))
         return future
+
+    def _assigned(self, sent: asyncio.Future[Any], published_at_ms: int) -> None:
+        if not sent.cancelled() and sent.exception() is None:
+            self._metrics.semantic_id_assigned(_age_s(published_at_ms))
 
 
 def _when(card: ItemCard) -> dict[str, float]:

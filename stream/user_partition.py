@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from store.histories import UserRow
@@ -52,7 +52,7 @@ class UserPartition(Partition):
         topic = self._settings.topic("user-states")
         async for record in read_partition(self._settings, topic, self.number, rows.position.state_offset):
             rows.position.state_offset = record.offset + 1
-            if record.key == POSITION_KEY:
+            if record.key == POSITION_KEY and record.value is not None:
                 self.side.meet(decode_announcement(record.value).position)
             elif record.key is not None and record.value is None:
                 rows.write(merged, gone=[record.key.decode()])
@@ -95,7 +95,7 @@ class UserPartition(Partition):
         sends += await send_strays(self._emitter, name, effects.strays)
         return sends
 
-    def publish(self) -> Awaitable[None]:
+    def publish(self) -> Coroutine[Any, Any, None]:
         dirty, self.side.dirty = self.side.dirty, {}
         position = encode_announcement(Announcement(self.side.rows.position))
         return self._publish(dirty, position)

@@ -13,17 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-import msgspec
-
-from store.events import Engagement, Limits, Profile, Refusal, decode_engagements, decode_profiles
+from store.events import Engagement, Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
 from store.histories import HistoryRules, UserRow, absorb, derive, trim
 from store.keys import partition_of
 from store.rows import Position, RowStore
 from store.signals import Origin, Signal, SignalFrame, encode_frame
-from stream.records import Effects, Record, Refused, Stray
+from stream.records import Effects, Record, Refused, Stray, strays_of
 
-_EMPTY = Refusal("not_an_event", "an empty record: engagements have no tombstones, a profile's names its user", b"")
-_json = msgspec.json.Encoder()
+_EMPTY = Refusal("not_an_event", "an empty record: engagements have no tombstones", b"")
 
 CHUNK = 256
 """Events of a frame whose signals travel in one signal record: bounds its size whatever the frame's."""
@@ -68,13 +65,16 @@ class UserSide:
         return effects
 
     def absorb_profiles(self, records: Iterable[Record]) -> Effects:
-        """Takes profile records in order; a null value forgets the user."""
+        """Takes profile records in order; a null value forgets the user.
+
+        A record that was absorbed before is absorbed again: it changes nothing by then, but its row may never have
+        reached the state topic, and a forgotten user would come back from there.
+        """
         effects = Effects()
         position = self.rows.position
         for record in records:
-            if record.offset > position.profiles:
-                self._absorb_profile(record, effects)
-                position.profiles = record.offset
+            position.profiles = max(position.profiles, record.offset)
+            self._absorb_profile(record, effects)
         return effects
 
     def merge(self, user_id: str, value: bytes | None) -> UserRow | None:
@@ -107,12 +107,12 @@ class UserSide:
         effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
         touched: dict[str, tuple[UserRow, dict[int, Signal] | None]] = {}
         caused: list[tuple[int, Signal]] = []
+        elsewhere: list[tuple[int, str]] = []
         for index, event in enumerate(decoded.events):
             state = touched.get(event.user_id)
             if state is None:
                 if partition_of(event.user_id, self._partitions) != self.partition:
-                    raw = decoded.raw[index] if decoded.raw else _encode(event)
-                    effects.strays.append(Stray(record.topic, event.user_id.encode(), raw))
+                    elsewhere.append((index, event.user_id))
                     continue
                 state = touched[event.user_id] = self._state(event.user_id, record.offset, changed)
             row, derived = state
@@ -128,6 +128,7 @@ class UserSide:
         for user_id, (row, _) in touched.items():
             row.offset = max(row.offset, record.offset)
             changed[user_id] = row
+        effects.strays += strays_of(record, decoded, elsewhere)
         self._frame(record, caused, effects)
 
     def _state(
@@ -158,31 +159,29 @@ class UserSide:
         decoded = decode_profiles(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
         effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
         changed: dict[str, UserRow] = {}
-        for event in decoded.events:
+        elsewhere: list[tuple[int, str]] = []
+        for index, event in enumerate(decoded.events):
             if partition_of(event.user_id, self._partitions) != self.partition:
-                effects.strays.append(Stray(record.topic, event.user_id.encode(), _encode(event)))
+                elsewhere.append((index, event.user_id))
                 continue
             row = changed.get(event.user_id) or self.rows.get(event.user_id) or UserRow()
+            changed[event.user_id] = row
             if event.updated_at > row.profiled_at:
                 row.attributes, row.profiled_at = event.attributes, event.updated_at
-                changed[event.user_id] = row
                 effects.absorbed += 1
             else:
                 effects.duplicates += 1
+        effects.strays += strays_of(record, decoded, elsewhere)
         self.dirty.update(self.rows.write(changed))
 
     def _forget(self, record: Record, effects: Effects) -> None:
-        if not record.key:
-            effects.refused.append(Refused(record, _EMPTY))
+        user_id = tombstone_id(record.key)
+        if isinstance(user_id, Refusal):
+            effects.refused.append(Refused(record, user_id))
             return
-        user_id = record.key.decode(errors="replace")
         if partition_of(user_id, self._partitions) != self.partition:
-            effects.strays.append(Stray(record.topic, record.key, None))
+            effects.strays.append(Stray(record.topic, user_id.encode(), None))
             return
         self.rows.write({}, gone=[user_id])
         self.dirty[user_id] = None
         effects.absorbed += 1
-
-
-def _encode(event: Engagement | Profile) -> bytes:
-    return _json.encode(event)
