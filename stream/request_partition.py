@@ -7,7 +7,7 @@ worker died before it could commit), it is answered twice: an answer changes not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from typing import Any
 
 import msgspec
@@ -53,6 +53,8 @@ class RequestPartition(Partition):
     async def _answer(self, record: Record) -> asyncio.Future[Any]:
         fields = parameters.json_object(record.value or b"")
         wanted = fields.pop("request_id", None)
+        if isinstance(wanted, str) and len(wanted) > 256:  # it comes back: an answer must fit its topic
+            raise BadRequestError("request_id", "at most 256 characters")
         answer = await self._service.recommend(parameters.from_fields(fields))
         if isinstance(wanted, str):
             answer = msgspec.structs.replace(answer, request_id=wanted)
@@ -60,7 +62,7 @@ class RequestPartition(Partition):
         value = msgspec.json.encode(answer)
         return await self._emitter.send("recommendations", value, key=record.key)
 
-    def publish(self) -> Awaitable[None]:
+    def publish(self) -> Coroutine[Any, Any, None]:
         return asyncio.sleep(0)
 
     def close(self) -> None:

@@ -1,0 +1,52 @@
+"""Keys: partitions agree with every Kafka client, hashes are stable."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kafka.partitioner import murmur2 as kafka_murmur2
+
+from store.keys import hash64, murmur2, partition_of
+
+
+@pytest.mark.parametrize(
+    ("data", "signed"),
+    [  # the vectors of Apache Kafka's own UtilsTest
+        (b"21", -973932308),
+        (b"foobar", -790332482),
+        (b"a-little-bit-long-string", -985981536),
+        (b"a-little-bit-longer-string", -1486304829),
+        (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+        (b"abc", 479470107),
+    ],
+)
+def test_known_vectors(data: bytes, signed: int) -> None:
+    assert murmur2(data) == signed & 0xFFFFFFFF
+
+
+@given(st.binary(max_size=50))
+def test_murmur2_is_kafkas(data: bytes) -> None:
+    assert murmur2(data) == kafka_murmur2(data) & 0xFFFFFFFF
+
+
+@given(st.text(max_size=20), st.integers(1, 1000))
+def test_a_partition_is_in_range_and_a_function_of_the_key(key: str, partitions: int) -> None:
+    found = partition_of(key, partitions)
+    assert 0 <= found < partitions
+    assert found == (kafka_murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+def test_partitions_share_the_keys() -> None:
+    counts = [0] * 8
+    for number in range(8000):
+        counts[partition_of(f"user-{number}", 8)] += 1
+    assert min(counts) > 850
+
+
+def test_hash64_is_stable_and_64_bits_wide() -> None:
+    assert hash64("item-1") == 0x74a8b5ad5a9debe4
+    hashes = {hash64(f"item-{number}") for number in range(5000)}
+    assert len(hashes) == 5000
+    assert max(hashes) < 2**64
+    assert max(hashes) > 2**63

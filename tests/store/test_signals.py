@@ -1,0 +1,41 @@
+"""Signals: what is encoded reads back equal, what is no frame is said, origins compare as the log goes."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.signals import Origin, Signal, SignalFrame, decode_frame, encode_frame
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+numbers = st.floats(allow_nan=False)
+signals = st.builds(
+    Signal,
+    item_id=text,
+    event_id=text,
+    kind=st.integers(0, 11),
+    occurred_at=numbers,
+    weight=numbers,
+    value=st.none() | numbers,
+    context=st.lists(st.tuples(text, numbers), max_size=4),
+)
+origins = st.builds(Origin, st.integers(0, 2**62), st.integers(0, 2**31))
+frames = st.builds(SignalFrame, st.integers(0, 999), origins, st.integers(0, 2**42), st.lists(signals, max_size=4))
+
+
+@given(frames)
+def test_a_frame_reads_back_equal(frame: SignalFrame) -> None:
+    assert decode_frame(encode_frame(frame)) == frame
+
+
+@given(st.binary(max_size=40) | frames.map(encode_frame).map(lambda value: value[:-1]))
+def test_what_is_no_frame_is_an_error_of_one_kind(value: bytes) -> None:
+    with pytest.raises((msgspec.MsgspecError, UnicodeDecodeError)):
+        decode_frame(value)
+
+
+@given(origins, origins)
+def test_origins_are_ordered_by_offset_then_index(one: Origin, other: Origin) -> None:
+    assert (one < other) == ((one.offset, one.index) < (other.offset, other.index))
