@@ -84,7 +84,7 @@ def test_nothing_is_trimmed_that_is_not_safe() -> None:
     trim(row, 0, RULES)
     assert len(row.entries) == 100
     trim(row, 50, RULES)
-    assert [entry.offset for entry in row.entries][0] == 50 - 4 * RULES.context
+    assert row.entries[0].offset == 50 - 4 * RULES.context
     trim(row, 100, RULES)
     assert len(row.entries) == RULES.length
 

@@ -45,7 +45,7 @@ def test_partitions_share_the_keys() -> None:
 
 
 def test_hash64_is_stable_and_64_bits_wide() -> None:
-    assert hash64("item-1") == 0x74a8b5ad5a9debe4
+    assert hash64("item-1") == 0x74A8B5AD5A9DEBE4
     hashes = {hash64(f"item-{number}") for number in range(5000)}
     assert len(hashes) == 5000
     assert max(hashes) < 2**64

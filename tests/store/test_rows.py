@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from store.rows import Position, RowStore, RowStoreError
+from tests.folders import memory_folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ class RowsAgainstADictionary(RuleBasedStateMachine):
 
     @initialize(cached=st.sampled_from([1, 3, 1000]))
     def open(self, cached: int) -> None:
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = memory_folder()
         self.cached = cached
         self.rows = RowStore(self.folder / "rows", Sample, cached_rows=cached)
         self.model: dict[str, Sample] = {}
@@ -96,7 +96,7 @@ class RowsAgainstADictionary(RuleBasedStateMachine):
 
 
 TestRowsAgainstADictionary = RowsAgainstADictionary.TestCase
-TestRowsAgainstADictionary.settings = settings(max_examples=12, stateful_step_count=25, deadline=None)
+TestRowsAgainstADictionary.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
 def test_the_cache_is_bounded_and_names_the_recent_ones(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +22,7 @@ from stream.item_side import ItemSide
 from stream.records import Record
 from stream.states import POSITION_KEY, Announcement, decode_announcement, encode_announcement
 from stream.user_side import UserSide
+from tests.folders import memory_folder
 from tests.oracle import Oracle
 from trainer.item_learning import ItemRules
 
@@ -140,10 +140,10 @@ action = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(actions=st.lists(action, max_size=40))
 def test_every_engagement_counts_once_whatever_dies(actions) -> None:
-    folder = Path(tempfile.mkdtemp())
+    folder = memory_folder()
     world, oracle = World(folder), Oracle(window=RULES.length)
     try:
         for name, *arguments in actions:
