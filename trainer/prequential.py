@@ -244,7 +244,7 @@ class Replay:
         if not (evaluated or taught):
             return
         with _Timed(self.record.cost, "serve_s"):
-            inspected = self.recommender.inspect(user, event)
+            inspected = self.recommender.inspect(user, event, ordered=evaluated)
         example = None
         if inspected is not None and handle is not None:
             example, ranking = inspected

@@ -144,15 +144,16 @@ class Recommender:
         return None if inspected is None else inspected[0]
 
     def inspect(
-        self, user: UserRow | None, engagement: Engagement, weight: float = 1.0
+        self, user: UserRow | None, engagement: Engagement, weight: float = 1.0, *, ordered: bool = True
     ) -> tuple[Example, Ranking] | None:
-        """The example of an engagement, with the whole ranking that it came from."""
+        """The example of an engagement, with the whole ranking that it came from. One that is only to be learned from
+        need not be `ordered`, which halves its cost: its rank then says no more than whether it was a candidate."""
         handle = self.catalog.handles.get(engagement.item_id)
         request = request_of(engagement)
         if handle is None or not self.allowed(request, user)[handle]:
             return None
         self.observe(engagement.occurred_at)
-        ranking = self._rank(request, user, self.serving, self.ranker)
+        ranking = self._rank(request, user, self.serving, self.ranker if ordered else None)
         place = np.flatnonzero(ranking.handles_B == handle)
         rank = int(place[0]) if len(place) else -1
         example = Example(
@@ -174,12 +175,14 @@ class Recommender:
         return example, ranking
 
     def allowed(self, request: Request, user: UserRow | None) -> np.ndarray:
-        """Which handles may be returned: live, not the user's, not the item in view."""
+        """Which handles may be returned: live, not the user's, not what the user turned away, not the item in view."""
         catalog = self.catalog
         allowed_N = catalog.live_N[: len(catalog)].copy()
         if user is not None and user.seen and not self.rules.repeats:
             have = [catalog.by_hash.get(number, -1) for number in user.seen_hashes().tolist()]
             allowed_N[[handle for handle in have if 0 <= handle < len(allowed_N)]] = False
+        refused = [entry.item_id for entry in user.entries if entry.weight < 0] if user is not None else []
+        allowed_N[[handle for handle in catalog.known(refused) if handle < len(allowed_N)]] = False
         view = catalog.handles.get(request.item_id or "")
         if view is not None and view < len(allowed_N):
             allowed_N[view] = False
@@ -205,7 +208,7 @@ class Recommender:
             return None
         return np.asarray(self.space.view.of(raw_of_text(text, self._encode(text))[None])[0])
 
-    def _rank(self, request: Request, user: UserRow | None, serving: Binding, ranker: Ranker) -> Ranking:
+    def _rank(self, request: Request, user: UserRow | None, serving: Binding, ranker: Ranker | None) -> Ranking:
         evidence = self._evidence(request, user)
         allowed_N = self.allowed(request, user)[: evidence.size]
         proposed = gather(evidence, allowed_N)
@@ -219,8 +222,8 @@ class Recommender:
         handles_B = np.unique(np.concatenate(list(proposed.values()))) if proposed else np.zeros(0, np.int64)
         model_B = None if model_N is None else model_N[handles_B]
         x_BF = compute(evidence, handles_B, self.now_s, request.task, model_B)
-        if not len(handles_B):
-            return Ranking(handles_B, np.zeros(0), x_BF, proposed, evidence.taste)
+        if not len(handles_B) or ranker is None:
+            return Ranking(handles_B, np.zeros(len(handles_B)), x_BF, proposed, evidence.taste)
         scores_B = ranker.score(x_BF)
         order = np.argsort(-scores_B, kind="stable")
         return Ranking(handles_B[order], scores_B[order], x_BF[order], proposed, evidence.taste)

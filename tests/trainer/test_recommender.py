@@ -132,6 +132,13 @@ def test_what_is_taken_down_is_gone_from_the_next_answer(world: World) -> None:
         pytest.fail("removing everything left something")
 
 
+def test_what_a_user_turned_away_stays_away_from_that_user(world: World) -> None:
+    first = ids(world.ask("u3"))[0]
+    world.engage("u3", first, START + 6 * DAY_S, kind="dislike")
+    assert first not in ids(world.ask("u3", k=40))
+    assert first in ids(world.ask("u777", k=40))
+
+
 def test_a_new_upload_of_the_users_taste_can_be_shown_before_any_engagement(world: World) -> None:
     world.recommender.insert(card(100, START + 5 * DAY_S))
     world.recommender.insert(card(101, START + 5 * DAY_S))
@@ -183,6 +190,9 @@ def test_an_example_is_the_engagement_as_it_was_before_it(world: World) -> None:
     rows = example.features_BF()
     assert len(rows) == min(world.recommender.rules.negatives + 1, example.candidates)
     assert example == world.recommender.examine(have, event, 1.0)
+    unordered = world.recommender.inspect(have, event, ordered=False)
+    assert unordered is not None
+    assert (unordered[0].found, len(unordered[0].features)) == (True, len(example.features))
     world.engage("u9", "i3", at)
     assert world.recommender.examine(have, event, 1.0) != example
 

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from store.items import ItemCard, ItemRow, pack_parts
+from store.signals import Signal
+from trainer.catalog import Catalog
+from trainer.item_learning import absorb
+from trainer.space import Space, SpaceRules
+
+RULES = SpaceRules(width=8, content_width=16, min_positives=50)
+
+
+def filled(groups: int = 3, items: int = 60, seed: int = 0) -> tuple[Catalog, Space, dict[str, ItemRow]]:
+    """Items of a few groups: engaged within their group, titled by it."""
+    rng = np.random.default_rng(seed)
+    catalog = Catalog(content_width=RULES.content_width)
+    space = Space(catalog, RULES)
+    for number in range(items):
+        space.describe(catalog.insert(card(number, number % groups)))
+    rows: dict[str, ItemRow] = {}
+    for n in range(900):
+        group = int(rng.integers(groups))
+        first, second = (int(rng.integers((items - 6) // groups)) * groups + group for _ in range(2))
+        engage(catalog, space, rows, f"i{first}", f"i{second}", 1e9 + n)
+    return catalog, space, rows
+
+
+def card(number: int, group: int) -> ItemCard:
+    vector = np.zeros(256, np.float16)
+    vector[group] = 1.0
+    return ItemCard(
+        item_id=f"i{number}",
+        codebook="c",
+        codes=[],
+        suffix=0,
+        assigned_at=0.0,
+        uploaded_at=1e9,
+        published_at_ms=0,
+        title=f"group{group} thing number{number}",
+        content=pack_parts({"text": vector}),
+    )
+
+
+def engage(catalog: Catalog, space: Space, rows: dict[str, ItemRow], item: str, before: str, at: float) -> None:
+    row = rows.setdefault(item, ItemRow())
+    absorb(row, Signal(item, "e", 1, at, 1.0, None, [(before, at)]), catalog.rules)
+    space.place(catalog.update(item, row))
+
+
+def likeness(catalog: Catalog, x_ND: np.ndarray, items: list[str]) -> tuple[float, float]:
+    """Mean cosine within and across groups of three."""
+    handles = [catalog.handles[item] for item in items]
+    cosine = x_ND[handles] @ x_ND[handles].T
+    group = np.array([int(item[1:]) % 3 for item in items])
+    same = group[:, None] == group[None]
+    np.fill_diagonal(same, False)
+    return float(cosine[same].mean()), float(cosine[group[:, None] != group[None]].mean())
+
+
+def test_behaviour_finds_the_groups_and_content_places_the_untouched_with_them() -> None:
+    catalog, space, rows = filled()
+    assert space.due()
+    space.refit()
+    assert not space.due()
+    touched = list(rows)
+    within, across = likeness(catalog, space.x_ND, touched)
+    assert within > across + 0.5
+    untouched = [f"i{number}" for number in range(54, 60)]
+    assert not set(untouched) & set(touched)
+    within, across = likeness(catalog, space.x_ND, untouched)
+    assert within > across + 0.3
+
+
+def test_an_item_moves_with_its_behaviour_without_a_refit() -> None:
+    catalog, space, rows = filled()
+    space.refit()
+    item, target = catalog.handles["i54"], catalog.handles["i1"]  # content of group 0, behaviour of group 1
+    before = space.x_ND[item] @ space.x_ND[target]
+    for n in range(12):
+        engage(catalog, space, rows, "i54", f"i{1 + 3 * (n % 6)}", 1e9 + 1000 + n)
+    assert space.x_ND[item] @ space.x_ND[target] > before + 0.2
+    assert np.linalg.norm(space.x_ND[item]) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_refit_is_deterministic_and_agrees_with_folding_in() -> None:
+    catalog, space, _ = filled()
+    other_catalog, other, _ = filled()
+    space.refit()
+    other.refit()
+    assert np.array_equal(space.x_ND, other.x_ND)
+    placed = space.x_ND.copy()
+    for handle in range(len(catalog)):
+        space.place(handle)
+    assert space.x_ND == pytest.approx(placed, abs=1e-4)
+    del other_catalog
