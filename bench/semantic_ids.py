@@ -4,9 +4,10 @@ Each DIR is a recorded stream. Behaviour up to half of the engagements trains; t
 - unique: the share of items whose codes no other item has; distinct: different IDs divided by items;
 - prefix recall@10: of two successive items of a user in the second half, is the later among the 10 items that share the
   longest prefix of codes with the earlier (expected value over random order within equal prefixes);
-- cold hit@10: an item's first engagement in the second half, ranked among all live items that are untouched too, by how
-  near they are to the user's last 20 items in the space that the codes quantise. Beside it: chance, similarity of
-  titles (TF-IDF, 128 dimensions), and TF-IDF mapped into a co-occurrence space by ridge regression, on the same events.
+- cold hit@10: an item's first engagement in the second half, ranked among all live items that are untouched too, by
+  content (how near they are to the user's last 20 items in the space that the codes quantise) and codes (how much more
+  often than by chance the training part goes from those items' first codes to theirs). Beside it, on the same events:
+  chance, similarity of titles (TF-IDF, 128 dimensions), and TF-IDF mapped by ridge regression into co-occurrence.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from store.events import Engagement, Upload
-from store.settings import Settings
-from trainer.alignment import pairs_of
+from store.settings import Settings, load_settings
+from trainer.alignment import Pairs, pairs_of
 from trainer.codebook import zero_codebook
 from trainer.codebook_training import train_codebook
 from trainer.content import content_parts, text_encoder, text_of, unit_rows
@@ -160,6 +161,25 @@ def nearness(x_ND: np.ndarray) -> Callable[[ColdEvent], np.ndarray]:
     return score
 
 
+def through_codes(
+    codes_NL: np.ndarray, pairs: Pairs, near: Callable[[ColdEvent], np.ndarray], share: float = 0.1
+) -> Callable[[ColdEvent], np.ndarray]:
+    """`near`, plus `share` of the log-lift between first codes in the training part."""
+    width = int(codes_NL[:, 0].max()) + 1
+    seen_WW = np.zeros((width, width))
+    np.add.at(seen_WW, (codes_NL[pairs.earlier_P, 0], codes_NL[pairs.later_P, 0]), pairs.chance_P * len(pairs))
+    by_chance_WW = seen_WW.sum(axis=1)[:, None] * seen_WW.sum(axis=0)[None] / max(seen_WW.sum(), 1.0)
+    lift_WW = np.log((seen_WW + 0.5) / (by_chance_WW + 0.5))
+
+    def score(event: ColdEvent) -> np.ndarray:
+        lift_HC = lift_WW[codes_NL[event.history, 0]][:, codes_NL[event.candidates, 0]]
+        weight_H = 0.85 ** np.arange(len(event.history))[::-1]
+        score_C: np.ndarray = near(event) + share * (weight_H @ lift_HC) / weight_H.sum()
+        return score_C
+
+    return score
+
+
 def tfidf(texts: Sequence[str], dimensions: int = 128) -> np.ndarray:
     """Unit rows: TF-IDF of words, reduced."""
     words: dict[str, int] = {}
@@ -191,12 +211,24 @@ def cooccurrence_ridge(stream: Stream, x_ND: np.ndarray, penalty: float = 10.0) 
     return unit_rows(x_ND @ np.linalg.solve(x_MD.T @ x_MD + scale * np.eye(x_MD.shape[1]), x_MD.T @ y_MA))
 
 
-def judge(stream: Stream, encoder: str, settings: Settings) -> list[dict[str, object]]:
+def encoded(stream: Stream, encoder: str, cache: Path | None) -> list[dict[str, np.ndarray]]:
+    """Content parts of all uploads; text vectors are read from `cache` where an earlier run has left them."""
+    if cache is None:
+        return content_parts(stream.uploads, text_encoder(encoder))
+    file = cache / f"{stream.name}.{encoder}.npy"
+    if not file.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        np.save(file, text_encoder(encoder).encode([text_of(upload) for upload in stream.uploads]).astype(np.float16))
+    return [{"text": row} for row in np.load(file)]
+
+
+def judge(stream: Stream, encoder: str, settings: Settings, cache: Path | None = None) -> list[dict[str, object]]:
     """One row per method for one stream and text encoder."""
-    parts = content_parts(stream.uploads, text_encoder(encoder))
+    parts = encoded(stream, encoder, cache)
     earlier_P, later_P = judged_pairs(stream)
     events = cold_events(stream)
     sequences = stream.sequences()
+    pairs = pairs_of(sequences)
     rows = []
 
     def add(method: str, codes_NL: np.ndarray, score: Callable[[ColdEvent], np.ndarray] | None, seconds: float) -> None:
@@ -220,13 +252,15 @@ def judge(stream: Stream, encoder: str, settings: Settings) -> list[dict[str, ob
     add("random", np.stack([random.integers(0, w, len(parts)) for w in widths], axis=1), None, 0.0)
     zero = zero_codebook(settings)
     x_ND = zero.fuse(parts)
-    add("zero (LSH)", zero.assign(x_ND), nearness(x_ND), 0.0)
+    codes_NL = zero.assign(x_ND)
+    add("zero (LSH)", codes_NL, through_codes(codes_NL, pairs, nearness(x_ND)), 0.0)
     for method in ("kmeans", "rqvae", "aligned"):
         start = time.perf_counter()
-        book = train_codebook(parts, sequences, settings, method=method)  # type: ignore[arg-type]
+        book = train_codebook(parts, sequences, settings, method=method)
         spent_s = time.perf_counter() - start
         x_ND = book.fuse(parts)
-        add(method, book.assign(x_ND), nearness(x_ND), spent_s)
+        codes_NL = book.assign(x_ND)
+        add(method, codes_NL, through_codes(codes_NL, pairs, nearness(x_ND)), spent_s)
     return rows
 
 
@@ -270,6 +304,7 @@ def main() -> None:
     parser.add_argument("streams", nargs="+", type=Path)
     parser.add_argument("--encoders", default="static,minilm")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--cache", type=Path, help="folder to keep text vectors in between runs (streams with text)")
     options = parser.parse_args()
     rows: list[dict[str, object]] = []
     console = Console()
@@ -277,7 +312,7 @@ def main() -> None:
         stream = read_stream(folder)
         found = references(stream)
         for encoder in options.encoders.split(","):
-            found += judge(stream, encoder, Settings())
+            found += judge(stream, encoder, load_settings(), options.cache)
         show(found, console)
         rows += found
     if options.json:
