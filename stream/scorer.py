@@ -29,7 +29,7 @@ from stream.metrics import Metrics
 from stream.states import CAUSED_AT, POSITION_KEY, decode_announcement
 from stream.swaps import Swaps
 from stream.traces import Traces
-from trainer.binding import Binding, common_words
+from trainer.binding import Binding
 from trainer.codebook import zero_codebook
 from trainer.content import TextEncoder
 from trainer.recommender import Recommender, RecommenderRules
@@ -125,12 +125,6 @@ class Scorer:
         catalog = self.recommender.catalog
         handle = catalog.handles.get(item_id)
         return catalog.cards[handle] if handle is not None else None
-
-    def prefix_words(self, handle: int, limit: int = 5) -> list[str]:
-        """Words that the items below the first code of this one share, the most frequent first."""
-        cards = self.recommender.catalog.cards
-        neighbours = [card for other in self.serving.neighbours(handle) if (card := cards[other]) is not None]
-        return common_words(neighbours, limit)
 
     def cards(self, partition: int) -> list[ItemCard]:
         """Cards of the live items of one partition."""

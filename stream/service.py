@@ -22,6 +22,7 @@ from store.keys import partition_of
 from store.requests import Answer, Request
 from store.settings import Settings
 from stream.assignment import Assignment
+from stream.codebook_report import as_document
 from stream.emitter import Emitter
 from stream.metrics import Metrics
 from stream.scorer import Scorer
@@ -56,8 +57,9 @@ class WorkerService:
             await self._session.close()
 
     def routes(self) -> list[web.RouteDef]:
-        """What workers ask of each other; no contract for applications."""
+        """The codebook's report, and what workers ask of each other; no contract for applications."""
         return [
+            web.get("/v1/codebook", self._codebook),
             web.post("/internal/recommend", self._recommend_for_a_peer),
             web.get("/internal/users/{user_id:[^/]+}", self._user_for_a_peer),
         ]
@@ -127,7 +129,7 @@ class WorkerService:
             "uploaded_at": card.uploaded_at if card else None,
             "semantic_id": serving.semantic_id(handle),
             "codebook": serving.codebook.version,
-            "prefix_words": self._scorer.prefix_words(handle),
+            "prefix_words": serving.prefix_words(handle),
             "counters": {KINDS[kind]: count for kind, count in counters.items()},
         }
 
@@ -163,6 +165,10 @@ class WorkerService:
             "note": self._scorer.swaps.note,
             "checkpoints": [msgspec.to_builtins(record) for record in self._scorer.swaps.records.values()],
         }
+
+    async def _codebook(self, _: web.Request) -> web.StreamResponse:
+        document = as_document(self._scorer.swaps.codebook_report)
+        return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
     def ready(self) -> tuple[bool, str]:
         if not self.caught_up.is_set():

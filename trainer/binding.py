@@ -10,8 +10,6 @@ Invariant: the tree holds exactly the live items of the catalogue that it has be
 from __future__ import annotations
 
 import logging
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,6 +21,7 @@ from store.items import ItemCard
 from store.prefix_tree import PrefixTree
 from store.requests import Request
 from trainer.codebook import Codebook
+from trainer.prefix_words import PrefixWords
 
 if TYPE_CHECKING:  # the model needs torch, which a worker without a checkpoint never loads
     from trainer.decoding import Generator
@@ -47,6 +46,7 @@ class Binding:
     data_until: float = 0.0
     beams: int = 24
     tree: PrefixTree = field(init=False)
+    words: PrefixWords = field(default_factory=PrefixWords)
     asked: int = 0
     failures: int = 0
 
@@ -68,27 +68,30 @@ class Binding:
 
     def insert(self, handle: int, card: ItemCard) -> None:
         """Puts a live item into the tree, or moves it."""
-        self.tree.insert(handle, self.codes([card])[0])
+        codes_L = self.codes([card])[0]
+        self.tree.insert(handle, codes_L)
+        self.words.add(handle, codes_L.tolist(), card.title, card.tags)
 
     def insert_many(self, handles: Sequence[int], cards: Sequence[ItemCard]) -> None:
         """Fills the tree; a hundred thousand items take seconds, so this is done before the binding serves."""
         if cards:
-            self.tree.insert_many(np.asarray(handles), self.codes(cards))
+            codes_NL = self.codes(cards)
+            self.tree.insert_many(np.asarray(handles), codes_NL)
+            for handle, card, codes in zip(handles, cards, codes_NL.tolist(), strict=True):
+                self.words.add(handle, codes, card.title, card.tags)
 
     def remove(self, handle: int) -> None:
         self.tree.remove(handle)
+        self.words.remove(handle)
 
     def semantic_id(self, handle: int) -> list[int]:
         """The item's codes, empty when it is not live."""
         return list(self.tree.codes_of(handle) or ())
 
-    def neighbours(self, handle: int, limit: int = 200) -> list[int]:
-        """Some live items that share the first code of this one, itself among them."""
+    def prefix_words(self, handle: int, count: int = 5) -> list[str]:
+        """Words that tell what the items below this one's first code are about; empty when it is not live."""
         codes = self.tree.codes_of(handle)
-        if codes is None:
-            return []
-        found: list[int] = self.tree.items(self.tree.find(codes[:1])).tolist()
-        return found[:limit]
+        return self.words.of(codes[:1], count) if codes else []
 
     def propose(self, request: Request, user: UserRow | None, handles: dict[str, int], now_s: float) -> Proposals:
         """What the model expects next: live items by constrained beam search. Nothing when there is no model, or when
@@ -134,12 +137,3 @@ class Binding:
 
 
 _NOTHING: Proposals = (np.zeros(0, np.int64), np.zeros(0))
-
-
-def common_words(cards: Sequence[ItemCard], limit: int) -> list[str]:
-    """The words of titles and tags that most of these items have, the most frequent first."""
-    counts: Counter[str] = Counter()
-    for card in cards:
-        words = {word for word in re.findall(r"\w+", card.title.casefold()) if len(word) > 3 and not word.isdigit()}
-        counts.update(words | {tag.casefold() for tag in card.tags})
-    return [word for word, count in counts.most_common(limit) if count > 1 or len(cards) == 1]
