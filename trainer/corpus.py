@@ -6,7 +6,7 @@ right before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,14 +64,13 @@ def text_of(card: ItemCard) -> str:
 def corpus_of(
     engagements: Sequence[LoggedEngagement],
     items: Mapping[str, ItemCard],
-    codes_of: Callable[[list[ItemCard]], np.ndarray],
     weights: Mapping[str, float],
     attributes: Mapping[str, Mapping[str, str | float]] | None = None,
 ) -> Corpus:
-    """A corpus. `codes_of` gives cards' codes (N L) under the model's codebook; kinds of weight 0 are left out."""
+    """A corpus whose items have no codes yet (`codes_IL` of no levels): which codebook they get depends on it. Kinds of
+    weight 0 are left out, and engagements with items that are not live."""
     item_ids = sorted(items)
     item_at = {item_id: place for place, item_id in enumerate(item_ids)}
-    listed = [items[item_id] for item_id in item_ids]
     known = [
         logged
         for logged in engagements
@@ -83,8 +82,8 @@ def corpus_of(
     events = [logged.event for logged in known]
     return Corpus(
         item_ids=item_ids,
-        codes_IL=codes_of(listed).astype(np.int64),
-        texts=[text_of(card) for card in listed],
+        codes_IL=np.zeros((len(item_ids), 0), np.int64),
+        texts=[text_of(items[item_id]) for item_id in item_ids],
         user_ids=user_ids,
         user_E=np.array([user_at[e.user_id] for e in events], np.int64),
         item_E=np.array([item_at[e.item_id] for e in events], np.int64),

@@ -35,11 +35,12 @@ _CONFIDENCE_Z = 1.2816
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
     """`tolerance`: part of the serving model's gain that a candidate may lack; `floor`: part of popular's hits that it
-    must reach; `min_events`: the smallest slice that decides."""
+    must reach; `min_events`: the smallest slice that decides; below `least_events` overall nothing passes."""
 
     tolerance: float = 0.05
     floor: float = 0.25
     min_events: int = 50
+    least_events: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ def judge(
 ) -> Judgement:
     """The verdict. `slices`: name → which of the N events it holds (bool); `overall` must be among them."""
     reasons: list[str] = []
+    if (asked := int(slices["overall"].sum())) < rules.least_events:
+        reasons.append(f"only {asked} held-out engagements with items new to their users: too few to judge on")
     for name, mask_N in slices.items():
         if mask_N.sum() < rules.min_events:
             continue

@@ -1,8 +1,8 @@
 """A training run: from a window of the log to a judged checkpoint folder. Knows the folder, and nothing of Kafka.
 
 The numbered steps:
-1. Choose the codebook: the parent's, or (from version zero, once there are enough items) a learned one.
-2. Lay the window out as a corpus, and hold the newest engagements out.
+1. Lay the window out as a corpus, and hold the newest engagements out.
+2. Choose the codebook: the parent's, or (from version zero, once there are enough items) a learned one.
 3. Warm-start from the parent, or begin anew.
 4. Pre-train; write the folder under a temporary name, seal it with its manifest, rename it.
 5. Examine candidate and serving model on what was held out, judge, and write the verdict into the manifest.
@@ -15,16 +15,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
 
 from store.checkpoints import CODEBOOK, CheckpointFolder, LogRange, Manifest, Verdict, seal, verify
-from store.items import ItemCard
 from store.settings import Settings
-from trainer.codebook import Codebook, zero_codebook
+from trainer.codebook import Codebook
+from trainer.codebook_choice import assigner, choose_codebook
 from trainer.codebook_files import load_codebook, save_codebook
 from trainer.corpus import MOMENTS, Corpus, at_or_after, corpus_of, cut_offsets, moments, recency
 from trainer.decoding import Generator
@@ -85,15 +85,16 @@ def run_training(
     """One run; raises NotEnoughDataError before anything is written when the window holds too little."""
     torch.set_num_threads(settings.training.threads)
     _enough(window, settings)
-    beat("codebook", 0.0)
-    codebook = _choose_codebook(settings, parent)
-    codes_of = _assigner(codebook)
-    corpus = corpus_of(window.engagements, window.items, codes_of, settings.events.weights, window.attributes)
+    corpus = corpus_of(window.engagements, window.items, settings.events.weights, window.attributes)
     new = int((at_or_after(corpus, window.begin) & (corpus.weight_E > 0)).sum())
     if new < settings.training.min_engagements // 2:
         raise NotEnoughDataError(f"only {new} of the new engagements are positive ones with a live item")
     cut = cut_offsets(corpus, min(settings.training.gate_engagements, new // 3))
     held_E = at_or_after(corpus, cut)
+    beat("codebook", 0.0)
+    listed = [window.items[item_id] for item_id in corpus.item_ids]
+    codebook = choose_codebook(parent.codebook if parent else None, listed, corpus, held_E, settings, beat)
+    corpus = replace(corpus, codes_IL=assigner(codebook)(listed))
     model, vocabulary = _start(corpus, settings, parent, codebook, window)
     prior, moment_E = moments(corpus, ~held_E & (corpus.weight_E > 0), vocabulary.widths, PRIOR_HALF_LIFE)
     outcome = _learn(Generator(model, vocabulary, prior), corpus, held_E, moment_E, window, settings, beat)
@@ -121,26 +122,6 @@ def _enough(window: Window, settings: Settings) -> None:
         raise NotEnoughDataError("no item has a semantic ID yet: publish uploads and run a worker")
 
 
-def _choose_codebook(settings: Settings, parent: Loaded | None) -> Codebook:
-    return parent.codebook if parent is not None else zero_codebook(settings)
-
-
-def _assigner(codebook: Codebook) -> Callable[[list[ItemCard]], np.ndarray]:
-    """Codes of cards under `codebook`: as their worker published them, or assigned here."""
-
-    def codes_of(listed: list[ItemCard]) -> np.ndarray:
-        codes_NL = np.zeros((len(listed), codebook.levels), np.int64)
-        other = [place for place, card in enumerate(listed) if card.codebook != codebook.version]
-        for place, card in enumerate(listed):
-            if card.codebook == codebook.version:
-                codes_NL[place] = card.codes
-        if other:
-            codes_NL[other] = codebook.assign_parts([listed[place].parts() for place in other])
-        return codes_NL
-
-    return codes_of
-
-
 def _start(
     corpus: Corpus, settings: Settings, parent: Loaded | None, codebook: Codebook, window: Window
 ) -> tuple[Decoder, Vocabulary]:
@@ -149,7 +130,7 @@ def _start(
     if parent is not None:
         vocabulary = parent.generator.vocabulary.with_widths(codebook.widths)
         listed = [window.items[item_id] for item_id in corpus.item_ids]
-        old_codes_IL = _assigner(parent.codebook)(listed)
+        old_codes_IL = assigner(parent.codebook)(listed)
         return grown(parent.generator.model, vocabulary, old_codes_IL, corpus.codes_IL, seed), vocabulary
     vocabulary = train_vocabulary(filter(None, corpus.texts), codebook.widths, settings.model.text_vocabulary)
     shape = settings.model
@@ -196,7 +177,7 @@ def _judge(
     serving = None
     if parent is not None:
         listed = [window.items[item_id] for item_id in corpus.item_ids]
-        codes_IL = _assigner(parent.codebook)(listed)
+        codes_IL = assigner(parent.codebook)(listed)
         serving = examine(
             parent.generator, examination, codes_IL, history=history, beat=lambda done: beat("gate", 0.5 + done / 2)
         )

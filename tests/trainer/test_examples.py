@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trainer.worlds import NOW, WEIGHTS, cards, codes_of, corpus, engagement, logged, stream, vocabulary
-from trainer.corpus import at_or_after, corpus_of, cut_offsets, recency
+from tests.trainer.worlds import NOW, corpus, engagement, stream, vocabulary
+from trainer.corpus import at_or_after, cut_offsets, recency
 from trainer.examples import Behaviour, Metadata, blurred
 from trainer.vocabulary import NONE
 
@@ -63,7 +63,7 @@ def test_unknown_items_and_worthless_kinds_are_left_out_and_dislikes_are_no_targ
 
     events.append(msgspec.structs.replace(dislike, kind="skip"))
     events.append(msgspec.structs.replace(dislike, kind="impression", event_id="92"))
-    world = corpus_of(logged(events), cards(), codes_of, WEIGHTS)
+    world = corpus(events)
     assert len(world) == 5
     behaviour = Behaviour(world, vocabulary(), np.ones(5, bool), np.ones(5), 50, np.zeros(len(world), int))
     assert behaviour.targets == 4
@@ -80,7 +80,7 @@ def test_gaps_start_anew_with_each_user() -> None:
 def test_a_query_and_an_item_at_hand_come_last() -> None:
     events = stream(users=2, each=3)
     events.append(engagement(80, "user-0", "cats-1", NOW + 1e6, query="number one", context_item_id="cats-0"))
-    world, v = corpus_of(logged(events), cards(), codes_of, WEIGHTS), vocabulary()
+    world, v = corpus(events), vocabulary()
     behaviour = Behaviour(world, v, np.ones(len(world), bool), np.ones(len(world)), 50, np.zeros(len(world), int))
     batch = behaviour.asked_batch(4, np.random.default_rng(0))
     assert batch is not None

@@ -26,6 +26,13 @@ def test_a_first_model_must_reach_a_part_of_popular() -> None:
     assert "popular" in refused.reasons[0]
 
 
+def test_nothing_passes_unjudged() -> None:
+    few = {"overall": np.arange(400) < 19}
+    refused = judge(few, scores(0.9), None, scores(0.1), Rules())
+    assert not refused.passed
+    assert "too few" in refused.reasons[0]
+
+
 def test_a_clearly_worse_candidate_is_refused_with_figures() -> None:
     refused = judge(EVERY, scores(0.1), scores(0.2, seed=1), scores(0.1, seed=2), Rules())
     assert not refused.passed

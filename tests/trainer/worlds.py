@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -79,7 +80,8 @@ def vocabulary() -> Vocabulary:
 
 
 def corpus(events: list[Engagement] | None = None) -> Corpus:
-    return corpus_of(logged(events if events is not None else stream()), cards(), codes_of, WEIGHTS)
+    made = corpus_of(logged(events if events is not None else stream()), cards(), WEIGHTS)
+    return replace(made, codes_IL=codes_of([cards()[item_id] for item_id in made.item_ids]))
 
 
 def prior() -> Prior:

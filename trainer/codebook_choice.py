@@ -1,0 +1,70 @@
+"""Which codebook a training run binds its checkpoint to: the parent's, or the first learned one.
+
+Version zero needs no data and knows nothing of topics; as soon as there are enough items, a run learns a version from
+their content and from who engaged with what in sequence, and the checkpoint that comes of it brings model and codebook
+to the scorers together.
+
+Invariant: nothing held out for the gate is among the sequences.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from store.items import ItemCard
+from store.settings import Settings
+from trainer.codebook import ZERO_VERSION, Codebook, zero_codebook
+from trainer.codebook_training import train_codebook
+from trainer.corpus import Corpus
+
+log = logging.getLogger("sidestream.trainer")
+
+
+def choose_codebook(
+    current: Codebook | None,
+    listed: Sequence[ItemCard],
+    corpus: Corpus,
+    held_E: np.ndarray,
+    settings: Settings,
+    beat: Callable[[str, float], None],
+) -> Codebook:
+    """The codebook of the next checkpoint. `current` is the parent's, `listed` the corpus's items in its order."""
+    current = current or zero_codebook(settings)
+    if current.version != ZERO_VERSION or len(listed) < settings.codebook.learn_after_items:
+        return current
+    learned_E = ~held_E & (corpus.weight_E > 0)
+    book = train_codebook(
+        [card.parts() for card in listed],
+        sequences_of(corpus.user_E[learned_E], corpus.item_E[learned_E]),
+        settings,
+        parent=current,
+        seed=settings.codebook.seed,
+        progress=lambda _, done: beat("codebook", done),
+    )
+    log.info("learned %s from %d items (%s)", book.version, len(listed), dict(book.about))
+    return book
+
+
+def sequences_of(user_E: np.ndarray, item_E: np.ndarray) -> list[np.ndarray]:
+    """Each user's items in order; events are sorted by user."""
+    found: list[np.ndarray] = np.split(item_E, np.flatnonzero(np.diff(user_E)) + 1)
+    return [items for items in found if len(items) > 1]
+
+
+def assigner(codebook: Codebook) -> Callable[[Sequence[ItemCard]], np.ndarray]:
+    """Codes (N, levels) of cards under `codebook`: as their worker published them, or assigned here."""
+
+    def codes_of(listed: Sequence[ItemCard]) -> np.ndarray:
+        codes_NL = np.zeros((len(listed), codebook.levels), np.int64)
+        other = [place for place, card in enumerate(listed) if card.codebook != codebook.version]
+        for place, card in enumerate(listed):
+            if card.codebook == codebook.version:
+                codes_NL[place] = card.codes
+        if other:
+            codes_NL[other] = codebook.assign_parts([listed[place].parts() for place in other])
+        return codes_NL
+
+    return codes_of
