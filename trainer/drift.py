@@ -19,14 +19,19 @@ class Drift:
         self._window = window
         self._first: list[bool] = []
         self._recent: deque[bool] = deque(maxlen=window)
+        self._since_s = 0.0
 
-    def restart(self) -> None:
-        """A new checkpoint serves: its own beginning is what it is compared with."""
-        self._first.clear()
-        self._recent.clear()
+    def restart(self, since_s: float) -> None:
+        """Another checkpoint serves since `since_s` (epoch seconds): its own beginning is what it is compared with."""
+        if since_s != self._since_s:
+            self._since_s = since_s
+            self._first.clear()
+            self._recent.clear()
 
-    def observe(self, hit: bool) -> None:
-        """One sampled engagement, in the order of the log."""
+    def observe(self, hit: bool, at_s: float) -> None:
+        """One sampled engagement, in the order of the log; those from before the checkpoint do not count."""
+        if at_s < self._since_s:
+            return
         if len(self._first) < self._window:
             self._first.append(hit)
         else:

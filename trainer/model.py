@@ -105,7 +105,7 @@ class _Attention(nn.Module):
             else:
                 cache.keys.append(k)
                 cache.values.append(v)
-        mask = None if k.shape[2] == T else _causal_after(T, k.shape[2])
+        mask = None if k.shape[2] == T else _causal_after(T, k.shape[2], q.device)
         y_BHTC = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
         out: Tensor = self.out(y_BHTC.transpose(1, 2).reshape(B, T, D))
         return out
@@ -162,7 +162,7 @@ class Decoder(nn.Module):
         """States of all positions (B T D). Rows are padded at their end; with a cache, the positions follow it."""
         begin = cache.length if cache is not None else 0
         x_BTD = self.drop(self.embedding(tokens_BTK).sum(2))
-        rotation = _rotation(begin, tokens_BTK.shape[1], self.shape.width // self.shape.heads)
+        rotation = _rotation(begin, tokens_BTK.shape[1], self.shape.width // self.shape.heads, x_BTD.device)
         for layer, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, rotation, cache, layer)
         out: Tensor = self.norm(x_BTD)
@@ -228,10 +228,10 @@ class Decoder(nn.Module):
         return model.eval()
 
 
-def _rotation(begin: int, length: int, width: int) -> tuple[Tensor, Tensor]:
+def _rotation(begin: int, length: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosines and sines (T C/2) of the rotary angles."""
-    rates = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)
-    angles = torch.arange(begin, begin + length, dtype=torch.float32)[:, None] * rates
+    rates = 10_000.0 ** (-torch.arange(0, width, 2, dtype=torch.float32, device=device) / width)
+    angles = torch.arange(begin, begin + length, dtype=torch.float32, device=device)[:, None] * rates
     return angles.cos(), angles.sin()
 
 
@@ -241,6 +241,6 @@ def _rotate(x_BHTC: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
-def _causal_after(new: int, total: int) -> Tensor:
+def _causal_after(new: int, total: int, device: torch.device) -> Tensor:
     """Which of `total` positions each of the last `new` may see."""
-    return torch.ones(new, total, dtype=torch.bool).tril(total - new)
+    return torch.ones(new, total, dtype=torch.bool, device=device).tril(total - new)

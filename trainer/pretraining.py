@@ -69,7 +69,8 @@ def pretrain(
     plan: Plan,
     progress: Progress | None = None,
 ) -> Outcome:
-    """Trains `model` in place and leaves it in evaluation mode."""
+    """Trains `model` in place, on a GPU if there is one, and leaves it on the CPU in evaluation mode."""
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     random = np.random.default_rng(plan.seed)
     torch.manual_seed(plan.seed)
     optimiser = _optimiser(model, plan)
@@ -93,7 +94,7 @@ def pretrain(
                 progress(done, losses[-1][0])
         if step == before:
             break
-    model.eval()
+    model.to("cpu").eval()
     tail = np.array(losses[-max(1, len(losses) // 10) :] or [(np.nan, np.nan)])
     return Outcome(step, targets, time.monotonic() - began, float(tail[:, 0].mean()), float(tail[:, 1].mean()))
 
@@ -126,18 +127,23 @@ def _step(
 
 def batch_loss(model: Decoder, prior: Prior, batch: Batch) -> Tensor:
     """Weighted mean loss of a batch: nats per item, plus nats per text token."""
-    states_BTD = model.trunk(torch.from_numpy(batch.tokens_BTK))
-    loss = torch.zeros(())
+    on = model.embedding.weight.device
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(on)
+
+    states_BTD = model.trunk(tensor(batch.tokens_BTK))
+    loss = torch.zeros((), device=on)
     if len(batch.row_N):
-        state_ND = states_BTD[torch.from_numpy(batch.row_N), torch.from_numpy(batch.column_N)]
-        asked_ND = model.ask(state_ND, torch.from_numpy(batch.ask_NA))
-        weight_N = torch.from_numpy(batch.weight_N.astype(np.float32))
-        prior_LNV = [torch.from_numpy(rows_NV) for rows_NV in prior.path_rows(batch.codes_NL, batch.moment_N)]
-        loss_N = model.code_loss(asked_ND, torch.from_numpy(batch.codes_NL), prior_LNV)
+        state_ND = states_BTD[tensor(batch.row_N), tensor(batch.column_N)]
+        asked_ND = model.ask(state_ND, tensor(batch.ask_NA))
+        weight_N = tensor(batch.weight_N.astype(np.float32))
+        prior_LNV = [tensor(rows_NV) for rows_NV in prior.path_rows(batch.codes_NL, batch.moment_N)]
+        loss_N = model.code_loss(asked_ND, tensor(batch.codes_NL), prior_LNV)
         loss = loss + (loss_N * weight_N).sum() / weight_N.sum()
     if len(batch.text_W):
-        state_WD = states_BTD[torch.from_numpy(batch.text_row_W), torch.from_numpy(batch.text_column_W)]
-        loss = loss + model.text_loss(state_WD, torch.from_numpy(batch.text_W)).mean()
+        state_WD = states_BTD[tensor(batch.text_row_W), tensor(batch.text_column_W)]
+        loss = loss + model.text_loss(state_WD, tensor(batch.text_W)).mean()
     return loss
 
 

@@ -17,6 +17,7 @@ from kafka import KafkaProducer
 
 from store.log import Log, client_options
 from store.settings import Settings
+from trainer.drift import Drift
 from trainer.ranker import Example, Ranker, RankerLearner, RankerRules
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,9 @@ class RankerRecord(msgspec.Struct, kw_only=True, frozen=True):
 class RankerChore:
     """A `trainer.service.Chore`."""
 
-    def __init__(self, settings: Settings, rules: RankerRules | None = None) -> None:
+    def __init__(self, settings: Settings, rules: RankerRules | None = None, drift: Drift | None = None) -> None:
+        """`drift` is told of every outcome."""
+        self._drift = drift
         self._rules = rules or RankerRules(threads=settings.training.threads)
         self._learner = RankerLearner(self._rules)
         self._settings = settings
@@ -72,12 +75,15 @@ class RankerChore:
         if begins != until:
             for record in self._log.read(self._topic, begins, until):
                 if record.value is not None:
-                    self._absorb(record.value)
+                    self._absorb(record.value, record.timestamp_ms / 1000)
         self._positions = until
 
-    def _absorb(self, value: bytes) -> None:
+    def _absorb(self, value: bytes, at_s: float) -> None:
         try:
-            self._learner.absorb(self._decoder.decode(value))
+            example = self._decoder.decode(value)
+            self._learner.absorb(example)
+            if self._drift is not None:
+                self._drift.observe(0 <= example.rank < 10, at_s)
         except msgspec.MsgspecError as error:
             log.warning("not a ranking example, passed over: %s", error)
 

@@ -34,6 +34,7 @@ from store.settings import Settings
 from trainer.announcements import Announcements, State
 from trainer.drift import Drift
 from trainer.progress import RunProgress
+from trainer.ranker_chore import RankerChore
 from trainer.training_run import (
     Heartbeat,
     Loaded,
@@ -79,6 +80,7 @@ class TrainerService:
         self._said = Announcements(settings, self._log)
         self._progress = RunProgress()
         self._stopping = False
+        self._complaint = ""
         self._turned_at = self._counted_at = 0.0
         self._last_run_at = time.time()
         self.registry = CollectorRegistry()
@@ -106,12 +108,15 @@ class TrainerService:
                     if not restored:
                         self._said.close_abandoned(MAX_ATTEMPTS)
                         restored = True
+                    if (serving := self._said.serving()) is not None:
+                        self._drift.restart(serving.published_at)
                     self._turn()
                     self._maybe_train()
                     self._sleep(_POLL_S)
                 except (LogError, KafkaError) as error:
                     log.warning("%s; trying again", error)
                     self._disconnect()
+                    restored = False  # a run that the outage ended is closed, or tried again if a person asked
                     self._sleep(2.0)
         except _Stopped:
             log.info("stopped; a run in progress was given up")
@@ -130,8 +135,19 @@ class TrainerService:
             raise _Stopped
         if time.monotonic() - self._turned_at >= _TURN_EVERY_S:
             for chore in self._chores:
-                chore.turn(time.time())
+                self._give_turn(chore)
             self._turned_at = time.monotonic()
+
+    def _give_turn(self, chore: Chore) -> None:
+        """A chore that cannot read its topic must not keep the models from being trained."""
+        complaint = ""
+        try:
+            chore.turn(time.time())
+        except (LogError, KafkaError) as error:
+            complaint = f"{type(chore).__name__}: {error}"
+        if complaint and complaint != self._complaint:
+            log.warning("%s", complaint)
+        self._complaint = complaint
 
     def _disconnect(self) -> None:
         self._said.close()
@@ -222,8 +238,6 @@ class TrainerService:
         self._said.say(runs, "gated", manifest.checkpoint, detail)
         self._said.offer(manifest, str(self._folder.path(manifest.checkpoint).resolve()))
         self._end(runs, "published" if result.judgement.passed else "refused", manifest.checkpoint, detail)
-        if result.judgement.passed:
-            self._drift.restart()
         kept = self._said.serving()
         self._folder.prune(self._settings.training.keep_checkpoints, kept.checkpoint if kept is not None else None)
 
@@ -233,11 +247,12 @@ class TrainerService:
         self._said.say(runs, state, checkpoint, detail)
 
 
-def run_trainer(settings: Settings, chores: Sequence[Chore] = ()) -> int:
+def run_trainer(settings: Settings) -> int:
     """The process behind `sidestream trainer`; returns its exit status when a signal ended it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it says, our own errors repeat with a remedy
-    service = TrainerService(settings, chores)
+    drift = Drift(settings.training.drift_ratio)
+    service = TrainerService(settings, [RankerChore(settings, drift=drift)], drift)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     os.nice(settings.training.niceness)  # serving comes first on a machine that both share

@@ -97,11 +97,9 @@ def trainer(data_dir: DataDir = None, bootstrap_servers: Bootstrap = None, setti
 
     Example: sidestream trainer --bootstrap-servers kafka:9092 --settings production.toml
     """
-    from trainer.ranker_chore import RankerChore
     from trainer.service import run_trainer
 
-    found = settings_for(data_dir, bootstrap_servers, settings)
-    raise typer.Exit(run_trainer(found, [RankerChore(found)]))
+    raise typer.Exit(run_trainer(settings_for(data_dir, bootstrap_servers, settings)))
 
 
 def replay(

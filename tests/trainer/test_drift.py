@@ -9,7 +9,7 @@ from trainer.drift import Drift
 
 def feed(drift: Drift, ratio: float, outcomes: int, seed: int = 0) -> None:
     for hit in np.random.default_rng(seed).random(outcomes) < ratio:
-        drift.observe(bool(hit))
+        drift.observe(bool(hit), 10.0)
 
 
 def test_a_clear_fall_is_drift_and_a_new_checkpoint_starts_anew() -> None:
@@ -18,7 +18,15 @@ def test_a_clear_fall_is_drift_and_a_new_checkpoint_starts_anew() -> None:
     assert not drift.drifted()
     feed(drift, 0.1, 300, seed=1)
     assert drift.drifted()
-    drift.restart()
+    drift.restart(5.0)
+    assert not drift.drifted()
+
+
+def test_what_was_before_the_checkpoint_does_not_count() -> None:
+    drift = Drift(0.7, window=50)
+    drift.restart(20.0)
+    feed(drift, 0.9, 100)
+    feed(drift, 0.0, 100)
     assert not drift.drifted()
 
 
