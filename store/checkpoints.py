@@ -87,21 +87,29 @@ CHECKPOINT_KEY, TRAIN_KEY, RUN_KEY = b"model", b"train", b"training-run"
 
 
 class TrainRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A person's wish for a run now. `run` is the id that the run's records carry; empty: the trainer chooses."""
+    """A person's wish for a run now. `run` is the id that the run's records carry; empty: the trainer chooses.
+
+    `codebook`: what to do with semantic IDs. `refresh` trains a version from the serving one, `anew` one from scratch.
+    """
 
     requested_at: float
     action: Literal["train"] = "train"
     run: str = ""
+    codebook: Literal["", "refresh", "anew"] = ""
 
 
 class RunRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """Where a training run stands. `refused`, `published` and `failed` are its ends; `at` in UTC epoch seconds."""
+    """Where a training run stands. `refused`, `published` and `failed` are its ends; `at` in UTC epoch seconds.
+
+    `churn`: when the run brings another codebook, the share of items, by level, whose codes are no longer the same.
+    """
 
     run: str
     state: Literal["started", "trained", "gated", "published", "refused", "failed"]
     at: float
     checkpoint: str = ""
     detail: str = ""
+    churn: list[float] = []
 
     @property
     def ended(self) -> bool:

@@ -128,6 +128,10 @@ class Client:
         """The model's lineage and which checkpoint serves."""
         return self._object("/v1/checkpoints")
 
+    def codebook(self) -> dict[str, Any]:
+        """The serving codebook: its health over the live items and the tree of its topics."""
+        return self._object("/v1/codebook")
+
     def status(self) -> dict[str, Any]:
         """Freshness of every stage, lag, model and codebook age, each against its objective."""
         return self._object("/v1/status")

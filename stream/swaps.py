@@ -256,9 +256,6 @@ class Swaps:
             now_s = self._recommender.now_s
             self.codebook_report = await loop.run_in_executor(self._loading, measure, serving, cards, now_s)
             self.codebook_report.tell(self._metrics)
-            trained_at = float(serving.codebook.about.get("trained_at") or 0.0)
-            if trained_at:
-                self._metrics.codebook_serves(trained_at)
 
     def close(self) -> None:
         self._loading.shutdown(wait=False, cancel_futures=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from typing import Literal
 
 import msgspec
 from kafka import TopicPartition
@@ -25,9 +26,9 @@ class TrainerSilentError(TimeoutError):
     """No trainer answers: start one with `sidestream trainer`, or look at the log of the one that runs."""
 
 
-def request_training(settings: Settings) -> tuple[TrainRequest, int]:
+def request_training(settings: Settings, codebook: Literal["", "refresh", "anew"] = "") -> tuple[TrainRequest, int]:
     """Asks for a run now; returns the request and its offset on `checkpoints`."""
-    request = TrainRequest(run=f"run-{uuid.uuid4().hex[:12]}", requested_at=time.time())
+    request = TrainRequest(run=f"run-{uuid.uuid4().hex[:12]}", requested_at=time.time(), codebook=codebook)
     with Publisher(settings=settings, framing=None) as publisher:
         delivery = publisher.send("checkpoints", TRAIN_KEY.decode(), msgspec.json.encode(request))
         return request, delivery.result().offset

@@ -83,7 +83,7 @@ def test_the_public_methods_are_frozen() -> None:
         return {name for name in vars(kind) if not name.startswith("_")}
 
     assert public(Client) == {
-        *("recommend", "recommend_many", "similar", "item", "user", "trace", "checkpoints", "status"),
+        *("recommend", "recommend_many", "similar", "item", "user", "trace", "checkpoints", "codebook", "status"),
         *("ready", "wait_until_ready", "close"),
     }
     assert public(Publisher) >= {"upload", "engagement", "profile", "publish", "flush", "close"}

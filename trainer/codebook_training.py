@@ -82,6 +82,7 @@ def train_codebook(
         "pairs": len(pairs),
         "quantization_error": float(book.quantization_error(x_ND[judged_N]).mean()) if judged_N.any() else 0.0,
         "seconds": round(time.perf_counter() - started, 2),
+        "trained_at": time.time(),
     }
     return replace(book, about=MappingProxyType(about))
 

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from stream.cli import asking, processes, publishing, topics, training
+from stream.cli import asking, codebook, processes, publishing, topics, training
 from stream.cli.output import fail
 
 _OWN = ("store", "trainer", "stream", "sidestream")
@@ -35,7 +35,7 @@ app.command()(asking.recommend)
 app.command()(asking.trace)
 app.command()(training.train)
 app.add_typer(training.checkpoints, name="checkpoints")
-app.add_typer(training.codebook, name="codebook")
+app.add_typer(codebook.codebook, name="codebook")
 app.add_typer(topics.topics, name="topics")
 app.add_typer(topics.dead_letters, name="dead-letters")
 app.command()(processes.replay)

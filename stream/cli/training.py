@@ -1,4 +1,4 @@
-"""`sidestream train`, `checkpoints` and `codebook`: the model's lineage and its levers."""
+"""`sidestream train` and `checkpoints`: the model's lineage and its levers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from stream.client import Client
 
 checkpoints = typer.Typer(no_args_is_help=True, help="Every model that was ever trained, and which one serves.")
-codebook = typer.Typer(no_args_is_help=True, help="The codebook that gives items their semantic IDs.")
 
 Action = Literal["promote", "rollback"]
 Wait = Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to wait for the scorer to serve it; 0: do not.")]
@@ -59,7 +58,7 @@ def train(
             emit({**document, "serving": False}, True)
             raise typer.Exit(1)
         raise fail(f"{request.run} {last.state}: {last.detail or 'see the log of the trainer'}")
-    took_s = _served(system, last.checkpoint, timeout, request.requested_at)
+    took_s = served(system, last.checkpoint, timeout, request.requested_at)
     emit({**document, "serving": True, "took_s": took_s}, as_json, f"{took_s:8.1f} s  serving  {last.checkpoint}")
 
 
@@ -152,23 +151,6 @@ def rollback(
     _pull("rollback", system, checkpoint, wait, as_json)
 
 
-@codebook.command("show")
-def show_codebook(
-    data_dir: DataDir = None, url: Url = None, settings: SettingsFile = None, as_json: Json = False
-) -> None:
-    """Show which codebook serves and how healthy it is: collisions, perplexity of each level, quantisation error.
-
-    Example: sidestream codebook show
-    """
-    with asking(data_dir, url, settings) as client:
-        report = client.status()
-    health = {"codebook": report.get("codebook"), "live_items": report["live_items"], **report["codebook_health"]}
-    if as_json:
-        emit(health, True)
-        return
-    table(("", ""), [(name.replace("_", " "), value) for name, value in health.items()])
-
-
 def _pull(
     action: Literal["promote", "rollback"], system: System, checkpoint: str, wait_s: float, as_json: bool
 ) -> None:
@@ -195,7 +177,7 @@ def _pull(
     if not wait_s:
         emit({**document, "serving": None}, as_json, f"{action} of {checkpoint} published")
         return
-    took_s = _served(system, checkpoint, wait_s, began)
+    took_s = served(system, checkpoint, wait_s, began)
     emit({**document, "serving": True, "took_s": took_s}, as_json, f"{checkpoint} serves after {took_s:.2f} s")
 
 
@@ -203,7 +185,7 @@ class NotServedError(TimeoutError):
     """The scorer did not take a checkpoint up: look at its log, and at `sidestream checkpoints list`."""
 
 
-def _served(system: System, checkpoint: str, timeout_s: float, since: float) -> float:
+def served(system: System, checkpoint: str, timeout_s: float, since: float) -> float:
     """Seconds from `since` until the worker serves the checkpoint."""
     with asking(None, system.url, None) as client:
         deadline = time.monotonic() + timeout_s

@@ -1,0 +1,135 @@
+"""`sidestream codebook`: the versions that give items their semantic IDs, and their health."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+
+from stream.cli.asking import asking
+from stream.cli.output import emit, fail, table
+from stream.cli.system import Bootstrap, DataDir, Json, SettingsFile, Url, find_system
+
+codebook = typer.Typer(no_args_is_help=True, help="The codebook that gives items their semantic IDs.")
+
+Timeout = Annotated[float, typer.Option(min=1.0, help="Seconds that it may take until the new version serves.")]
+
+
+@codebook.command()
+def show(
+    svg: Annotated[Path | None, typer.Option(metavar="OUT.svg", help="Write the tree of topics as a picture.")] = None,
+    data_dir: DataDir = None,
+    url: Url = None,
+    settings: SettingsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Show the serving version: uniqueness, collisions, perplexity and dead codes per level, errors, topics.
+
+    A refresh is due when fresh items are quantised much worse than those the version was made of.
+
+    Example: sidestream codebook show --svg topics.svg
+    """
+    with asking(data_dir, url, settings) as client:
+        report = client.codebook()
+    if not report:
+        raise fail("the worker has not measured its codebook yet: ask again in a moment", as_json)
+    if svg is not None:
+        from trainer.topic_tree import Topic
+        from trainer.topic_tree import svg as picture
+
+        svg.write_text(picture(msgspec.convert(report["topics"], Topic)))
+    if as_json:
+        emit(report, True)
+        return
+    _tell(report)
+
+
+def _tell(report: dict[str, Any]) -> None:
+    from rich.console import Console
+
+    from trainer.topic_tree import Topic, draw
+
+    health = report["health"]
+    table(("", ""), [(name.replace("_", " "), _short(value)) for name, value in health.items() if name != "levels"])
+    levels = enumerate(health["levels"])
+    rows = [(level, each["codes"], each["dead"], _short(each["perplexity"])) for level, each in levels]
+    table(("level", "codes", "dead", "perplexity"), rows)
+    Console().print(draw(msgspec.convert(report["topics"], Topic)))
+
+
+def _short(value: object) -> object:
+    return round(value, 4) if isinstance(value, float) else value
+
+
+@codebook.command()
+def refresh(
+    timeout: Timeout = 1800.0,
+    data_dir: DataDir = None,
+    bootstrap_servers: Bootstrap = None,
+    url: Url = None,
+    settings: SettingsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Train a new version from the one that serves, bind it to the next checkpoint, and wait until both serve.
+
+    The old version serves until then and is kept for rollback. Every live item is assigned under the new one in the
+    background, and published again under it. Tells the churn: per level, the share of items whose codes changed.
+
+    Example: sidestream codebook refresh --json
+    """
+    _run("refresh", timeout, data_dir, bootstrap_servers, url, settings, as_json)
+
+
+@codebook.command()
+def train(
+    timeout: Timeout = 1800.0,
+    data_dir: DataDir = None,
+    bootstrap_servers: Bootstrap = None,
+    url: Url = None,
+    settings: SettingsFile = None,
+    as_json: Json = False,
+) -> None:
+    """Train a version from scratch, with no regard to the IDs that items have; otherwise like `refresh`.
+
+    Example: sidestream codebook train --json
+    """
+    _run("anew", timeout, data_dir, bootstrap_servers, url, settings, as_json)
+
+
+def _run(
+    how: Literal["refresh", "anew"],
+    timeout_s: float,
+    data_dir: Path | None,
+    bootstrap_servers: str | None,
+    url: str | None,
+    settings: Path | None,
+    as_json: bool,
+) -> None:
+    from stream.cli.training import served
+    from stream.training_runs import follow, request_training
+
+    system = find_system(data_dir, bootstrap_servers, url, settings)
+    request, offset = request_training(system.settings, codebook=how)
+    steps = []
+    for step in follow(system.settings, request.run, offset, timeout_s=timeout_s):
+        steps.append(step)
+        if not as_json:
+            typer.echo(f"{step.at - request.requested_at:8.1f} s  {step.state}  {step.checkpoint or ''}  {step.detail}")
+    last = steps[-1]
+    if last.state != "published" or not last.checkpoint:
+        raise fail(f"{request.run} {last.state}: {last.detail or 'see the log of the trainer'}", as_json)
+    took_s = served(system, last.checkpoint, timeout_s, request.requested_at)
+    with asking(data_dir, system.url, settings) as client:
+        found = client.checkpoints()
+    document = {
+        "run": request.run,
+        "checkpoint": last.checkpoint,
+        "codebook": found["codebook"],
+        "churn": last.churn,
+        "took_s": took_s,
+        "steps": msgspec.to_builtins(steps),
+    }
+    text = f"{took_s:8.1f} s  serving  {last.checkpoint} with {found['codebook']}; churn by level {last.churn}"
+    emit(document, as_json, text)
