@@ -71,7 +71,7 @@ class ItemSide:
     ) -> None:
         try:
             frame = decode_frame(record.value or b"")
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             refusal = Refusal("not_an_event", f"not a signal frame: {error}", record.value or b"")
             effects.refused.append(Refused(record, refusal))
             return
