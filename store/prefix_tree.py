@@ -1,7 +1,7 @@
 """The live prefix tree: which semantic IDs exist right now, as flat arrays that a beam search reads in one call.
 
 A node is a prefix of codes (the root, 0, is the empty one); its children, or in a leaf its items, are a block of a
-shared pool, which moves to twice the room when it is full. A node whose last item left stays in its block, hidden by
+shared pool (`store.block_pool`). A node whose last item left stays in its block, hidden by
 its count of zero, until the block moves: then it is dropped. Dropped nodes are used again only after `QUARANTINE_S`, so
 that a beam search that stands on one finds it empty rather than another prefix.
 
@@ -20,10 +20,10 @@ from typing import TypeVar
 
 import numpy as np
 
+from store.block_pool import BlockPool, grown
+
 ROOT = 0
 QUARANTINE_S = 60.0
-_BITS = 28
-_MASK = (1 << _BITS) - 1
 _Answer = TypeVar("_Answer")
 
 
@@ -42,14 +42,9 @@ class PrefixTree:
         self._code = np.zeros(16, np.int32)
         self._depth = np.zeros(16, np.int8)
         self._count = np.zeros(16, np.int32)
-        self._span = np.zeros(16, np.int64)  # start << _BITS | entries: one store changes both
-        self._room = np.zeros(16, np.int8)  # log2 of the block's room; -1: no block
-        self._room[:] = -1
-        self._pool = np.zeros(64, np.int32)
+        self._blocks = BlockPool()
         self._leaf_of = np.full(16, -1, np.int32)
         self._nodes = 1
-        self._pooled = 0
-        self._free_blocks: list[list[int]] = [[] for _ in range(_BITS + 1)]
         self._dropped: deque[tuple[float, int]] = deque()
 
     # writing
@@ -119,31 +114,24 @@ class PrefixTree:
         self._append(node, item)
         self._count[nodes] += 1
         if item >= len(self._leaf_of):
-            self._leaf_of = _grown(self._leaf_of, item + 1, -1)
+            self._leaf_of = grown(self._leaf_of, item + 1, -1)
         self._leaf_of[item] = node
 
     def _take_out(self, item: int) -> None:
         leaf = int(self._leaf_of[item])
-        start, size = self._block(leaf)
-        block = self._pool[start : start + size]
-        place = 0 if size == 1 else int(np.flatnonzero(block == item)[0])
-        block[place] = block[size - 1]
-        self._span[leaf] -= 1
+        self._blocks.discard(leaf, item)
         self._leaf_of[item] = -1
         for _ in range(self.levels):
             self._count[leaf] -= 1
             leaf = int(self._parent[leaf])
         self._count[ROOT] -= 1
 
-    def _block(self, node: int) -> tuple[int, int]:
-        span = int(self._span[node])
-        return span >> _BITS, span & _MASK
-
     def _child(self, node: int, code: int) -> int:
-        start, size = self._block(node)
-        block = self._pool[start : start + size]
-        place = (self._code[block] == code).argmax() if size else 0
-        return int(block[place]) if size and self._code[block[place]] == code else -1
+        children = self._blocks.entries(node)
+        if not len(children):
+            return -1
+        place = int((self._code[children] == code).argmax())
+        return int(children[place]) if self._code[children[place]] == code else -1
 
     def _new_node(self, parent: int, code: int) -> int:
         if self._dropped and self._dropped[0][0] <= time.monotonic():
@@ -155,53 +143,30 @@ class PrefixTree:
                 self._grow_nodes(node + 1)
         self._parent[node], self._code[node] = parent, code
         self._depth[node] = self._depth[parent] + 1
-        self._span[node], self._room[node] = 0, -1
         return node
 
     def _grow_nodes(self, need: int) -> None:
-        for name in ("_parent", "_code", "_depth", "_count", "_span", "_room"):
-            setattr(self, name, _grown(getattr(self, name), need, 0))
+        for name in ("_parent", "_code", "_depth", "_count"):
+            setattr(self, name, grown(getattr(self, name), need, 0))
+        self._blocks.grow(need)
 
     def _append(self, node: int, entry: int) -> None:
-        start, size = self._block(node)
-        room = int(self._room[node])
-        if room < 0 or size == 1 << room:
-            start, size = self._moved(node, start, size, room)
-        self._pool[start + size] = entry
-        self._span[node] = start << _BITS | (size + 1)
-
-    def _moved(self, node: int, start: int, size: int, room: int) -> tuple[int, int]:
-        """Moves the block of `node` to one with room for another entry, without the children that died."""
-        kept = self._pool[start : start + size].copy()
-        if size and self._depth[node] < self.levels:
-            dead = kept[self._count[kept] == 0]
-            kept = kept[self._count[kept] > 0]
-            for child in dead.tolist():
-                self._drop(child)
-        fits = len(kept).bit_length()
-        new_start = self._free_blocks[fits].pop() if self._free_blocks[fits] else self._new_block(fits)
-        self._pool[new_start : new_start + len(kept)] = kept
-        self._span[node], self._room[node] = new_start << _BITS | len(kept), fits
-        if room >= 0:
-            self._free_blocks[room].append(start)
-        return new_start, len(kept)
-
-    def _new_block(self, room: int) -> int:
-        start = self._pooled
-        self._pooled += 1 << room
-        if self._pooled > len(self._pool):
-            self._pool = _grown(self._pool, self._pooled, 0)
-        return start
+        """Adds a child or an item to a node; when its block has to move, the children that died are left behind."""
+        if not self._blocks.append(node, entry):
+            kept = self._blocks.entries(node).copy()
+            if len(kept) and self._depth[node] < self.levels:
+                for child in kept[self._count[kept] == 0].tolist():
+                    self._drop(child)
+                kept = kept[self._count[kept] > 0]
+            self._blocks.move(node, kept)
+            self._blocks.append(node, entry)
 
     def _drop(self, node: int) -> None:
         """Gives back a dead node, what is dead below it, and their blocks."""
-        start, size = self._block(node)
         if self._depth[node] < self.levels:
-            for child in self._pool[start : start + size].tolist():
+            for child in self._blocks.entries(node).tolist():
                 self._drop(child)
-        if self._room[node] >= 0:
-            self._free_blocks[int(self._room[node])].append(start)
-        self._span[node], self._room[node] = 0, -1
+        self._blocks.release(node)
         self._dropped.append((time.monotonic() + QUARANTINE_S, node))
 
     def _build(self, items_N: np.ndarray, codes_NL: np.ndarray) -> None:
@@ -220,25 +185,13 @@ class PrefixTree:
             self._nodes += len(first)
             self._grow_nodes(self._nodes)
             self._parent[nodes_M], self._code[nodes_M] = node_N[first], codes_NL[first, level]
-            self._depth[nodes_M], self._span[nodes_M], self._room[nodes_M] = level + 1, 0, -1
+            self._depth[nodes_M] = level + 1
             self._count[nodes_M] = np.diff(first, append=len(items_N))
-            self._lay(node_N[first], nodes_M)
+            self._blocks.lay(node_N[first], nodes_M)
             node_N = np.repeat(nodes_M, self._count[nodes_M])
-        self._lay(node_N, items_N)
-        self._leaf_of = _grown(self._leaf_of, int(items_N.max()) + 1, -1)
+        self._blocks.lay(node_N, items_N)
+        self._leaf_of = grown(self._leaf_of, int(items_N.max()) + 1, -1)
         self._leaf_of[items_N] = node_N
-
-    def _lay(self, owner_M: np.ndarray, entry_M: np.ndarray) -> None:
-        """Blocks for entries that are grouped by their owner."""
-        owners_P, first_P, size_P = np.unique(owner_M, return_index=True, return_counts=True)
-        room_P = np.ceil(np.log2(size_P)).astype(np.int64)
-        start_P = self._pooled + np.concatenate([[0], np.cumsum(1 << room_P)])
-        self._pooled = int(start_P[-1])
-        self._pool = _grown(self._pool, self._pooled, 0)
-        within_M = np.arange(len(owner_M)) - np.repeat(first_P, size_P)
-        self._pool[np.repeat(start_P[:-1], size_P) + within_M] = entry_M
-        self._span[owners_P] = start_P[:-1] << _BITS | size_P
-        self._room[owners_P] = room_P
 
     # reading
 
@@ -299,18 +252,10 @@ class PrefixTree:
 
     def _children(self, nodes_B: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         inner_B = self._depth[nodes_B] < self.levels
-        index_M, child_M = self._entries(nodes_B, inner_B)
+        index_M, child_M = self._blocks.gather(nodes_B, inner_B)
         live_M = self._count[child_M] > 0
         child_M = child_M[live_M]
         return index_M[live_M], self._code[child_M], child_M
-
-    def _entries(self, nodes_B: np.ndarray, wanted_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The pool's entries of the wanted nodes, and whose they are: ragged blocks gathered in one call."""
-        span_B = self._span[nodes_B]
-        size_B = np.where(wanted_B, span_B & _MASK, 0)
-        index_M = np.repeat(np.arange(len(nodes_B)), size_B)
-        offset_M = np.arange(len(index_M)) - np.repeat(np.cumsum(size_B) - size_B, size_B)
-        return index_M, self._pool[(span_B >> _BITS)[index_M] + offset_M]
 
     def mask(self, nodes_B: np.ndarray | Sequence[int]) -> np.ndarray:
         """Which next codes lead to a live item: bool of shape (B, widest level)."""
@@ -333,7 +278,7 @@ class PrefixTree:
         while len(nodes_B) and self._depth[nodes_B[0]] < self.levels:
             up_M, _, nodes_B = self._children(nodes_B)
             index_M = index_M[up_M]
-        up_M, items_M = self._entries(nodes_B, np.ones(len(nodes_B), bool))
+        up_M, items_M = self._blocks.gather(nodes_B, np.ones(len(nodes_B), bool))
         return index_M[up_M], items_M
 
     def live_count(self, nodes_B: np.ndarray | Sequence[int]) -> np.ndarray:
@@ -344,14 +289,5 @@ class PrefixTree:
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        arrays = (self._parent, self._code, self._depth, self._count, self._span, self._room, self._pool, self._leaf_of)
-        return sum(array.nbytes for array in arrays)
-
-
-def _grown(array: np.ndarray, need: int, fill: int) -> np.ndarray:
-    """`array` with room for `need`, a quarter more than that when it has to move."""
-    if need <= len(array):
-        return array
-    bigger = np.full(need + need // 4 + 16, fill, array.dtype)
-    bigger[: len(array)] = array
-    return bigger
+        arrays = (self._parent, self._code, self._depth, self._count, self._leaf_of)
+        return sum(array.nbytes for array in arrays) + self._blocks.nbytes
