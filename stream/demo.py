@@ -28,22 +28,20 @@ from store.settings import load_settings
 from stream.cli.asking import show_status
 from stream.cli.output import span
 from stream.client import Client, ClientError
-from stream.demo_acts import Click, Seen, Stage, await_first_model, click_and_compare, publish_and_find, train_and_swap
+from stream.demo_acts import Click, Seen, Stage, click_and_compare, publish_and_find, train_and_swap
 from stream.demo_stream import DemoStream, Feed, recorded, simulated
 from stream.publisher import Publisher
 from stream.recordings import Recorded, paced
-from stream.training_runs import TrainerSilentError, request_training
+from stream.training_runs import TrainerSilentError
 
 ABSORBED_S = 120.0
 DEMO_SETTINGS = """\
-# Nobody but the demonstration asks for training, and for no longer than people like to watch. A model of half a minute
-# is not held against popularity (gate_floor), only against the model that serves: that is what there is to be seen.
+# Nobody but the demonstration asks for training, and for no longer than people like to watch.
 [training]
 max_seconds = 30.0
 every_s = 1e9
 every_engagements = 1000000000
 first_engagements = 1000000000
-gate_floor = 0.0
 metrics_port = 0
 """
 
@@ -61,9 +59,8 @@ def run_demo(folder: Path | None, *, leave: bool, speed: float | None, data_dir:
         settings = load_settings(Path(addresses["settings"]), {})
         with Client(addresses["url"], timeout_s=10.0) as client, Publisher(settings=settings) as publisher:
             _fill(console, client, publisher, stream, speed)
-            first = request_training(settings)[0].run
             with Feed(stream, lambda event: _publish(publisher, event)) as feed:
-                seen = _play(console, Stage(settings, client, publisher, stream, feed, _teller(console)), first)
+                seen = _play(console, Stage(settings, client, publisher, stream, feed, _teller(console)))
             if feed.error is not None:
                 raise feed.error
             status = client.status()
@@ -192,7 +189,7 @@ def _absorbed(url: str) -> dict[str, float]:
 # ---- the acts ----
 
 
-def _play(console: Console, stage: Stage, first_run: str) -> list[Seen]:
+def _play(console: Console, stage: Stage) -> list[Seen]:
     seen: list[Seen] = []
     console.rule("1  an item is published, and recommended before anybody has touched it", align="left")
     seen += _shown(console, publish_and_find(stage))
@@ -201,9 +198,7 @@ def _play(console: Console, stage: Stage, first_run: str) -> list[Seen]:
     _show_click(console, stage.client, click)
     seen += _shown(console, [click.seen])
     console.rule("3  a model is trained, gated and exchanged while requests go on", align="left")
-    with console.status("waiting for the first model, asked for when the stream had been learned from"):
-        first = await_first_model(stage, first_run)
-    stage.tell(f"serving until now: {first or 'no model yet'}")
+    stage.tell(f"serving until now: {stage.client.checkpoints()['serving'] or 'no model yet'}")
     try:
         seen += _shown(console, train_and_swap(stage))
     except TrainerSilentError as error:

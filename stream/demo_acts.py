@@ -199,17 +199,6 @@ class Traffic:
             self.first_answer_of.setdefault(answer.checkpoint, time.time())
 
 
-def await_first_model(stage: Stage, run: str, within_s: float = 90.0) -> str | None:
-    """The checkpoint that serves once the first run has ended, or None if the gate refused it."""
-    for step in follow(stage.settings, run, 0, answer_s=within_s, timeout_s=within_s):
-        if step.state == "published":
-            _until(lambda: stage.client.checkpoints()["serving"] is not None, 10.0)
-        elif step.ended:
-            stage.tell(f"the first run was {step.state}: {step.detail}")
-    serving: str | None = stage.client.checkpoints()["serving"]
-    return serving
-
-
 def train_and_swap(stage: Stage, timeout_s: float = 120.0) -> list[Seen]:
     """Asks for a training run and follows it to the first answer of the new checkpoint, under traffic all the time."""
     with (
