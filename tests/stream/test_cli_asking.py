@@ -36,7 +36,6 @@ def test_trace_and_status(run: Run, worker_url: str) -> None:
     assert status.status == 0
     assert "upload → recommendable" in status.out
     assert run("status", "--url", worker_url, "--json").document["codebook"] == "v0"
-    assert "collision_ratio" in run("codebook", "show", "--url", worker_url, "--json").document
 
 
 def test_no_worker(run: Run) -> None:
