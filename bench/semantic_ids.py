@@ -80,7 +80,7 @@ def read_stream(folder: Path) -> Stream:
     )
 
 
-def judged_pairs(stream: Stream, most: int = 5000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def judged_pairs(stream: Stream, most: int = 20_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Successive different items of a user, the later one in the judged part."""
     last: dict[int, int] = {}
     found = []
@@ -231,7 +231,13 @@ def judge(stream: Stream, encoder: str, settings: Settings, cache: Path | None =
     pairs = pairs_of(sequences)
     rows = []
 
-    def add(method: str, codes_NL: np.ndarray, score: Callable[[ColdEvent], np.ndarray] | None, seconds: float) -> None:
+    def add(
+        method: str,
+        codes_NL: np.ndarray,
+        score: Callable[[ColdEvent], np.ndarray] | None,
+        seconds: float,
+        assigned_per_s: float | None = None,
+    ) -> None:
         hits = None if score is None else cold_hits(events, score)
         row = {
             "stream": stream.name,
@@ -244,6 +250,7 @@ def judge(stream: Stream, encoder: str, settings: Settings, cache: Path | None =
             "cold_error": None if hits is None else float(hits.std() / np.sqrt(len(hits))),
             "cold_events": len(events),
             "train_s": round(seconds, 1),
+            "assign_per_s": assigned_per_s,
         }
         rows.append(row)
 
@@ -259,8 +266,10 @@ def judge(stream: Stream, encoder: str, settings: Settings, cache: Path | None =
         book = train_codebook(parts, sequences, settings, method=method)
         spent_s = time.perf_counter() - start
         x_ND = book.fuse(parts)
+        start = time.perf_counter()
         codes_NL = book.assign(x_ND)
-        add(method, codes_NL, through_codes(codes_NL, pairs, nearness(x_ND)), spent_s)
+        per_s = len(x_ND) / (time.perf_counter() - start)
+        add(method, codes_NL, through_codes(codes_NL, pairs, nearness(x_ND)), spent_s, per_s)
     return rows
 
 

@@ -32,7 +32,7 @@ from trainer.rqvae import BATCH, QuantisedEncoder, Standardised, train_encoder
 Method = Literal["kmeans", "rqvae", "aligned"]
 CONTENT = 128
 """Dimensions of the content block."""
-SHARE = 0.81
+SHARE = 0.64
 """How much of a fused row's squared length is aligned with behaviour: found by `bench.semantic_ids`."""
 _FEWEST_ITEMS = 64
 """A modality that fewer items have is projected at random: too few to learn its shape from."""

@@ -116,11 +116,12 @@ def train_encoder(
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     used = [torch.zeros(width) for width in widths]
+    cumulative_P = np.cumsum(pairs.chance_P)
     begin = int(steps * _WARM_UP) if len(pairs) else 0
     for step in range(steps):
         if step == begin:
             _fit_codes(model, random)
-        a_B, b_B = _draw(pairs, items, random)
+        a_B, b_B = _draw(pairs, cumulative_P, items, random)
         loss = _loss(model, a_B, b_B, log_chance_N, random, used, quantised=step >= begin, paired=len(pairs) > 0)
         if anchor_ND is not None:
             loss = loss + _ANCHOR * (1 - (model(a_B)[2] * anchor_ND[a_B]).sum(1)).mean()
@@ -135,12 +136,15 @@ def train_encoder(
     return model
 
 
-def _draw(pairs: Pairs, items: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _draw(
+    pairs: Pairs, cumulative_P: np.ndarray, items: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
     if not len(pairs):
         drawn_B = random.integers(0, items, BATCH)
         return drawn_B, drawn_B
-    drawn = random.choice(len(pairs), BATCH, p=pairs.chance_P)
-    return pairs.earlier_P[drawn], pairs.later_P[drawn]
+    drawn_B = np.searchsorted(cumulative_P, random.random(BATCH) * cumulative_P[-1], side="right")
+    drawn_B = np.minimum(drawn_B, len(pairs) - 1)
+    return pairs.earlier_P[drawn_B], pairs.later_P[drawn_B]
 
 
 def _loss(

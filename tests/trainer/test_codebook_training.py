@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from store.settings import Settings, settings_from
 from trainer.alignment import pairs_of
@@ -13,6 +15,7 @@ from trainer.codebook import Codebook, zero_codebook
 from trainer.codebook_health import health_of
 from trainer.codebook_training import churn, train_codebook
 from trainer.content import NO_CONTENT
+from trainer.training_progress import shown
 
 SMALL = settings_from({"codebook": {"levels": 3, "width": 64}})
 
@@ -129,6 +132,11 @@ def test_progress_is_told_and_ends(world: World) -> None:
         world.parts[:200], [], SMALL, method="kmeans", progress=lambda what, share: told.append((what, share))
     )
     assert told[-1] == ("level 3 of 3", 1.0)
+    console = Console(record=True, file=StringIO(), width=100)
+    with shown(console) as progress:
+        for what, share in told:
+            progress(what, share)
+    assert "level 3 of 3" in console.export_text()
 
 
 def test_items_unlike_those_before_show_as_drift(world: World, books: dict[str, Codebook]) -> None:
