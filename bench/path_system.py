@@ -43,7 +43,7 @@ class System:
         return self.workers[0].url
 
     def pids(self) -> dict[str, int]:
-        broker = self.cluster.pid() if isinstance(self.cluster, KafkaCluster) else self.cluster.pid
+        broker = self.cluster.pid()
         workers = {f"worker {n}": worker.process.pid for n, worker in enumerate(self.workers) if worker.process}
         return {"broker": broker, **workers, "driver": os.getpid()}
 

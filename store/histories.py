@@ -10,6 +10,7 @@ nothing; the signal of an entry can be derived again from the row as long as its
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 
 import msgspec
 import numpy as np
@@ -68,9 +69,8 @@ def absorb(row: UserRow, event: Engagement, offset: int, index: int, rules: Hist
     event_id = event.event_id
     entries = row.entries
     # Only the window that every worker keeps counts: what `trim` left beyond it differs between them.
-    for place in range(len(entries) - 1, max(-1, len(entries) - 1 - rules.length), -1):
-        if entries[place].event_id == event_id:
-            return None
+    if event_id in map(_event_id, entries[-rules.length :]):
+        return None
     entry = Entry(
         event_id,
         event.item_id,
@@ -111,14 +111,17 @@ def trim(row: UserRow, unsafe_from: int, rules: HistoryRules) -> None:
     del row.entries[:keep_from]
 
 
+_event_id = attrgetter("event_id")
+
+
 def _signal(entry: Entry, entries: list[Entry], end: int, context_length: int) -> Signal:
     context: list[tuple[str, float]] = []
-    for place in range(end - 1, max(-1, end - 1 - 4 * context_length), -1):
-        earlier = entries[place]
-        if earlier.weight > 0:
-            context.append((earlier.item_id, earlier.occurred_at))
-            if len(context) == context_length:
-                break
+    for reach in (context_length + 8, 4 * context_length):  # most entries are positive: the short look is mostly enough
+        recent = entries[max(0, end - reach) : end]
+        context = [(earlier.item_id, earlier.occurred_at) for earlier in recent if earlier.weight > 0]
+        if len(context) >= context_length or reach >= end:
+            break
+    context = context[: -context_length - 1 : -1]
     return Signal(entry.item_id, entry.event_id, entry.kind, entry.occurred_at, entry.weight, entry.value, context)
 
 

@@ -1,10 +1,12 @@
 """Rows: the durable state of one partition, on RocksDB through rocksdict.
 
 Rows and the partition's position are written in one write batch, so a crash leaves both or neither. A killed process
-loses nothing that `write` returned from (RocksDB's log is with the operating system by then); a power cut may lose the
-newest writes, and the log they came from brings them back.
+loses nothing that `write` or `flush` returned from (RocksDB's log is with the operating system by then); a power cut
+may lose the newest writes, and the log they came from brings them back. A row that changes many times between two
+publications is staged, and encoded and written once; a crash before that takes its changes and the position that would
+vouch for them back together.
 
-Invariant: what `get` returns is what the last `write` of that key gave, across any number of reopenings.
+Invariant: what `get` returns is what was staged or written last; across reopenings, what was written last.
 """
 
 from __future__ import annotations
@@ -67,10 +69,32 @@ class RowStore(Generic[Row]):
         self._encoder = msgspec.msgpack.Encoder()
         self._cache: OrderedDict[str, Row] = OrderedDict()
         self._cached_rows = cached_rows
+        self._staged: dict[str, Row | None] = {}
         stored = self._db.get(_POSITION)
         self.position = msgspec.msgpack.decode(stored, type=Position) if stored else Position()
 
+    @property
+    def staged(self) -> int:
+        """How many keys have changed since the last write."""
+        return len(self._staged)
+
+    def stage(self, key: str, row: Row | None) -> None:
+        """Changes a row (None: removes it) in memory: `flush` writes it."""
+        self._staged[key] = row
+
+    def is_staged(self, key: str) -> bool:
+        return key in self._staged
+
+    def flush(self) -> dict[str, bytes | None]:
+        """Writes what is staged, and `self.position`, as one batch. Returns the encoded rows (None: it went)."""
+        staged, self._staged = self._staged, {}
+        gone = [key for key, row in staged.items() if row is None]
+        encoded = self.write({key: row for key, row in staged.items() if row is not None}, gone)
+        return {**encoded, **dict.fromkeys(gone)}
+
     def get(self, key: str) -> Row | None:
+        if key in self._staged:
+            return self._staged[key]
         row = self._cache.get(key)
         if row is not None:
             self._cache.move_to_end(key)
@@ -83,7 +107,11 @@ class RowStore(Generic[Row]):
         return row
 
     def write(self, rows: Mapping[str, Row], gone: Iterable[str] = ()) -> dict[str, bytes]:
-        """Writes `rows`, removes `gone` and stores `self.position`, as one batch. Returns the encoded rows."""
+        """Writes `rows`, removes `gone` and stores `self.position`, as one batch. Returns the encoded rows.
+
+        Raises `ValueError` while other rows are staged: the position would vouch for changes that are not on disk."""
+        if self._staged:
+            raise ValueError(f"{len(self._staged)} rows are staged: flush them, the position covers them too")
         batch = WriteBatch(raw_mode=True)
         encoded = {}
         for key, row in rows.items():
@@ -118,6 +146,7 @@ class RowStore(Generic[Row]):
         return list(islice(reversed(self._cache), limit))
 
     def close(self) -> None:
+        self._staged.clear()
         self._cache.clear()
         self._db.close()
 

@@ -68,13 +68,15 @@ class Events(Table, frozen=True):
 
 
 class Store(Table, frozen=True):
-    """Memory on disk, and how long changes may wait before they are published."""
+    """Memory on disk, and how long changes may wait before they are published. A worker publishes at most about
+    `published_rows_per_s` item rows, and as many user rows: under load a row waits, and travels with more changes.
+    """
 
     history_length: int = 128
     context_length: int = 20
     item_publish_interval_s: float = 0.1
     user_publish_interval_s: float = 2.0
-    published_rows_per_s: int = 4000
+    published_rows_per_s: int = 2000
 
 
 class Content(Table, frozen=True):

@@ -1,7 +1,8 @@
 """Signals: what the user's owner tells the item's owner about one engagement.
 
 One engagement record causes at most one `SignalFrame` per item partition and chunk. A frame names its origin, and
-origins from one engagement partition arrive in order; so the item side knows by comparison what it has absorbed.
+origins from one engagement partition arrive in order; so the item side knows by comparison what it has absorbed. One
+record on the log holds the frames of several engagement records: how they are bundled carries no meaning.
 """
 
 from __future__ import annotations
@@ -41,12 +42,13 @@ class SignalFrame(msgspec.Struct, array_like=True, frozen=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(SignalFrame)
+_decoder = msgspec.msgpack.Decoder(list[SignalFrame])
 
 
-def encode_frame(frame: SignalFrame) -> bytes:
-    return _encoder.encode(frame)
+def encode_frames(frames: list[SignalFrame]) -> bytes:
+    """One record's value."""
+    return _encoder.encode(frames)
 
 
-def decode_frame(value: bytes) -> SignalFrame:
+def decode_frames(value: bytes) -> list[SignalFrame]:
     return _decoder.decode(value)

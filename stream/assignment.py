@@ -79,6 +79,10 @@ class Assignment:
         """Whether every partition at work has its rows."""
         return all(partition.restored.is_set() for partition, _ in self._running.values())
 
+    def count(self, agent: str) -> int:
+        """How many partitions of an agent are at work here."""
+        return sum(name == agent for name, _ in self._running)
+
     def __len__(self) -> int:
         return len(self._running)
 

@@ -7,7 +7,8 @@ ready once it has read what was there when it started.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -17,12 +18,20 @@ from stream.states import consumer_options
 
 Handler = Callable[[Any], None]
 
+TURN_S = 0.004
+"""So long the broadcast works without letting others of the event loop work: requests, heartbeats, partitions."""
+
 
 class Broadcast:
-    """Calls a topic's handler with each of its records (aiokafka ConsumerRecord), in the order of the partition."""
+    """Calls a topic's handler with each of its records (aiokafka ConsumerRecord), in the order of the partition. Where
+    several records of a key have arrived and the topic is in `superseded`, that handler is told of all but the newest.
+    """
 
-    def __init__(self, settings: Settings, handlers: Mapping[str, Handler]) -> None:
+    def __init__(
+        self, settings: Settings, handlers: Mapping[str, Handler], superseded: Mapping[str, Handler] | None = None
+    ) -> None:
         self._settings = settings
+        self._superseded = {settings.topic(name): handler for name, handler in (superseded or {}).items()}
         self._handlers = {settings.topic(name): handler for name, handler in handlers.items()}
         self.caught_up = asyncio.Event()
 
@@ -37,12 +46,23 @@ class Broadcast:
             behind = await consumer.end_offsets(partitions)
             while True:
                 await self._catch_up(consumer, behind)
-                for where, records in (await consumer.getmany(timeout_ms=200, max_records=500)).items():
-                    handler = self._handlers[where.topic]
-                    for record in records:
-                        handler(record)
+                for where, records in (await consumer.getmany(timeout_ms=200, max_records=2000)).items():
+                    await self._tell(where.topic, records)
         finally:
             await consumer.stop()
+
+    async def _tell(self, topic: str, records: Sequence[Any]) -> None:
+        handler, passed_over = self._handlers[topic], self._superseded.get(topic)
+        newest = {record.key: record.offset for record in records} if passed_over else {}
+        began = time.perf_counter()
+        for record in records:
+            if passed_over and record.offset < newest[record.key]:
+                passed_over(record)
+            else:
+                handler(record)
+            if time.perf_counter() - began > TURN_S:
+                await asyncio.sleep(0)
+                began = time.perf_counter()
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         partitions = []

@@ -36,6 +36,7 @@ class ItemPartition(Partition):
         emitter: Emitter,
         metrics: Metrics,
         generation: Callable[[], int],
+        rows_per_s: Callable[[], float],
         url: str,
         fault: Fault = no_fault,
     ) -> None:
@@ -46,8 +47,8 @@ class ItemPartition(Partition):
         self._emitter = emitter
         self._metrics = metrics
         self._generation = generation
+        self._rows_per_s = rows_per_s
         self._url = url
-        self._rows_per_s = settings.store.published_rows_per_s
 
     async def restore(self) -> None:
         rows = self.side.rows
@@ -71,26 +72,28 @@ class ItemPartition(Partition):
 
     def keep_safe(self) -> None:
         self.side.rows.position.safe = self.cursors[self._signals].safe
-        self.side.rows.write({})
+        if not self.side.rows.staged:  # else the next publication writes it
+            self.side.rows.write({})
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
         effects = self.side.absorb(records)
-        self._fault("written")
         return await send_refusals(self._emitter, self._metrics, "item-signals", effects.refused)
 
     def pause_s(self) -> float:
-        return max(super().pause_s(), len(self.side.dirty) / self._rows_per_s)
+        return max(super().pause_s(), self.side.rows.staged / self._rows_per_s())
 
     def publish(self) -> Coroutine[Any, Any, None]:
-        dirty, self.side.dirty = self.side.dirty, {}
+        dirty = self.side.flush()
+        self._fault("written")
         return self._publish(dirty, self._announcement())
 
     def heal(self, item_id: str, published: ItemRow) -> None:
         """Publishes the own row again when an older one was read after it: the work of a worker that had lost this
         partition and did not know; compaction would keep that one."""
         own = self.side.rows.get(item_id)
-        if own is not None and own.offset > published.offset and item_id not in self.side.dirty:
-            self.side.dirty[item_id] = Change(self.side.rows.encode(own), 0)
+        if own is not None and own.offset > published.offset and not self.side.rows.is_staged(item_id):
+            self.side.rows.stage(item_id, own)
+            self._unpublished = True
 
     def _announcement(self) -> bytes:
         return encode_announcement(Announcement(self.side.rows.position, self._url))

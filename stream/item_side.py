@@ -3,6 +3,8 @@
 Pure of Kafka: records in, effects out. A signal record names its origin (partition and offset of the engagement record
 that caused it); origins of one engagements partition come in order, and a signal whose origin has been passed is a
 repetition. The map of passed origins is part of the position: one write batch with the rows, and published with them.
+A repetition may be all that is left of a publication that did not come about: the rows that it names are published
+again.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import msgspec
 from store.events import Refusal
 from store.items import ItemRow
 from store.rows import Position, RowStore
-from store.signals import SignalFrame, decode_frame
+from store.signals import SignalFrame, decode_frames
 from stream.records import Effects, Record, Refused
 from trainer.item_learning import ItemRules, absorb
 
@@ -28,28 +30,28 @@ class Change(NamedTuple):
 
 
 class ItemSide:
-    """State and rules of one item-signals partition."""
+    """State and rules of one item-signals partition. Changed rows are staged until `flush`."""
 
     def __init__(self, partition: int, rows: RowStore[ItemRow], rules: ItemRules) -> None:
         self.partition = partition
         self.rows = rows
-        self.dirty: dict[str, Change] = {}
+        self._caused_at: dict[str, int] = {}
         self._rules = rules
 
     def absorb(self, records: Iterable[Record]) -> Effects:
         """Takes signal records in order."""
         effects = Effects()
-        changed: dict[str, ItemRow] = {}
-        caused_at: dict[str, int] = {}
         position = self.rows.position
         for record in records:
-            self._absorb_record(record, changed, caused_at, effects)
+            self._absorb_record(record, effects)
             position.absorbed = max(position.absorbed, record.offset)
-        for item_id, value in self.rows.write(changed).items():
-            waiting = self.dirty.get(item_id)
-            since = caused_at[item_id] if waiting is None else min(waiting.caused_at_ms, caused_at[item_id])
-            self.dirty[item_id] = Change(value, since)
         return effects
+
+    def flush(self) -> dict[str, Change]:
+        """Writes what has changed; returns what the state topic has not got yet."""
+        caused_at, self._caused_at = self._caused_at, {}
+        rows = self.rows.flush()
+        return {item_id: Change(row, caused_at.get(item_id, 0)) for item_id, row in rows.items() if row is not None}
 
     def merge(self, item_id: str, value: bytes | None) -> ItemRow | None:
         """The row that results from meeting a record of the state topic, or None when what is here includes it."""
@@ -66,35 +68,52 @@ class ItemSide:
         if position.absorbed > own.absorbed:
             own.absorbed, own.passed = position.absorbed, position.passed
 
-    def _absorb_record(
-        self, record: Record, changed: dict[str, ItemRow], caused_at: dict[str, int], effects: Effects
-    ) -> None:
+    def _absorb_record(self, record: Record, effects: Effects) -> None:
         try:
-            frame = decode_frame(record.value or b"")
+            frames = decode_frames(record.value or b"")
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            refusal = Refusal("not_an_event", f"not a signal frame: {error}", record.value or b"")
+            refusal = Refusal("not_an_event", f"not signal frames: {error}", record.value or b"")
             effects.refused.append(Refused(record, refusal))
             return
-        if not self._pass(frame):
-            effects.duplicates += len(frame.signals)
-            return
         touched: dict[str, ItemRow | None] = {}
+        for frame in frames:
+            if self._pass(frame):
+                self._absorb_frame(frame, record.offset, touched, effects)
+            else:
+                effects.duplicates += len(frame.signals)
+                self._publish_again(frame)
+        for row in touched.values():
+            if row is not None:
+                row.offset = record.offset
+
+    def _absorb_frame(
+        self, frame: SignalFrame, offset: int, touched: dict[str, ItemRow | None], effects: Effects
+    ) -> None:
+        """`touched`: the rows of the whole record; None for one that came from the state topic and is ahead of this
+        partition's position."""
         for signal in frame.signals:
             item_id = signal.item_id
             if item_id not in touched:
-                row = changed.get(item_id) or self.rows.get(item_id) or ItemRow()
-                touched[item_id] = row if row.offset < record.offset else None
-            row_or_none = touched[item_id]
-            if row_or_none is None:  # the row came from the state topic and is ahead of this partition's position
+                known = self.rows.get(item_id) or ItemRow()
+                touched[item_id] = known if known.offset < offset else None
+            row = touched[item_id]
+            if row is None:
                 effects.duplicates += 1
                 continue
-            absorb(row_or_none, signal, self._rules)
+            absorb(row, signal, self._rules)
+            self._stage(item_id, row, frame.caused_at_ms)
             effects.absorbed += 1
-        for item_id, row_or_none in touched.items():
-            if row_or_none is not None:
-                row_or_none.offset = record.offset
-                changed[item_id] = row_or_none
-                caused_at[item_id] = min(caused_at.get(item_id, frame.caused_at_ms), frame.caused_at_ms)
+
+    def _stage(self, item_id: str, row: ItemRow, caused_at_ms: int) -> None:
+        self.rows.stage(item_id, row)
+        if caused_at_ms < self._caused_at.get(item_id, 1 << 62):
+            self._caused_at[item_id] = caused_at_ms
+
+    def _publish_again(self, frame: SignalFrame) -> None:
+        for signal in frame.signals:
+            row = self.rows.get(signal.item_id)
+            if row is not None:
+                self._stage(signal.item_id, row, frame.caused_at_ms)
 
     def _pass(self, frame: SignalFrame) -> bool:
         """Whether this frame's origin is new; if so it is passed from now on."""

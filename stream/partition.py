@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -56,6 +57,9 @@ class Partition(ABC):
 
     capacity = 2000
     batch = 500
+    batch_bytes = 32 << 10
+    """A batch ends with the record that reaches this: so long the event loop does nothing else (some milliseconds)."""
+    capacity_bytes = 16 << 20
 
     def __init__(self, number: int, interval_s: float, read_hole: ReadHole, fault: Fault = no_fault) -> None:
         self.number = number
@@ -65,6 +69,7 @@ class Partition(ABC):
         self._read_hole = read_hole
         self._fault = fault
         self._inbox: deque[Record] = deque()
+        self._queued_bytes = 0
         self._absorbed: list[Record] = []
         self._unpublished = False
         self._sends: list[asyncio.Future[Any]] = []
@@ -76,17 +81,22 @@ class Partition(ABC):
     async def put(self, record: Record) -> None:
         """Queues one record; waits while the partition is behind, so that the agent stops reading."""
         epoch = self._epoch
-        while len(self._inbox) >= self.capacity and not self._closed:
+        while self._is_full() and not self._closed:
             self._room.clear()
             await self._room.wait()
         if not self._closed and epoch == self._epoch:
             self._inbox.append(record)
+            self._queued_bytes += _size(record)
             self._arrived.set()
+
+    def _is_full(self) -> bool:
+        return len(self._inbox) >= self.capacity or self._queued_bytes >= self.capacity_bytes
 
     def rewind(self) -> None:
         """Forgets what is queued: after a rebalance the log delivers it again, from the committed position on."""
         self._epoch += 1
         self._inbox.clear()
+        self._queued_bytes = 0
         self._room.set()
 
     async def run(self) -> None:
@@ -122,7 +132,7 @@ class Partition(ABC):
         """Gives the rows back."""
 
     def pause_s(self) -> float:
-        """How long to gather changes before the next publication."""
+        """How long changes are to be gathered before the next publication, by what has been gathered so far."""
         return self._interval_s
 
     async def _absorb_loop(self) -> None:
@@ -130,10 +140,18 @@ class Partition(ABC):
             await self._arrived.wait()
             self._arrived.clear()
             while self._inbox:
-                records = [self._inbox.popleft() for _ in range(min(self.batch, len(self._inbox)))]
-                self._room.set()
-                await self._take(records)
+                await self._take(self._next_batch())
                 await asyncio.sleep(0)  # a long queue must not keep the loop from answering requests
+
+    def _next_batch(self) -> list[Record]:
+        records: list[Record] = []
+        size = 0
+        while self._inbox and len(records) < self.batch and size < self.batch_bytes:
+            records.append(self._inbox.popleft())
+            size += _size(records[-1])
+        self._queued_bytes -= size
+        self._room.set()
+        return records
 
     async def _take(self, records: list[Record]) -> None:
         """Absorbs what is new of these records, in runs of one topic without holes; the rest only waits to be
@@ -174,10 +192,13 @@ class Partition(ABC):
         assert cursor.ahead is not None
         log.info("%s-%s: reading %s on, %s came", beyond.topic, self.number, cursor.ahead, beyond.offset)
         run: list[Record] = []
+        size = 0
         async for record in self._read_hole(beyond.topic, self.number, cursor.ahead):
             run.append(record)
+            size += _size(record)
             cursor.ahead = record.offset + 1
-            if len(run) >= self.batch:
+            if len(run) >= self.batch or size >= self.batch_bytes:
+                size = 0
                 run = await self._absorb_run(run)
                 await asyncio.sleep(0)
         await self._absorb_run(run)
@@ -186,7 +207,10 @@ class Partition(ABC):
 
     async def _publish_loop(self) -> None:
         while True:
-            await asyncio.sleep(self.pause_s())
+            began = time.monotonic()
+            await asyncio.sleep(self._interval_s)
+            while (rest_s := began + self.pause_s() - time.monotonic()) > 0:  # it grows while more is absorbed
+                await asyncio.sleep(min(rest_s, self._interval_s))
             if self._absorbed or self._unpublished:
                 await self._publish_once()
 
@@ -210,3 +234,7 @@ class Partition(ABC):
             cursor.safe = max(cursor.safe, record.offset)
             record.acknowledge()
         self.keep_safe()
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"")

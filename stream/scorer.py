@@ -106,6 +106,14 @@ class Scorer:
         self._offsets[item_id] = row.offset
         self.counters[item_id] = row.counters
         self.recommender.update(item_id, row)
+        self._note_visible(item_id, record)
+
+    def on_passed_row(self, record: Any) -> None:
+        """A row that a newer one has overtaken: what it held is in that one."""
+        if record.key != POSITION_KEY and record.value is not None:
+            self._note_visible(record.key.decode(), record)
+
+    def _note_visible(self, item_id: str, record: Any) -> None:
         caused_at_ms = next((int(value) for name, value in record.headers if name == CAUSED_AT), 0)
         if caused_at_ms:
             self.metrics.embedded(max(0.0, time.time() - caused_at_ms / 1000))

@@ -61,6 +61,7 @@ class Swaps:
         self._ranker: RankerRecord | None = None
         self._changed = asyncio.Event()
         self._swapped_at = 0.0
+        self._rests_until = 0.0
         self._measured: Binding | None = None
         self._measured_at = 0.0
         self.codebook_report: CodebookReport | None = None
@@ -239,8 +240,13 @@ class Swaps:
         await self._emitter.send("checkpoints", msgspec.json.encode(record), key=b"model")
 
     async def _maintain(self) -> None:
+        """Fits the space when it is due, in at most a tenth of the time: a young stream is due all the time."""
+        began = time.monotonic()
+        if began < self._rests_until:
+            return
         try:
             await asyncio.get_running_loop().run_in_executor(self._loading, self._recommender.maintain)
+            self._rests_until = time.monotonic() + 9.0 * (time.monotonic() - began)
         except Exception:
             log.exception("the vector space was not fitted again; the one before it goes on serving")
 

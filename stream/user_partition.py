@@ -35,6 +35,7 @@ class UserPartition(Partition):
         emitter: Emitter,
         metrics: Metrics,
         generation: Callable[[], int],
+        rows_per_s: Callable[[], float],
         fault: Fault = no_fault,
     ) -> None:
         super().__init__(side.partition, settings.store.user_publish_interval_s, hole_reader(settings), fault)
@@ -43,6 +44,7 @@ class UserPartition(Partition):
         self._emitter = emitter
         self._metrics = metrics
         self._generation = generation
+        self._rows_per_s = rows_per_s
         self._engagements = settings.topic("engagements")
         self._profiles = settings.topic("profiles")
 
@@ -74,7 +76,6 @@ class UserPartition(Partition):
             name, effects = "engagements", self.side.absorb(records)
         else:
             name, effects = "profiles", self.side.absorb_profiles(records)
-        self._fault("written")
         self._metrics.absorbed(name, effects.absorbed)
         self._metrics.duplicated(name, effects.duplicates)
         return await self._send(name, effects)
@@ -83,7 +84,8 @@ class UserPartition(Partition):
         position = self.side.rows.position
         position.safe = self.cursors[self._engagements].safe
         position.profiles_safe = self.cursors[self._profiles].safe
-        self.side.rows.write({})
+        if not self.side.rows.staged:  # else the next publication writes it
+            self.side.rows.write({})
 
     async def _send(self, name: str, effects: Effects) -> list[asyncio.Future[Any]]:
         send = self._emitter.send
@@ -95,8 +97,12 @@ class UserPartition(Partition):
         sends += await send_strays(self._emitter, name, effects.strays)
         return sends
 
+    def pause_s(self) -> float:
+        return max(super().pause_s(), self.side.rows.staged / self._rows_per_s())
+
     def publish(self) -> Coroutine[Any, Any, None]:
-        dirty, self.side.dirty = self.side.dirty, {}
+        dirty = self.side.flush()
+        self._fault("written")
         position = encode_announcement(Announcement(self.side.rows.position))
         return self._publish(dirty, position)
 

@@ -2,7 +2,8 @@
 
 Pure of Kafka: records in, effects out. The protocol (docs/exactly-once.md):
 
-1. A row is changed by a record only when `row.offset` is before the record; row and offset are one write batch.
+1. A row is changed by a record only when `row.offset` is before the record; row and offset are one write batch, made
+   when the row is published (until then both are in memory, and a crash takes back both).
 2. Signals are caused whenever their record is read. For a record that a row has already absorbed they are derived again
    from the history, which keeps them until the record is committed.
 3. What a record causes is a function of the log before it, so that two workers that read the same record (one of them
@@ -11,26 +12,26 @@ Pure of Kafka: records in, effects out. The protocol (docs/exactly-once.md):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from store.events import Engagement, Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
 from store.histories import HistoryRules, UserRow, absorb, derive, trim
 from store.keys import partition_of
 from store.rows import Position, RowStore
-from store.signals import Origin, Signal, SignalFrame, encode_frame
+from store.signals import Origin, Signal, SignalFrame, encode_frames
 from stream.records import Effects, Record, Refused, Stray, strays_of
 
 _EMPTY = Refusal("not_an_event", "an empty record: engagements have no tombstones", b"")
 
 CHUNK = 256
-"""Events of a frame whose signals travel in one signal record: bounds its size whatever the frame's."""
+"""Events of a frame whose signals travel in one signal frame; a signal record is closed when it holds as many."""
 
 Examine = Callable[[UserRow, Engagement], bytes | None]
 """Scores an engagement before it is learned from; returns an encoded ranking example when it was sampled."""
 
 
 class UserSide:
-    """State and rules of one engagements partition. `dirty` collects what the state topic has not got yet."""
+    """State and rules of one engagements partition. Changed rows are staged until `flush`."""
 
     def __init__(
         self,
@@ -43,7 +44,6 @@ class UserSide:
     ) -> None:
         self.partition = partition
         self.rows = rows
-        self.dirty: dict[str, bytes | None] = {}
         self._partitions = partitions
         self._rules = rules
         self._limits = limits
@@ -56,13 +56,19 @@ class UserSide:
         """Takes engagement records in order."""
         effects = Effects()
         changed: dict[str, UserRow] = {}
+        frames: dict[int, list[SignalFrame]] = {}
         for record in records:
-            self._absorb_record(record, changed, effects)
+            self._absorb_record(record, changed, frames, effects)
             self.rows.position.absorbed = max(self.rows.position.absorbed, record.offset)
         for row in changed.values():
             trim(row, self.rows.position.safe + 1, self._rules)
-        self.dirty.update(self.rows.write(changed))
+        for item_partition, held in frames.items():
+            effects.signals.extend(_bundles(item_partition, held))
         return effects
+
+    def flush(self) -> dict[str, bytes | None]:
+        """Writes what has changed; returns what the state topic has not got yet (None: forgotten)."""
+        return self.rows.flush()
 
     def absorb_profiles(self, records: Iterable[Record]) -> Effects:
         """Takes profile records in order; a null value forgets the user.
@@ -99,7 +105,9 @@ class UserSide:
         own.safe, own.profiles_safe = max(own.safe, position.safe), max(own.profiles_safe, position.profiles_safe)
         own.absorbed, own.profiles = max(own.absorbed, position.absorbed), max(own.profiles, position.profiles)
 
-    def _absorb_record(self, record: Record, changed: dict[str, UserRow], effects: Effects) -> None:
+    def _absorb_record(
+        self, record: Record, changed: dict[str, UserRow], frames: dict[int, list[SignalFrame]], effects: Effects
+    ) -> None:
         if record.value is None:
             effects.refused.append(Refused(record, _EMPTY))
             return
@@ -114,7 +122,7 @@ class UserSide:
                 if partition_of(event.user_id, self._partitions) != self.partition:
                     elsewhere.append((index, event.user_id))
                     continue
-                state = touched[event.user_id] = self._state(event.user_id, record.offset, changed)
+                state = touched[event.user_id] = self._state(event.user_id, record.offset)
             row, derived = state
             if derived is not None:
                 signal = derived.get(index)
@@ -128,13 +136,12 @@ class UserSide:
         for user_id, (row, _) in touched.items():
             row.offset = max(row.offset, record.offset)
             changed[user_id] = row
+            self.rows.stage(user_id, row)
         effects.strays += strays_of(record, decoded, elsewhere)
-        self._frame(record, caused, effects)
+        self._frame(record, caused, frames)
 
-    def _state(
-        self, user_id: str, offset: int, changed: dict[str, UserRow]
-    ) -> tuple[UserRow, dict[int, Signal] | None]:
-        row = changed.get(user_id) or self.rows.get(user_id) or UserRow()
+    def _state(self, user_id: str, offset: int) -> tuple[UserRow, dict[int, Signal] | None]:
+        row = self.rows.get(user_id) or UserRow()
         return row, derive(row, offset, self._rules) if row.offset >= offset else None
 
     def _sample(self, row: UserRow, event: Engagement, effects: Effects) -> None:
@@ -143,14 +150,14 @@ class UserSide:
             if example is not None:
                 effects.examples.append((event.user_id, example))
 
-    def _frame(self, record: Record, caused: list[tuple[int, Signal]], effects: Effects) -> None:
+    def _frame(self, record: Record, caused: list[tuple[int, Signal]], frames: dict[int, list[SignalFrame]]) -> None:
         groups: dict[tuple[int, int], list[Signal]] = {}
         for index, signal in caused:
             groups.setdefault((index // CHUNK, partition_of(signal.item_id, self._partitions)), []).append(signal)
         for (chunk, item_partition), signals in groups.items():
             origin = Origin(record.offset, (chunk + 1) * CHUNK - 1)
             frame = SignalFrame(self.partition, origin, record.timestamp_ms, signals)
-            effects.signals.append((item_partition, signals[0].item_id.encode(), encode_frame(frame)))
+            frames.setdefault(item_partition, []).append(frame)
 
     def _absorb_profile(self, record: Record, effects: Effects) -> None:
         if record.value is None:
@@ -158,21 +165,19 @@ class UserSide:
             return
         decoded = decode_profiles(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
         effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
-        changed: dict[str, UserRow] = {}
         elsewhere: list[tuple[int, str]] = []
         for index, event in enumerate(decoded.events):
             if partition_of(event.user_id, self._partitions) != self.partition:
                 elsewhere.append((index, event.user_id))
                 continue
-            row = changed.get(event.user_id) or self.rows.get(event.user_id) or UserRow()
-            changed[event.user_id] = row
+            row = self.rows.get(event.user_id) or UserRow()
+            self.rows.stage(event.user_id, row)
             if event.updated_at > row.profiled_at:
                 row.attributes, row.profiled_at = event.attributes, event.updated_at
                 effects.absorbed += 1
             else:
                 effects.duplicates += 1
         effects.strays += strays_of(record, decoded, elsewhere)
-        self.dirty.update(self.rows.write(changed))
 
     def _forget(self, record: Record, effects: Effects) -> None:
         user_id = tombstone_id(record.key)
@@ -182,6 +187,17 @@ class UserSide:
         if partition_of(user_id, self._partitions) != self.partition:
             effects.strays.append(Stray(record.topic, user_id.encode(), None))
             return
-        self.rows.write({}, gone=[user_id])
-        self.dirty[user_id] = None
+        self.rows.stage(user_id, None)
         effects.absorbed += 1
+
+
+def _bundles(item_partition: int, frames: list[SignalFrame]) -> Iterator[tuple[int, bytes, bytes]]:
+    """Records for one item partition: its frames in order, some together."""
+    held: list[SignalFrame] = []
+    signals = 0
+    for frame in frames:
+        held.append(frame)
+        signals += len(frame.signals)
+        if signals >= CHUNK or frame is frames[-1]:
+            yield item_partition, held[0].signals[0].item_id.encode(), encode_frames(held)
+            held, signals = [], 0

@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ class Worker:
         self.scorer.swaps.on_codebook = self._reassign
         self.service = WorkerService(settings, self.scorer, self.assignment, self.metrics, self.emitter)
         self._app = create_app(settings, self.assignment, str(self._folder / "faust"))
-        self._broadcast = Broadcast(settings, self.scorer.handlers())
+        self._broadcast = Broadcast(settings, self.scorer.handlers(), {"item-states": self.scorer.on_passed_row})
         self.service.caught_up = self._broadcast.caught_up
         serving = settings.serving
         self._web = WebServer(self.service, self.metrics, serving.host, serving.port, self.service.routes())
@@ -152,15 +153,22 @@ class Worker:
         rules = HistoryRules(settings.events.weights, settings.store.history_length, settings.store.context_length)
         limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
         side = UserSide(number, settings.kafka.partitions, rows, rules, limits, self.scorer.examine)
-        return UserPartition(side, settings, self.emitter, self.metrics, self._generation, self._fault)
+        rate = partial(self._rows_per_s, "engagements")
+        return UserPartition(side, settings, self.emitter, self.metrics, self._generation, rate, self._fault)
 
     def _item_partition(self, number: int) -> Partition:
         rows = RowStore(self._folder / "rows" / f"items-{number}", ItemRow)
         side = ItemSide(number, rows, ItemRules())
-        return ItemPartition(side, self.settings, self.emitter, self.metrics, self._generation, self.url, self._fault)
+        rate = partial(self._rows_per_s, "item-signals")
+        settings, emitter = self.settings, self.emitter
+        return ItemPartition(side, settings, emitter, self.metrics, self._generation, rate, self.url, self._fault)
 
     def _request_partition(self, number: int) -> Partition:
         return RequestPartition(number, self.settings, self.emitter, self.metrics, self.service)
+
+    def _rows_per_s(self, agent: str) -> float:
+        """One partition's part of the rows that this worker may publish for an agent."""
+        return self.settings.store.published_rows_per_s / max(1, self.assignment.count(agent))
 
     def _generation(self) -> int:
         return self.assignment.generation

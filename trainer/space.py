@@ -100,6 +100,8 @@ class Space:
         card = self.catalog.cards[handle]
         if card is not None:
             self.catalog.content_NC[handle] = self.view.of(raw_of(card)[None])[0]
+            if self.fit is not None:
+                self.content_ND[handle] = mapped(self.catalog.content_NC[handle], self.fit.map_CD)
         self.place(handle)
 
     def place(self, handle: int) -> None:
@@ -109,7 +111,6 @@ class Space:
         self._reserve()
         if self.fit is None:
             return
-        self.content_ND[handle] = mapped(self.catalog.content_NC[handle], self.fit.map_CD)
         self.x_ND[handle] = self._blend(handle, unit(self._fold(handle, self.fit.axes_ND)), self.content_ND[handle])
 
     def _blend(self, where: int | slice, behaviour_ND: np.ndarray, content_ND: np.ndarray) -> np.ndarray:

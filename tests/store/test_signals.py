@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.signals import Origin, Signal, SignalFrame, decode_frame, encode_frame
+from store.signals import Origin, Signal, SignalFrame, decode_frames, encode_frames
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 numbers = st.floats(allow_nan=False)
@@ -25,15 +25,18 @@ origins = st.builds(Origin, st.integers(0, 2**62), st.integers(0, 2**31))
 frames = st.builds(SignalFrame, st.integers(0, 999), origins, st.integers(0, 2**42), st.lists(signals, max_size=4))
 
 
-@given(frames)
-def test_a_frame_reads_back_equal(frame: SignalFrame) -> None:
-    assert decode_frame(encode_frame(frame)) == frame
+bundles = st.lists(frames, min_size=1, max_size=3)
 
 
-@given(st.binary(max_size=40) | frames.map(encode_frame).map(lambda value: value[:-1]))
+@given(bundles)
+def test_frames_read_back_equal(bundle: list[SignalFrame]) -> None:
+    assert decode_frames(encode_frames(bundle)) == bundle
+
+
+@given(st.binary(max_size=40) | bundles.map(encode_frames).map(lambda value: value[:-1]))
 def test_what_is_no_frame_is_an_error_of_one_kind(value: bytes) -> None:
     with pytest.raises((msgspec.MsgspecError, UnicodeDecodeError)):
-        decode_frame(value)
+        decode_frames(value)
 
 
 @given(origins, origins)

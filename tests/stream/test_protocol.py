@@ -18,7 +18,7 @@ from store.histories import HistoryRules, UserRow
 from store.items import ItemRow
 from store.keys import partition_of
 from store.rows import RowStore
-from stream.item_side import ItemSide
+from stream.item_side import Change, ItemSide
 from stream.records import Record
 from stream.states import POSITION_KEY, Announcement, decode_announcement, encode_announcement
 from stream.user_side import UserSide
@@ -95,12 +95,11 @@ class World:
         """Publishes as far as `steps` goes: rows, then the position; dies if it does not reach the end."""
         owner = self.users[p] if side == "users" else self.items[p]
         name, source = ("user-states", "engagements") if side == "users" else ("item-states", "item-signals")
-        dirty, owner.dirty = dict(owner.dirty), {}
-        for key, change in dirty.items():
+        for key, change in owner.flush().items():
             if steps == 0:
                 return self.crash(side, p, wiped=False)
             steps -= 1
-            value = change if isinstance(change, bytes) else change.row
+            value = change.row if isinstance(change, Change) else change
             self.topic(name, p).append((key.encode(), value))
         if steps == 0:
             return self.crash(side, p, wiped=False)
@@ -115,6 +114,8 @@ class World:
             self.work_users(p, 10_000, None)
         for p in range(PARTITIONS):
             self.work_items(p, 10_000)
+        for side in (*self.users.values(), *self.items.values()):
+            side.flush()
 
     def close(self) -> None:
         for side in (*self.users.values(), *self.items.values()):
