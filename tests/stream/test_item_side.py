@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from store.items import ItemRow
 from store.rows import Position, RowStore
-from store.signals import Origin, Signal, SignalFrame, encode_frame
+from store.signals import Origin, Signal, SignalFrame, encode_frames
 from stream.item_side import ItemSide
 from stream.records import Record
 from tests.folders import memory_folder
@@ -29,7 +29,7 @@ def side() -> Iterator[ItemSide]:
 
 def signals(offset: int, origin: tuple[int, int], *items: str, partition: int = 0, caused_at_ms: int = 1000) -> Record:
     found = [Signal(item, f"{origin}-{n}", 1, 1.0, 1.0, None, []) for n, item in enumerate(items)]
-    return record(offset, encode_frame(SignalFrame(partition, Origin(*origin), caused_at_ms, found)))
+    return record(offset, encode_frames([SignalFrame(partition, Origin(*origin), caused_at_ms, found)]))
 
 
 def record(offset: int, value: bytes | None) -> Record:
@@ -67,11 +67,33 @@ def test_an_item_twice_in_a_frame_counts_twice(side: ItemSide) -> None:
 def test_a_change_names_the_oldest_cause_that_nobody_can_see(side: ItemSide) -> None:
     side.absorb([signals(0, (0, 0), "a", caused_at_ms=900), signals(1, (1, 0), "a", caused_at_ms=800)])
     side.absorb([signals(2, (2, 0), "a", caused_at_ms=950)])
-    assert side.dirty["a"].caused_at_ms == 800
-    assert side.rows.decode(side.dirty["a"].row) == side.rows.get("a")
-    side.dirty.clear()
+    change = side.flush()["a"]
+    assert change.caused_at_ms == 800
+    assert side.rows.decode(change.row) == side.rows.get("a")
     side.absorb([signals(3, (3, 0), "a", caused_at_ms=990)])
-    assert side.dirty["a"].caused_at_ms == 990
+    assert side.flush()["a"].caused_at_ms == 990
+
+
+def test_what_a_repetition_names_is_published_again(side: ItemSide) -> None:
+    """The crash came after the rows were written and before they were published: nothing but the log knows."""
+    side.absorb([signals(0, (0, 0), "a", "b")])
+    side.flush()
+    assert side.absorb([signals(1, (0, 0), "a", "b")]).duplicates == 2
+    again = side.flush()
+    assert {item: sum(side.rows.decode(change.row).counters.values()) for item, change in again.items()} == {
+        "a": 1,
+        "b": 1,
+    }
+
+
+def test_frames_of_one_record_all_count(side: ItemSide) -> None:
+    frames = [
+        SignalFrame(0, Origin(n, 0), 1000, [Signal(item, f"{n}", 1, 1.0, 1.0, None, []) for item in ("a", "b")])
+        for n in (0, 1, 1, 2)
+    ]
+    effects = side.absorb([record(0, encode_frames(frames))])
+    assert (effects.absorbed, effects.duplicates) == (6, 2)
+    assert (count(side, "a"), count(side, "b")) == (3, 3)
 
 
 BROKEN = signals(0, (1, 1), "zz").value or b""

@@ -13,7 +13,7 @@ from store.events import Limits, frame
 from store.histories import HistoryRules, UserRow
 from store.keys import partition_of
 from store.rows import Position, RowStore
-from store.signals import decode_frame
+from store.signals import decode_frames
 from stream.records import Record
 from stream.user_side import CHUNK, UserSide
 from tests.folders import memory_folder
@@ -92,28 +92,45 @@ def test_what_is_refused_does_not_stop_the_rest(side: UserSide) -> None:
     assert side.rows.position.absorbed == 2
 
 
-def test_reading_again_changes_nothing_and_causes_the_same_signals(reopen: Open) -> None:
+@pytest.mark.parametrize("written", [True, False])
+def test_reading_again_changes_nothing_and_causes_the_same_signals(reopen: Open, written: bool) -> None:
+    """Whether the crash came after the rows were written or before."""
     records = [record(n, frame([click(3 * n + k) for k in range(3)])) for n in range(5)]
-    first = reopen().absorb(records)
-    again = reopen().absorb(records)
+    before = reopen()
+    first = before.absorb(records)
+    if written:
+        before.flush()
+    after = reopen()
+    again = after.absorb(records)
     assert again.signals == first.signals
-    assert (first.absorbed, again.absorbed) == (15, 0)
+    assert (first.absorbed, again.absorbed) == (15, 0 if written else 15)
+    after.flush()
     side = reopen()
     assert history(side) == [f"e{n}" for n in range(15)]
     assert side.rows.position.absorbed == 4
+
+
+def test_signals_of_small_frames_travel_together(side: UserSide) -> None:
+    effects = side.absorb([record(n, frame([click(2 * n), click(2 * n + 1)])) for n in range(50)])
+    places = [(p, found) for p, _, value in effects.signals for found in decode_frames(value)]
+    assert len(effects.signals) == len({p for p, _ in places})
+    for partition in {p for p, _ in places}:
+        origins = [found.origin for p, found in places if p == partition]
+        assert origins == sorted(origins)
+    assert sum(len(found.signals) for _, found in places) == 100
 
 
 def test_signals_of_a_long_frame_travel_in_chunks_in_order(side: UserSide) -> None:
     effects = side.absorb([record(3, frame([click(n) for n in range(CHUNK + 10)]))])
     origins: dict[int, list[tuple[int, int]]] = {}
     for partition, key, value in effects.signals:
-        found = decode_frame(value)
-        assert {partition_of(signal.item_id, PARTITIONS) for signal in found.signals} == {partition}
-        assert key == found.signals[0].item_id.encode()
-        assert (found.partition, found.caused_at_ms) == (0, 1_000_000)
-        origins.setdefault(partition, []).append((found.origin.offset, found.origin.index))
+        for found in decode_frames(value):
+            assert {partition_of(signal.item_id, PARTITIONS) for signal in found.signals} == {partition}
+            assert (found.partition, found.caused_at_ms) == (0, 1_000_000)
+            origins.setdefault(partition, []).append((found.origin.offset, found.origin.index))
+        assert key == decode_frames(value)[0].signals[0].item_id.encode()
     assert all(chunks == [(3, CHUNK - 1), (3, 2 * CHUNK - 1)] for chunks in origins.values())
-    assert sum(len(decode_frame(value).signals) for _, _, value in effects.signals) == CHUNK + 10
+    assert sum(len(found.signals) for _, _, value in effects.signals for found in decode_frames(value)) == CHUNK + 10
 
 
 def test_examples_are_made_before_the_engagement_is_learned_from(reopen: Open) -> None:
@@ -138,10 +155,11 @@ def test_the_newest_profile_stays(side: UserSide) -> None:
 
 def test_forgetting_removes_the_row_here_and_in_the_state_topic(side: UserSide) -> None:
     side.absorb([record(0, click(0))])
-    side.dirty.clear()
+    side.flush()
     side.absorb_profiles([profiles(0, None, MINE.encode())])
     assert side.row(MINE) is None
-    assert side.dirty == {MINE: None}
+    assert side.flush() == {MINE: None}
+    assert side.row(MINE) is None
     side.absorb([record(1, click(1))])
     assert history(side) == ["e1"]
 
@@ -152,7 +170,7 @@ def test_a_tombstone_that_names_nobody_is_refused(side: UserSide, key: bytes | N
     effects = side.absorb_profiles([profiles(0, None, key)])
     assert [refused.refusal.reason for refused in effects.refused] in (["missing_field"], ["wrong_type"])
     assert effects.strays == []
-    assert side.dirty == {}
+    assert side.flush() == {}
 
 
 def test_a_tombstone_elsewhere_goes_on(side: UserSide) -> None:
@@ -163,17 +181,19 @@ def test_a_tombstone_elsewhere_goes_on(side: UserSide) -> None:
 
 
 def test_what_the_state_topic_has_not_got_is_published_after_a_crash(reopen: Open) -> None:
-    """A crash after the rows are written and before they are published: `dirty` must come back from the log."""
+    """A crash after the rows are written and before they are published: they must be staged again from the log."""
     gone = next(f"v{n}" for n in range(99) if partition_of(f"v{n}", PARTITIONS) == 0)
     records = [profiles(0, profile(MINE, 5, age=30)), profiles(1, None, gone.encode())]
     before = reopen()
     before.absorb([record(0, click(0, gone))])
     before.absorb_profiles(records)
+    before.flush()
     after = reopen()
-    assert after.dirty == {}
+    assert after.rows.staged == 0
     after.absorb_profiles(records)
-    assert after.dirty[gone] is None
-    published = after.dirty[MINE]
+    found = after.flush()
+    assert found[gone] is None
+    published = found[MINE]
     assert published is not None
     assert after.rows.decode(published).attributes == {"age": 30.0}
 
