@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from importlib import import_module
 
 import numpy as np
 
 from store.items import ItemCard
 from store.settings import Settings
 from trainer.codebook import ZERO_VERSION, Codebook, zero_codebook
+from trainer.codebook_training import train_codebook
 from trainer.corpus import Corpus
 
 log = logging.getLogger("sidestream.trainer")
@@ -35,9 +35,6 @@ def choose_codebook(
     current = current or zero_codebook(settings)
     if current.version != ZERO_VERSION or len(listed) < settings.codebook.learn_after_items:
         return current
-    train_codebook = _learner()
-    if train_codebook is None:
-        return current
     learned_E = ~held_E & (corpus.weight_E > 0)
     book = train_codebook(
         [card.parts() for card in listed],
@@ -49,15 +46,6 @@ def choose_codebook(
     )
     log.info("learned %s from %d items (%s)", book.version, len(listed), dict(book.about))
     return book
-
-
-def _learner() -> Callable[..., Codebook] | None:
-    """The learning of codebooks, where it is installed."""
-    try:
-        found: Callable[..., Codebook] = import_module("trainer.codebook_training").train_codebook
-    except ModuleNotFoundError:
-        return None
-    return found
 
 
 def sequences_of(user_E: np.ndarray, item_E: np.ndarray) -> list[np.ndarray]:
