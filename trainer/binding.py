@@ -113,7 +113,7 @@ class Binding:
         history = []
         for entry in user.entries[-64:] if user is not None else ():
             codes = self.tree.codes_of(handles.get(entry.item_id, -1))
-            if codes and entry.weight > 0:
+            if codes and entry.weight != 0:  # as in training: what a user turned away is part of the history
                 history.append(Past(codes, entry.kind, entry.occurred_at, entry.value))
         context = self.tree.codes_of(handles.get(request.item_id or "", -1))
         if not history and context is None and not request.query:

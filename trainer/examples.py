@@ -63,7 +63,8 @@ class Batch:
 
 
 class Behaviour:
-    """Rows of engagements. `learn_E` tells which events are targets; `weight_E` how much each counts in the loss,
+    """Rows of engagements that hold one of `learn_E`. In such a row the other positive events of `free_E` are targets
+    too: their states are computed anyway. `weight_E` is how much each counts in the loss,
     `moment_E` is the prior's moment that it is learned at."""
 
     def __init__(
@@ -74,10 +75,12 @@ class Behaviour:
         weight_E: np.ndarray,
         row_items: int,
         moment_E: np.ndarray,
+        free_E: np.ndarray | None = None,
     ) -> None:
         self._corpus = corpus
         self._vocabulary = vocabulary
         self._learn_E = learn_E & (corpus.weight_E > 0)
+        self._target_E = self._learn_E if free_E is None else self._learn_E | (free_E & (corpus.weight_E > 0))
         self._weight_E = weight_E
         self._moment_E = moment_E
         self._bag_EK = event_positions(corpus, vocabulary)
@@ -89,7 +92,7 @@ class Behaviour:
     @property
     def targets(self) -> int:
         """How many engagements are learned in one pass."""
-        return int(self._learn_E.sum())
+        return sum(int(self._target_E[target:end].sum()) for _, end, target in self._rows)
 
     def batches(self, positions: int, random: np.random.Generator) -> Iterator[Batch]:
         """One pass over all rows, rows of like length together, about `positions` positions a batch."""
@@ -137,7 +140,7 @@ class Behaviour:
             opening = begin_position(vocabulary, corpus.attributes.get(user, {}))
             tokens_BTK[row, 0, : len(opening)] = opening
             tokens_BTK[row, 1 : end - begin] = self._bag_EK[begin : end - 1]
-            events = np.arange(target, end)[self._learn_E[target:end]]
+            events = np.arange(target, end)[self._target_E[target:end]]
             places.append(np.stack([np.full(len(events), row), events - begin, events]))
         row_N, column_N, event_N = np.concatenate(places, axis=1)
         tokens_BTK[:, 1:] = blurred(tokens_BTK[:, 1:], vocabulary, random)

@@ -75,13 +75,14 @@ def pretrain(
     torch.manual_seed(plan.seed)
     optimiser = _optimiser(model, plan)
     began, step, targets = time.monotonic(), 0, 0
+    wanted = max(1.0, plan.epochs * behaviour.targets)
     losses: list[tuple[float, float]] = []
     model.train()
     done = 0.0
     while done < 1.0:
         before = step
         for batch in behaviour.batches(plan.positions, random):
-            worked = max(step / plan.max_steps, targets / (plan.epochs * behaviour.targets))
+            worked = max(step / plan.max_steps, targets / wanted)
             elapsed = (time.monotonic() - began) / plan.max_seconds
             done = elapsed if elapsed > worked + _HURRY else worked
             if done >= 1.0:

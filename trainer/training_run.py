@@ -152,8 +152,11 @@ def _learn(
     share = training.replay_ratio * new_E.sum() / max(1, older_E.sum())
     replayed_E = older_E & (np.random.default_rng(training.seed).random(len(corpus)) < share)
     learn_E = new_E | replayed_E
-    weight_E, history = recency(corpus, learn_E), settings.model.history
-    behaviour = Behaviour(corpus, made.vocabulary, learn_E & (moment_E > 0), weight_E, history, moment_E)
+    known_E = moment_E > 0  # before the first moment there is no prior to learn beside
+    weight_E = recency(corpus, new_E | older_E) * np.where(older_E & ~replayed_E, training.replay_ratio, 1.0)
+    behaviour = Behaviour(
+        corpus, made.vocabulary, learn_E & known_E, weight_E, settings.model.history, moment_E, older_E & known_E
+    )
     plan = Plan(
         max_seconds=training.max_seconds, max_steps=training.max_steps, epochs=training.epochs, seed=training.seed
     )

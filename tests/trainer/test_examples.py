@@ -119,3 +119,15 @@ def test_newer_engagements_count_more() -> None:
     assert (np.diff(weight_E[order]) > 0).all()
     assert weight_E[order][0] >= 0.1
     assert weight_E[order][-1] <= 1.1
+
+
+def test_rows_that_are_read_anyway_are_learned_whole() -> None:
+    world, v = corpus(), vocabulary()
+    nobody, everybody = np.zeros(len(world), bool), np.ones(len(world), bool)
+    few = nobody.copy()
+    few[np.flatnonzero(world.user_E == 5)[-1]] = True
+    moment_E = np.zeros(len(world), int)
+    assert Behaviour(world, v, few, np.ones(len(world)), 50, moment_E).targets == 1
+    whole = Behaviour(world, v, few, np.ones(len(world)), 50, moment_E, everybody)
+    assert whole.targets == (world.user_E == 5).sum()
+    assert sum(len(b.row_N) for b in whole.batches(400, np.random.default_rng(0))) == whole.targets
