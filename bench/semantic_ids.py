@@ -18,7 +18,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -32,7 +32,7 @@ from store.events import Engagement, Upload
 from store.settings import Settings, load_settings
 from trainer.alignment import Pairs, pairs_of
 from trainer.codebook import zero_codebook
-from trainer.codebook_training import train_codebook
+from trainer.codebook_training import churn, train_codebook
 from trainer.content import content_parts, text_encoder, text_of, unit_rows
 
 RECENT = 20
@@ -48,11 +48,12 @@ class Stream:
     user_E: np.ndarray
     item_E: np.ndarray
     at_E: np.ndarray
+    half_at: int | None = None
 
     @property
     def half(self) -> int:
         """The first engagement of the judged part."""
-        return len(self.item_E) // 2
+        return len(self.item_E) // 2 if self.half_at is None else self.half_at
 
     def sequences(self) -> list[np.ndarray]:
         """Each user's items in the training part."""
@@ -273,6 +274,35 @@ def judge(stream: Stream, encoder: str, settings: Settings, cache: Path | None =
     return rows
 
 
+def refresh_figures(stream: Stream, encoder: str, settings: Settings, cache: Path | None) -> dict[str, object]:
+    """A version made at half of the engagements from the items uploaded by then, refreshed at three quarters."""
+    parts = encoded(stream, encoder, cache)
+    then, now = stream.half, stream.half * 3 // 2
+    known = np.flatnonzero(stream.uploaded_at_N <= stream.at_E[then])
+    place_N = np.full(len(parts), -1)
+    place_N[known] = np.arange(len(known))
+    before = [place_N[items][place_N[items] >= 0] for items in stream.sequences()]
+    fresh = np.flatnonzero((stream.uploaded_at_N > stream.at_E[then]) & (stream.uploaded_at_N <= stream.at_E[now]))
+    grown = [parts[index] for index in [*known, *fresh]]
+    place_N[fresh] = len(known) + np.arange(len(fresh))
+    after = [place_N[items][place_N[items] >= 0] for items in replace(stream, half_at=now).sequences()]
+    old = train_codebook([parts[index] for index in known], before, settings)
+    start = time.perf_counter()
+    new = train_codebook(grown, after, settings, parent=old)
+    spent_s = time.perf_counter() - start
+    old_parts, fresh_parts = grown[: len(known)], grown[len(known) :]
+    return {
+        "stream": stream.name,
+        "encoder": encoder,
+        "items": len(known),
+        "fresh": len(fresh),
+        "churn_by_level": churn(old.assign_parts(old_parts), new.assign_parts(old_parts)),
+        "error_fresh_before": float(old.quantization_error(old.fuse(fresh_parts)).mean()),
+        "error_fresh_after": float(new.quantization_error(new.fuse(fresh_parts)).mean()),
+        "refresh_s": round(spent_s, 1),
+    }
+
+
 def references(stream: Stream) -> list[dict[str, object]]:
     """Chance and the two simple references on the cold events."""
     events = cold_events(stream)
@@ -313,6 +343,7 @@ def main() -> None:
     parser.add_argument("streams", nargs="+", type=Path)
     parser.add_argument("--encoders", default="static,minilm")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--refresh", action="store_true", help="also train at one half and refresh at three quarters")
     parser.add_argument("--cache", type=Path, help="folder to keep text vectors in between runs (streams with text)")
     options = parser.parse_args()
     rows: list[dict[str, object]] = []
@@ -323,6 +354,10 @@ def main() -> None:
         for encoder in options.encoders.split(","):
             found += judge(stream, encoder, load_settings(), options.cache)
         show(found, console)
+        if options.refresh:
+            for encoder in options.encoders.split(","):
+                found.append(refresh_figures(stream, encoder, load_settings(), options.cache))
+                console.print_json(json.dumps(found[-1]))
         rows += found
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2))

@@ -36,6 +36,8 @@ SHARE = 0.64
 """How much of a fused row's squared length is aligned with behaviour: found by `bench.semantic_ids`."""
 _FEWEST_ITEMS = 64
 """A modality that fewer items have is projected at random: too few to learn its shape from."""
+_MOST_ROWS = 40_000
+"""Rows that the levels are fitted to; of a larger catalogue a sample."""
 _FEWEST_PAIRS = 500
 _MOST_STEPS = 1200
 
@@ -64,16 +66,17 @@ def train_codebook(
     base = parent if parent is not None and not anew and _refreshable(parent, widths, method) else None
     content = _content_maps(parts, base, seed)
     maps = content if method == "kmeans" else _aligned(content, parts, widths, pairs, base, seed, progress)
-    version = f"codebook-{(parent.sequence if parent else 0) + 1:06d}-{_digest(maps, seed)}"
-    draft = Codebook(version, (_nothing(maps),), MappingProxyType(maps), seed)
+    draft = Codebook("", (_nothing(maps),), MappingProxyType(maps), seed)
     x_ND = draft.fuse(parts)
     x_ND = x_ND[x_ND.any(axis=1)]
     judged_N = _judged(len(x_ND))
+    fitted_ND = _sample(x_ND[~judged_N], seed)
     if base:
-        stages = refit_levels(x_ND[~judged_N], base.stages, seed=seed, progress=progress)
+        stages = refit_levels(fitted_ND, base.stages, seed=seed, progress=progress)
     else:
-        stages = fit_levels(x_ND[~judged_N], widths, seed=seed, progress=progress)
-    book = replace(draft, stages=stages)
+        stages = fit_levels(fitted_ND, widths, seed=seed, progress=progress)
+    version = f"codebook-{(parent.sequence if parent else 0) + 1:06d}-{_digest(maps, stages)}"
+    book = replace(draft, version=version, stages=stages)
     about = {
         "method": method,
         "parent": parent.version if parent else None,
@@ -92,6 +95,13 @@ def _judged(items: int) -> np.ndarray:
     items the codes were not fitted to. Among few items every one is needed, and none is left out."""
     judged_N: np.ndarray = (np.arange(items) % 16 == 7) & (items >= 500)
     return judged_N
+
+
+def _sample(x_ND: np.ndarray, seed: int) -> np.ndarray:
+    if len(x_ND) <= _MOST_ROWS:
+        return x_ND
+    random = np.random.Generator(np.random.PCG64(seed))
+    return x_ND[np.sort(random.choice(len(x_ND), _MOST_ROWS, replace=False))]
 
 
 def churn(old_NL: np.ndarray, new_NL: np.ndarray) -> list[float]:
@@ -209,10 +219,14 @@ def _nothing(maps: Mapping[str, ModalityMap]) -> Level:
     return Level(point_1D, np.zeros(1), point_1D)
 
 
-def _digest(maps: Mapping[str, ModalityMap], seed: int) -> str:
-    digest = hashlib.blake2b(str(seed).encode(), digest_size=4)
+def _digest(maps: Mapping[str, ModalityMap], stages: Sequence[Level]) -> str:
+    """What tells versions of one number apart: a hash of all that assignment depends on."""
+    digest = hashlib.blake2b(digest_size=4)
     for name, mapped in sorted(maps.items()):
-        digest.update(name.encode())
+        digest.update(f"{name}:{mapped.share}:{mapped.weight}".encode())
         for array in mapped.arrays().values():
+            digest.update(np.ascontiguousarray(array).tobytes())
+    for stage in stages:
+        for array in (stage.seeds_WV, stage.price_W, stage.points_WD):
             digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -33,6 +33,8 @@ _RATE = 3e-3
 _REFRESH_RATE = 3e-4
 _ANCHOR = 10.0
 """In a refresh: how strongly a row is held where the parent has it: an ID that moves is one to learn anew."""
+_SAMPLE = 20_000
+"""Items that codes are started from; more would not place them better."""
 _WARM_UP = 0.5
 """The share of the steps before quantisation begins: codes fitted to an untrained map are soon wrong."""
 
@@ -110,7 +112,7 @@ def train_encoder(
     for name, state in (parent or {}).items():
         if name in model.maps and all(model.maps[name].state_dict()[key].shape == v.shape for key, v in state.items()):
             model.maps[name].load_state_dict(state)
-    anchor_ND = _rows(model) if parent else None
+    anchor_ND = _rows(model, np.arange(items)) if parent else None
     log_chance_N = torch.tensor(np.log(np.bincount(pairs.later_P, pairs.chance_P, items) + 1e-9), dtype=torch.float32)
     rate = _REFRESH_RATE if parent else _RATE
     optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-3)
@@ -181,18 +183,19 @@ def _loss(
 
 
 @torch.no_grad()
-def _rows(model: QuantisedEncoder) -> Tensor:
-    """The fused rows of all items as they will be served (without dropout)."""
+def _rows(model: QuantisedEncoder, items_M: np.ndarray) -> Tensor:
+    """The fused rows of items as they will be served (without dropout)."""
     model.eval()
-    x_ND: Tensor = model(np.arange(model.items))[2]
+    rows = [model(items_M[start : start + 8192])[2] for start in range(0, len(items_M), 8192)]
     model.train()
-    return x_ND
+    return torch.cat(rows)
 
 
 @torch.no_grad()
 def _fit_codes(model: QuantisedEncoder, random: np.random.Generator) -> None:
     """Starts the codebooks from a few steps of residual k-means on the rows as they are now."""
-    residual_ND = _rows(model).numpy()
+    sample_M = random.choice(model.items, min(model.items, _SAMPLE), replace=False)
+    residual_ND = _rows(model, sample_M).numpy()
     for centroids in model.codes:
         seeds_WD = plus_plus(residual_ND, len(centroids), random)
         for _ in range(4):
