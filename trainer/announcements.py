@@ -27,6 +27,7 @@ from store.checkpoints import (
 )
 from store.log import Log, client_options
 from store.settings import Settings
+from trainer.codebook_choice import Wish
 
 State = Literal["started", "trained", "gated", "published", "refused", "failed"]
 
@@ -79,10 +80,19 @@ class Announcements:
         """What every scorer shall serve, as far as this was read."""
         return serving(self._offers)
 
-    def say(self, runs: Sequence[str], state: State, checkpoint: str = "", detail: str = "") -> None:
+    def wish(self, runs: Sequence[str]) -> Wish:
+        """What the people who asked for these runs want done with the codebook: the last word counts."""
+        wishes = [self._requests[run].codebook for run in runs if run in self._requests]
+        return next((wish for wish in reversed(wishes) if wish), "")
+
+    def say(
+        self, runs: Sequence[str], state: State, checkpoint: str = "", detail: str = "", churn: Sequence[float] = ()
+    ) -> None:
         """Tells how far some runs are."""
         for run in runs:
-            record = RunRecord(run=run, state=state, at=time.time(), checkpoint=checkpoint, detail=detail)
+            record = RunRecord(
+                run=run, state=state, at=time.time(), checkpoint=checkpoint, detail=detail, churn=[*churn]
+            )
             self.send(RUN_KEY, msgspec.json.encode(record))
             if record.ended:
                 self._ended.add(run)

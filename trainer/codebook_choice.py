@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -19,6 +20,8 @@ from store.settings import Settings
 from trainer.codebook import ZERO_VERSION, Codebook, zero_codebook
 from trainer.codebook_training import train_codebook
 from trainer.corpus import Corpus
+
+Wish = Literal["", "refresh", "anew"]
 
 log = logging.getLogger("sidestream.trainer")
 
@@ -30,10 +33,13 @@ def choose_codebook(
     held_E: np.ndarray,
     settings: Settings,
     beat: Callable[[str, float], None],
+    wish: Wish = "",
 ) -> Codebook:
-    """The codebook of the next checkpoint. `current` is the parent's, `listed` the corpus's items in its order."""
+    """The codebook of the next checkpoint. `current` is the parent's, `listed` the corpus's items in its order; `wish`
+    is a person's: `refresh` it, or train one `anew`."""
     current = current or zero_codebook(settings)
-    if current.version != ZERO_VERSION or len(listed) < settings.codebook.learn_after_items:
+    due = current.version == ZERO_VERSION and len(listed) >= settings.codebook.learn_after_items
+    if not (wish or due):
         return current
     learned_E = ~held_E & (corpus.weight_E > 0)
     book = train_codebook(
@@ -41,6 +47,7 @@ def choose_codebook(
         sequences_of(corpus.user_E[learned_E], corpus.item_E[learned_E]),
         settings,
         parent=current,
+        anew=wish == "anew",
         seed=settings.codebook.seed,
         progress=lambda _, done: beat("codebook", done),
     )

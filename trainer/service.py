@@ -32,6 +32,7 @@ from store.checkpoints import SERVABLE, CheckpointError, CheckpointFolder, Manif
 from store.log import Log, LogError
 from store.settings import Settings
 from trainer.announcements import Announcements, State
+from trainer.codebook_choice import Wish
 from trainer.drift import Drift
 from trainer.progress import RunProgress
 from trainer.ranker_chore import RankerChore
@@ -194,7 +195,7 @@ class TrainerService:
         self._last_run_at = time.time()
         self._said.say(runs, "started")
         try:
-            result = self._run(self._heartbeat(runs))
+            result = self._run(self._heartbeat(runs), self._said.wish(runs))
         except NotEnoughDataError as error:
             self._end(runs, "refused", detail=f"not enough data: {error}")
         except (LogError, KafkaError):
@@ -222,13 +223,13 @@ class TrainerService:
 
         return beat
 
-    def _run(self, beat: Heartbeat) -> Result:
+    def _run(self, beat: Heartbeat, wish: Wish) -> Result:
         parent = self._parent()
         beat("read", 0.0)
         since = self._since(parent.manifest if parent is not None else None)
         progress = lambda at, total: beat("read", at / max(1, total))  # noqa: E731
         window = read_window(self._log, self._settings, since, time.time(), progress)
-        return run_training(window, self._settings, self._folder, parent, beat)
+        return run_training(window, self._settings, self._folder, parent, beat, wish)
 
     def _publish(self, runs: list[str], result: Result) -> None:
         manifest = result.manifest
@@ -237,14 +238,17 @@ class TrainerService:
         detail = "; ".join(result.judgement.reasons)
         self._said.say(runs, "gated", manifest.checkpoint, detail)
         self._said.offer(manifest, str(self._folder.path(manifest.checkpoint).resolve()))
-        self._end(runs, "published" if result.judgement.passed else "refused", manifest.checkpoint, detail)
+        state: State = "published" if result.judgement.passed else "refused"
+        self._end(runs, state, manifest.checkpoint, detail, result.churn)
         kept = self._said.serving()
         self._folder.prune(self._settings.training.keep_checkpoints, kept.checkpoint if kept is not None else None)
 
-    def _end(self, runs: list[str], state: State, checkpoint: str = "", detail: str = "") -> None:
+    def _end(
+        self, runs: list[str], state: State, checkpoint: str = "", detail: str = "", churn: Sequence[float] = ()
+    ) -> None:
         log.info("run %s: %s %s %s", runs[0], state, checkpoint, detail)
         self._runs.labels(state).inc()
-        self._said.say(runs, state, checkpoint, detail)
+        self._said.say(runs, state, checkpoint, detail, churn)
 
 
 def run_trainer(settings: Settings) -> int:

@@ -22,10 +22,12 @@ import numpy as np
 import torch
 
 from store.checkpoints import CODEBOOK, CheckpointFolder, LogRange, Manifest, Verdict, seal, verify
+from store.items import ItemCard
 from store.settings import Settings
 from trainer.codebook import Codebook
-from trainer.codebook_choice import assigner, choose_codebook
+from trainer.codebook_choice import Wish, assigner, choose_codebook
 from trainer.codebook_files import load_codebook, save_codebook
+from trainer.codebook_training import churn
 from trainer.corpus import MOMENTS, Corpus, at_or_after, corpus_of, cut_offsets, moments, recency
 from trainer.decoding import Generator
 from trainer.examples import Behaviour, Metadata
@@ -58,11 +60,13 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run made: the manifest (with its verdict), the gate's judgement and the learning's figures."""
+    """What a run made: the manifest (with its verdict), the gate's judgement, the learning's figures, and by level the
+    share of items whose codes another codebook changed."""
 
     manifest: Manifest
     judgement: Judgement
     outcome: Outcome
+    churn: list[float]
 
 
 def load_checkpoint(folder: CheckpointFolder, checkpoint: str) -> Loaded:
@@ -81,6 +85,7 @@ def run_training(
     folder: CheckpointFolder,
     parent: Loaded | None,
     beat: Heartbeat,
+    wish: Wish = "",
 ) -> Result:
     """One run; raises NotEnoughDataError before anything is written when the window holds too little."""
     torch.set_num_threads(settings.training.threads)
@@ -93,8 +98,9 @@ def run_training(
     held_E = at_or_after(corpus, cut)
     beat("codebook", 0.0)
     listed = [window.items[item_id] for item_id in corpus.item_ids]
-    codebook = choose_codebook(parent.codebook if parent else None, listed, corpus, held_E, settings, beat)
+    codebook = choose_codebook(parent.codebook if parent else None, listed, corpus, held_E, settings, beat, wish)
     corpus = replace(corpus, codes_IL=assigner(codebook)(listed))
+    changed = [] if parent is None or parent.codebook.version == codebook.version else _churn(parent, corpus, listed)
     model, vocabulary = _start(corpus, settings, parent, codebook, window)
     prior, moment_E = moments(corpus, ~held_E & (corpus.weight_E > 0), vocabulary.widths, PRIOR_HALF_LIFE)
     outcome = _learn(Generator(model, vocabulary, prior), corpus, held_E, moment_E, window, settings, beat)
@@ -111,7 +117,13 @@ def run_training(
     metrics = {f"{role}.{name}.hr@10": value for (role, name), value in judgement.hit_ratio.items()}
     metrics |= {f"{role}.{name}.ndcg@10": value for (role, name), value in judgement.gain.items()}
     verdict: Verdict = "passed" if judgement.passed else "refused"
-    return Result(folder.set_verdict(checkpoint, verdict, judgement.reasons, metrics), judgement, outcome)
+    return Result(folder.set_verdict(checkpoint, verdict, judgement.reasons, metrics), judgement, outcome, changed)
+
+
+def _churn(parent: Loaded, corpus: Corpus, listed: list[ItemCard]) -> list[float]:
+    """By level, the share of items that no longer have the codes they had under the parent's codebook."""
+    before_IL = assigner(parent.codebook)(listed)
+    return churn(before_IL, corpus.codes_IL) if before_IL.shape == corpus.codes_IL.shape else [1.0]
 
 
 def _enough(window: Window, settings: Settings) -> None:

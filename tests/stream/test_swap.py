@@ -3,6 +3,7 @@ what is damaged, and answers all the while from one checkpoint at a time."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,19 +12,19 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import msgspec
 import pytest
 
-from store.checkpoints import CHECKPOINT_KEY, CheckpointRecord
+from store.checkpoints import CHECKPOINT_KEY, CheckpointRecord, RunRecord
 from store.settings import Settings, settings_from
 from stream.population import Census, Population
 from stream.publisher import Publisher
 from stream.topics import create_topics
 from stream.training_runs import follow, request_training
-from tests.chaos.workers import WorkerProcess, await_committed
+from tests.chaos.workers import WorkerProcess, await_committed, read_topic
 from tests.stream.test_worker import eventually
 
 pytestmark = pytest.mark.timeout(240)
@@ -122,12 +123,11 @@ class System:
             publisher.flush(20)
         return sorted(users)
 
-    def train(self) -> str:
-        request, offset = request_training(self.settings)
+    def train(self, codebook: Literal["", "refresh"] = "") -> RunRecord:
+        request, offset = request_training(self.settings, codebook)
         steps = list(follow(self.settings, request.run, offset, timeout_s=120))
         assert steps[-1].state == "published", steps
-        assert steps[-1].checkpoint
-        return steps[-1].checkpoint
+        return steps[-1]
 
     def serving(self) -> str | None:
         found: str | None = httpx.get(f"{self.worker.url}/v1/checkpoints", timeout=10).json()["serving"]
@@ -161,9 +161,9 @@ def system(embedded_broker: Any, tmp_path_factory: pytest.TempPathFactory) -> It
 def test_trained_checkpoints_are_swapped_in_and_out_without_a_failed_request(system: System) -> None:
     asker = Asker(system.worker.url, system.users)
     asker.start()
-    first = system.train()
+    first = system.train().checkpoint
     eventually(lambda: system.serving() == first, 30)
-    second = system.train()
+    second = system.train().checkpoint
     eventually(lambda: system.serving() == second, 30)
 
     damaged = system.record(first)
@@ -187,6 +187,39 @@ def test_trained_checkpoints_are_swapped_in_and_out_without_a_failed_request(sys
     assert 'sidestream_swaps_total{result="failed"} 1.0' in text
     assert 'sidestream_swaps_total{result="rolled_back"} 1.0' in text
     assert "sidestream_serving_model_data_age_seconds" in text
+
+
+def test_a_codebook_is_refreshed_while_uploads_flow_and_requests_are_answered(system: System) -> None:
+    asker = Asker(system.worker.url, system.users)
+    asker.start()
+    before = httpx.get(f"{system.worker.url}/v1/checkpoints").json()["codebook"]
+    ended: list[RunRecord] = []
+    run = threading.Thread(target=lambda: ended.append(system.train("refresh")))
+    run.start()
+    number = 0
+    with Publisher(settings=system.settings, framing=None) as publisher:
+        while run.is_alive():
+            number += 1
+            publisher.upload({"item_id": f"meanwhile-{number}", "uploaded_at": time.time(), "title": f"Story {number}"})
+            time.sleep(0.05)
+        publisher.flush(10)
+    eventually(lambda: system.serving() == ended[0].checkpoint, 30)
+    asker.end()
+    assert asker.failures == []
+    after = httpx.get(f"{system.worker.url}/v1/checkpoints").json()["codebook"]
+    assert after > before != "codebook-000000-zero"
+    assert len(ended[0].churn) == system.settings.codebook.levels
+    assert {book for _, book in asker.pairs} == {before, after}
+    eventually(lambda: httpx.get(f"{system.worker.url}/v1/items/meanwhile-{number}").json().get("live"))
+    published: dict[bytes | None, str | None] = {}
+
+    def all_under_the_new_version() -> bool:
+        for partition in range(system.settings.kafka.partitions):
+            for key, value in read_topic(system.settings, "semantic-ids", partition):
+                published[key] = json.loads(value)["codebook"] if value else None
+        return set(published.values()) == {after}
+
+    eventually(all_under_the_new_version, 30)
 
 
 def test_a_worker_that_starts_again_serves_what_served(system: System) -> None:
