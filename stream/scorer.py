@@ -29,6 +29,7 @@ from stream.metrics import Metrics
 from stream.states import CAUSED_AT, POSITION_KEY, decode_announcement
 from stream.swaps import Swaps
 from stream.traces import Traces
+from stream.upkeep import Upkeep
 from trainer.binding import Binding
 from trainer.codebook import zero_codebook
 from trainer.content import TextEncoder
@@ -56,6 +57,7 @@ class Scorer:
             serving=Binding(zero_codebook(settings), beams=settings.serving.beams),
         )
         self.swaps = Swaps(settings, metrics, emitter, self.recommender, self.live)
+        self.upkeep = Upkeep(metrics, self.recommender)
         self._sampled_at = 0.0
         self._offsets: dict[str, int] = {}
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
@@ -180,3 +182,4 @@ class Scorer:
     def close(self) -> None:
         self._answering.shutdown(wait=False, cancel_futures=True)
         self.swaps.close()
+        self.upkeep.close()

@@ -167,7 +167,7 @@ class WorkerService:
         }
 
     async def _codebook(self, _: web.Request) -> web.StreamResponse:
-        document = as_document(self._scorer.swaps.codebook_report)
+        document = as_document(self._scorer.upkeep.codebook_report)
         return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
     def ready(self) -> tuple[bool, str]:

@@ -24,7 +24,6 @@ import numpy as np
 from store.checkpoints import SERVABLE, CheckpointFolder, CheckpointRecord
 from store.requests import Request
 from store.settings import Settings
-from stream.codebook_report import CodebookReport, measure
 from stream.emitter import Emitter
 from stream.live import LiveMetric
 from stream.metrics import Metrics
@@ -35,9 +34,6 @@ from trainer.ranker_chore import RANKER_KEY, RankerRecord
 from trainer.recommender import Recommender
 
 log = logging.getLogger(__name__)
-
-MEASURE_EVERY_S = 30.0
-"""How often the health of the codebook is measured: a hundred thousand items take about a second of a thread."""
 
 
 class Swaps:
@@ -61,10 +57,6 @@ class Swaps:
         self._ranker: RankerRecord | None = None
         self._changed = asyncio.Event()
         self._swapped_at = 0.0
-        self._rests_until = 0.0
-        self._measured: Binding | None = None
-        self._measured_at = 0.0
-        self.codebook_report: CodebookReport | None = None
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     @property
@@ -105,9 +97,7 @@ class Swaps:
                 self._changed.clear()
                 await self._follow()
                 await self._follow_ranker()
-            await self._report()
             await self._watch()
-            await self._maintain()
             try:
                 await asyncio.wait_for(self._changed.wait(), timeout=1.0)
             except TimeoutError:
@@ -238,30 +228,6 @@ class Swaps:
             action="rollback",
         )
         await self._emitter.send("checkpoints", msgspec.json.encode(record), key=b"model")
-
-    async def _maintain(self) -> None:
-        """Fits the space when it is due, in at most a tenth of the time: a young stream is due all the time."""
-        began = time.monotonic()
-        if began < self._rests_until:
-            return
-        try:
-            await asyncio.get_running_loop().run_in_executor(self._loading, self._recommender.maintain)
-            self._rests_until = time.monotonic() + 9.0 * (time.monotonic() - began)
-        except Exception:
-            log.exception("the vector space was not fitted again; the one before it goes on serving")
-
-    async def _report(self) -> None:
-        serving = self.serving
-        self._metrics.live_items(self._recommender.catalog.live_count)
-        if serving.checkpoint != NO_CHECKPOINT:
-            self._metrics.serving(data_until=serving.data_until, published_at=serving.published_at)
-        if time.monotonic() - self._measured_at > MEASURE_EVERY_S or self._measured is not serving:
-            self._measured, self._measured_at = serving, time.monotonic()
-            cards = [(handle, card) for handle, card in enumerate(self._recommender.catalog.cards) if card is not None]
-            loop = asyncio.get_running_loop()
-            now_s = self._recommender.now_s
-            self.codebook_report = await loop.run_in_executor(self._loading, measure, serving, cards, now_s)
-            self.codebook_report.tell(self._metrics)
 
     def close(self) -> None:
         self._loading.shutdown(wait=False, cancel_futures=True)

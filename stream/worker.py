@@ -89,6 +89,7 @@ class Worker:
         await self.service.start()
         self._supervise("broadcast", self._broadcast.run())
         self._supervise("swaps", self.scorer.swaps.run(self._broadcast.caught_up))
+        self._supervise("upkeep", self.scorer.upkeep.run(self._broadcast.caught_up))
         self._supervise("lag", LagWatch(self.settings, self.metrics).run())
         await self._app.start()
         self._supervise("faust", self._watch_app())

@@ -13,6 +13,7 @@ nobody serves it. An interrupted run leaves at most a temporary folder or a pend
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -116,6 +117,7 @@ def run_training(
     judgement = _judge(Generator(model, vocabulary, prior), parent, corpus, held_E, window, settings, beat)
     metrics = {f"{role}.{name}.hr@10": value for (role, name), value in judgement.hit_ratio.items()}
     metrics |= {f"{role}.{name}.ndcg@10": value for (role, name), value in judgement.gain.items()}
+    metrics = finite(metrics)
     verdict: Verdict = "passed" if judgement.passed else "refused"
     return Result(folder.set_verdict(checkpoint, verdict, judgement.reasons, metrics), judgement, outcome, changed)
 
@@ -224,10 +226,15 @@ def _manifest(
         occurred_from=float(corpus.occurred_E[learned_E].min()),
         occurred_until=float(corpus.occurred_E[learned_E].max()),
         data_until=float(corpus.stamp_E[learned_E].max()) / 1000.0,
-        metrics={f"training.{name}": float(value) for name, value in asdict(outcome).items()},
+        metrics=finite({f"training.{name}": float(value) for name, value in asdict(outcome).items()}),
         code_version=_code_version(),
         seed=settings.training.seed,
     )
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those that are numbers: JSON has no NaN (a loss that was never taken), and a manifest must be read again."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def offsets_of(manifest: Manifest, topic: str) -> dict[int, int]:
