@@ -5,8 +5,9 @@ Each DIR is a recorded stream. Behaviour up to half of the engagements trains; t
 - prefix recall@10: of two successive items of a user in the second half, is the later among the 10 items that share the
   longest prefix of codes with the earlier (expected value over random order within equal prefixes);
 - cold hit@10: an item's first engagement in the second half, ranked among all live items that are untouched too, by
-  content (how near they are to the user's last 20 items in the space that the codes quantise) and codes (how much more
-  often than by chance the training part goes from those items' first codes to theirs). Beside it, on the same events:
+  content (how near they are to the user's last 20 items, in the version's standardised content and in the space that
+  its codes quantise) and codes (how much more often than by chance the training part goes from those items' first codes
+  to theirs). Beside it, on the same events:
   chance, similarity of titles (TF-IDF, 128 dimensions), and TF-IDF mapped by ridge regression into co-occurrence.
 """
 
@@ -32,7 +33,7 @@ from store.events import Engagement, Upload
 from store.settings import Settings, load_settings
 from trainer.alignment import Pairs, pairs_of
 from trainer.codebook import zero_codebook
-from trainer.codebook_training import churn, train_codebook
+from trainer.codebook_training import CONTENT, churn, train_codebook
 from trainer.content import content_parts, text_encoder, text_of, unit_rows
 
 RECENT = 20
@@ -163,9 +164,10 @@ def nearness(x_ND: np.ndarray) -> Callable[[ColdEvent], np.ndarray]:
 
 
 def through_codes(
-    codes_NL: np.ndarray, pairs: Pairs, near: Callable[[ColdEvent], np.ndarray], share: float = 0.1
+    codes_NL: np.ndarray, pairs: Pairs, x_ND: np.ndarray, share: float = 0.2
 ) -> Callable[[ColdEvent], np.ndarray]:
-    """`near`, plus `share` of the log-lift between first codes in the training part."""
+    """Nearness of content blocks, of fused rows, and `share` of the log-lift between first codes in training."""
+    near, near_fused = nearness(x_ND[:, :CONTENT]), nearness(x_ND)
     width = int(codes_NL[:, 0].max()) + 1
     seen_WW = np.zeros((width, width))
     np.add.at(seen_WW, (codes_NL[pairs.earlier_P, 0], codes_NL[pairs.later_P, 0]), pairs.chance_P * len(pairs))
@@ -175,7 +177,7 @@ def through_codes(
     def score(event: ColdEvent) -> np.ndarray:
         lift_HC = lift_WW[codes_NL[event.history, 0]][:, codes_NL[event.candidates, 0]]
         weight_H = 0.85 ** np.arange(len(event.history))[::-1]
-        score_C: np.ndarray = near(event) + share * (weight_H @ lift_HC) / weight_H.sum()
+        score_C: np.ndarray = near(event) + near_fused(event) + share * (weight_H @ lift_HC) / weight_H.sum()
         return score_C
 
     return score
@@ -261,7 +263,7 @@ def judge(stream: Stream, encoder: str, settings: Settings, cache: Path | None =
     zero = zero_codebook(settings)
     x_ND = zero.fuse(parts)
     codes_NL = zero.assign(x_ND)
-    add("zero (LSH)", codes_NL, through_codes(codes_NL, pairs, nearness(x_ND)), 0.0)
+    add("zero (LSH)", codes_NL, through_codes(codes_NL, pairs, x_ND), 0.0)
     for method in ("kmeans", "rqvae", "aligned"):
         start = time.perf_counter()
         book = train_codebook(parts, sequences, settings, method=method)
@@ -270,7 +272,7 @@ def judge(stream: Stream, encoder: str, settings: Settings, cache: Path | None =
         start = time.perf_counter()
         codes_NL = book.assign(x_ND)
         per_s = len(x_ND) / (time.perf_counter() - start)
-        add(method, codes_NL, through_codes(codes_NL, pairs, nearness(x_ND)), spent_s, per_s)
+        add(method, codes_NL, through_codes(codes_NL, pairs, x_ND), spent_s, per_s)
     return rows
 
 
@@ -347,7 +349,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder to keep text vectors in between runs (streams with text)")
     options = parser.parse_args()
     rows: list[dict[str, object]] = []
-    console = Console()
+    console = Console(width=150)
     for folder in options.streams:
         stream = read_stream(folder)
         found = references(stream)
