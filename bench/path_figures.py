@@ -101,6 +101,8 @@ def shares(stacks: str) -> dict[str, float]:
     counts: Counter[str] = Counter()
     for line in stacks.splitlines():
         stack, _, count = line.rpartition(" ")
+        if re.search(r"(select \(selectors\.py|_worker \(concurrent/futures/thread\.py)[^;]*$", stack):
+            continue  # waiting, which py-spy takes for work now and then
         counts[_part(stack.split(";"))] += int(count)
     total = sum(counts.values()) or 1
     return {name: round(count / total, 3) for name, count in counts.most_common()}

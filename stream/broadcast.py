@@ -18,6 +18,8 @@ from stream.states import consumer_options
 
 Handler = Callable[[Any], None]
 
+GATHER_S = 0.01
+"""So long records gather before they are fetched: a fetch for each single one would cost more than the records do."""
 TURN_S = 0.004
 """So long the broadcast works without letting others of the event loop work: requests, heartbeats, partitions."""
 
@@ -48,6 +50,7 @@ class Broadcast:
                 await self._catch_up(consumer, behind)
                 for where, records in (await consumer.getmany(timeout_ms=200, max_records=2000)).items():
                     await self._tell(where.topic, records)
+                await asyncio.sleep(GATHER_S)
         finally:
             await consumer.stop()
 

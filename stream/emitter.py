@@ -71,9 +71,17 @@ class Emitter:
     async def send_rows(
         self, topic: str, partition: int, rows: Iterable[tuple[bytes, bytes | None, Sequence[Header]]]
     ) -> int:
-        """Sends many keyed records to one partition in batches of their own (a tenth of the cost of single sends) and
-        waits until they are safe. Returns the offset at which the last batch begins (reading on from there misses
-        nothing that comes later), or -1 when there was none."""
+        """Sends many keyed records to one partition and waits until they are safe. Returns the offset at which the
+        last batch begins (reading on from there misses nothing that comes later), or -1 when there was none."""
+        futures = await self.queue_rows(topic, partition, rows)
+        await self.settle(futures)
+        return max((int(future.result().offset) for future in futures), default=-1)
+
+    async def queue_rows(
+        self, topic: str, partition: int, rows: Iterable[tuple[bytes, bytes | None, Sequence[Header]]]
+    ) -> list[asyncio.Future[Any]]:
+        """Queues many keyed records for one partition, in batches of their own: a tenth of the cost of single sends.
+        The futures, one for each batch, end when every in-sync replica has it."""
         producer = self._ready()
         futures: list[asyncio.Future[Any]] = []
         full_name = self._settings.topic(topic)
@@ -88,8 +96,7 @@ class Emitter:
                     futures.append(await self.send(topic, value, key=key, partition=partition, headers=headers))
         if batch.record_count():
             futures.append(self._watched(await producer.send_batch(batch, full_name, partition=partition)))
-        await self.settle(futures)
-        return max((int(future.result().offset) for future in futures), default=-1)
+        return futures
 
     async def settle(self, futures: Iterable[Awaitable[Any]]) -> None:
         """Waits until every send is safe; raises `EmitterError` if one is not."""

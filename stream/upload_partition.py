@@ -136,11 +136,9 @@ class UploadPartition(Partition):
         for start in range(0, len(stale), 500):
             some = stale[start : start + 500]
             renewed = await loop.run_in_executor(self._executor, renewed_cards, some, codebook, time.time())
-            for card in renewed:
-                # An edit or a tombstone that came meanwhile is newer than the picture that the cards are from.
-                if self._sent.get(card.item_id, -1) <= card.published_at_ms:
-                    value = _json.encode(card)
-                    await self._emitter.send("semantic-ids", value, key=card.item_id.encode(), partition=self.number)
+            # An edit or a tombstone that came meanwhile is newer than the picture that the cards are from.
+            rows = [_row_of(card) for card in renewed if self._sent.get(card.item_id, -1) <= card.published_at_ms]
+            await self._emitter.send_rows("semantic-ids", self.number, rows)
 
     def publish(self) -> Coroutine[Any, Any, None]:
         return asyncio.sleep(0)
@@ -194,23 +192,29 @@ class UploadPartition(Partition):
         codebook = self._codebook()
         now = time.time()
         cards = await loop.run_in_executor(self._executor, cards_of, uploads, self._encoder, codebook, now)
-        return [await self._publish_card(card) for card in cards]
+        repeated = sum(map(self._is_known, cards))
+        self._metrics.duplicated("uploads", repeated)
+        self._metrics.absorbed("uploads", len(cards) - repeated)
+        for card in cards:
+            self._note_sent(card.item_id, card.published_at_ms)
+        sends = await self._emitter.queue_rows("semantic-ids", self.number, map(_row_of, cards))
+        published_at = [card.published_at_ms for card in cards]
+        sends[-1].add_done_callback(lambda sent: self._assigned(sent, published_at))  # the batches end in order
+        return sends
 
-    async def _publish_card(self, card: ItemCard) -> asyncio.Future[Any]:
+    def _is_known(self, card: ItemCard) -> bool:
+        """Whether this very card is live here: its upload was read before."""
         known = self._known(card.item_id)
-        if known is not None and msgspec.structs.replace(known, **_when(card)) == card:
-            self._metrics.duplicated("uploads")
-        else:
-            self._metrics.absorbed("uploads")
-        self._note_sent(card.item_id, card.published_at_ms)
-        key = card.item_id.encode()
-        future = await self._emitter.send("semantic-ids", _json.encode(card), key=key, partition=self.number)
-        future.add_done_callback(lambda sent: self._assigned(sent, card.published_at_ms))
-        return future
+        return known is not None and msgspec.structs.replace(known, **_when(card)) == card
 
-    def _assigned(self, sent: asyncio.Future[Any], published_at_ms: int) -> None:
+    def _assigned(self, sent: asyncio.Future[Any], published_at_ms: Sequence[int]) -> None:
         if not sent.cancelled() and sent.exception() is None:
-            self._metrics.semantic_id_assigned(_age_s(published_at_ms))
+            for at_ms in published_at_ms:
+                self._metrics.semantic_id_assigned(_age_s(at_ms))
+
+
+def _row_of(card: ItemCard) -> tuple[bytes, bytes, tuple[()]]:
+    return card.item_id.encode(), _json.encode(card), ()
 
 
 def _when(card: ItemCard) -> dict[str, float]:
