@@ -71,14 +71,20 @@ class Emitter:
     async def send_rows(
         self, topic: str, partition: int, rows: Iterable[tuple[bytes, bytes | None, Sequence[Header]]]
     ) -> int:
-        """Sends many keyed records to one partition and waits until they are safe. Returns the offset at which the
-        last batch begins (reading on from there misses nothing that comes later), or -1 when there was none."""
-        futures = await self.queue_rows(topic, partition, rows)
+        """Sends many keyed records to one partition and waits until they are safe. The last batch, with the last
+        record in it, is sent when all others are safe. Returns the offset at which it begins (reading on from there
+        misses nothing that comes later), or -1 when there was none."""
+        futures = await self.queue_rows(topic, partition, rows, settle_before_last=True)
         await self.settle(futures)
         return max((int(future.result().offset) for future in futures), default=-1)
 
     async def queue_rows(
-        self, topic: str, partition: int, rows: Iterable[tuple[bytes, bytes | None, Sequence[Header]]]
+        self,
+        topic: str,
+        partition: int,
+        rows: Iterable[tuple[bytes, bytes | None, Sequence[Header]]],
+        *,
+        settle_before_last: bool = False,
     ) -> list[asyncio.Future[Any]]:
         """Queues many keyed records for one partition, in batches of their own: a tenth of the cost of single sends.
         The futures, one for each batch, end when every in-sync replica has it."""
@@ -94,6 +100,8 @@ class Emitter:
                     batch = producer.create_batch()
                 if batch.append(key=key, value=value, timestamp=now_ms, headers=list(headers)) is None:
                     futures.append(await self.send(topic, value, key=key, partition=partition, headers=headers))
+        if settle_before_last:
+            await self.settle(futures)
         if batch.record_count():
             futures.append(self._watched(await producer.send_batch(batch, full_name, partition=partition)))
         return futures

@@ -104,8 +104,8 @@ class ItemPartition(Partition):
             (item_id.encode(), change.row, [generation, (CAUSED_AT, str(change.caused_at_ms).encode())])
             for item_id, change in dirty.items()
         ]
-        await self._emitter.send_rows("item-states", self.number, rows)
-        end = await self._emitter.send_rows("item-states", self.number, [(POSITION_KEY, announcement, [generation])])
+        rows.append((POSITION_KEY, announcement, [generation]))  # last: it vouches for the rows
+        end = await self._emitter.send_rows("item-states", self.number, rows)
         self.side.rows.position.state_offset = max(self.side.rows.position.state_offset, end)
 
     def close(self) -> None:

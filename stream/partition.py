@@ -60,6 +60,8 @@ class Partition(ABC):
     batch_bytes = 32 << 10
     """A batch ends with the record that reaches this: so long the event loop does nothing else (some milliseconds)."""
     capacity_bytes = 16 << 20
+    gather_s = 0.01
+    """So long a partition that was idle lets records gather: what a batch costs is shared by all that are in it."""
 
     def __init__(self, number: int, interval_s: float, read_hole: ReadHole, fault: Fault = no_fault) -> None:
         self.number = number
@@ -138,6 +140,7 @@ class Partition(ABC):
     async def _absorb_loop(self) -> None:
         while True:
             await self._arrived.wait()
+            await asyncio.sleep(self.gather_s)
             self._arrived.clear()
             while self._inbox:
                 await self._take(self._next_batch())

@@ -78,6 +78,7 @@ class UploadPartition(Partition):
     """Turns uploads into cards, tombstones into tombstones."""
 
     batch = 256
+    gather_s = 0.02
 
     def __init__(
         self,

@@ -109,8 +109,8 @@ class UserPartition(Partition):
     async def _publish(self, dirty: Mapping[str, bytes | None], position: bytes) -> None:
         headers = [(GENERATION, str(self._generation()).encode())]
         rows = [(user_id.encode(), value, headers) for user_id, value in dirty.items()]
-        await self._emitter.send_rows("user-states", self.number, rows)
-        end = await self._emitter.send_rows("user-states", self.number, [(POSITION_KEY, position, headers)])
+        rows.append((POSITION_KEY, position, headers))  # last: it vouches for the rows
+        end = await self._emitter.send_rows("user-states", self.number, rows)
         self.side.rows.position.state_offset = max(self.side.rows.position.state_offset, end)
 
     def close(self) -> None:
