@@ -21,6 +21,7 @@ class Sample(Partition):
     """Absorbs offsets into a list. The log is offsets 0 to END, without `gone` (compacted away)."""
 
     batch = 4
+    gather_s = 0.0
 
     def __init__(self, begin: int | None = 0, gone: frozenset[int] = frozenset()) -> None:
         super().__init__(0, 0.0, self.read, self.note)
