@@ -41,7 +41,15 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "popularity": (*(f"heat_{n}" for n in range(7)), "positives", "trend_short", "trend_long"),
     "age": ("age", "since_first", "since_last"),
     "quality": ("value", "negative_share"),
-    "ranks": ("rank_together", "rank_follows", "rank_two_hops", "rank_near_taste", "rank_heat_2", "rank_heat_4"),
+    "ranks": (
+        "rank_together",
+        "rank_follows",
+        "rank_two_hops",
+        "rank_near_taste",
+        "rank_heat_1",
+        "rank_heat_2",
+        "rank_heat_4",
+    ),
     "user": ("history", "user_gap", "user_heat", "user_age", "heat_difference", "age_difference"),
     "request": ("task",),
 }
