@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,16 @@ def seconds(act: Callable[[], object], rounds: int = 5) -> float:
     return float(np.median(times))
 
 
+def each_us(act: Callable[..., object], calls: Sequence[tuple[Any, ...]]) -> list[float]:
+    """Wall time of each call in microseconds."""
+    times = []
+    for call in calls:
+        start = time.perf_counter()
+        act(*call)
+        times.append((time.perf_counter() - start) * 1e6)
+    return times
+
+
 def tree_figures(items: int) -> dict[str, float]:
     """Bulk build, single insert and remove at full size, a beam's children, bytes an item."""
     random = np.random.default_rng(0)
@@ -34,22 +45,18 @@ def tree_figures(items: int) -> dict[str, float]:
     built_s = time.perf_counter() - start
     bulk_bytes = tree.nbytes / items
     few = random.choice(items, 5000, replace=False).tolist()
-    start = time.perf_counter()
-    for item in few:
-        tree.remove(item)
-    removed_s = time.perf_counter() - start
+    removed_us = each_us(tree.remove, [(item,) for item in few])
     new = random.integers(0, 256, (len(few), 3)).tolist()
-    start = time.perf_counter()
-    for item, codes in zip(few, new, strict=True):
-        tree.insert(item, codes)
-    inserted_s = time.perf_counter() - start
+    inserted_us = each_us(tree.insert, list(zip(few, new, strict=True)))
     level1 = tree.children([0])[2]
     level2 = tree.children(level1)[2]
     return {
         "items": items,
         "build_s": built_s,
-        "insert_us": inserted_s / len(few) * 1e6,
-        "remove_us": removed_s / len(few) * 1e6,
+        "insert_p50_us": float(np.median(inserted_us)),
+        "insert_p99_us": float(np.quantile(inserted_us, 0.99)),
+        "remove_p50_us": float(np.median(removed_us)),
+        "remove_p99_us": float(np.quantile(removed_us, 0.99)),
         "children_of_24_beams_us": seconds(lambda: tree.children(level2[:24]), 200) * 1e6,
         "children_of_24_wide_nodes_us": seconds(lambda: tree.children(level1[:24]), 200) * 1e6,
         "mask_of_24_beams_us": seconds(lambda: tree.mask(level2[:24]), 200) * 1e6,
