@@ -50,7 +50,12 @@ class Child:
             raise StartError(f"the {self.name} ended five times within a minute: see {self.log}")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_die_with_parent
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={"OMP_NUM_THREADS": "1", **os.environ},  # the parts share the cores; more threads only wait
+                preexec_fn=_die_with_parent,
             )
 
     def ended(self) -> bool:

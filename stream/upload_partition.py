@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from store.events import Limits, Refusal, Upload, decode_uploads, tombstone_id
-from store.items import ItemCard, pack_parts
+from store.items import ItemCard
 from store.keys import partition_of
 from store.settings import Settings
 from stream.emitter import Emitter
@@ -25,53 +25,11 @@ from stream.partition import Fault, Partition, no_fault
 from stream.records import Record, Refused, Stray, strays_of
 from stream.refusals import send_refusals, send_strays
 from stream.states import hole_reader
-from trainer.codebook import Codebook, suffix_of
-from trainer.content import TextEncoder, content_parts
+from trainer.cards import cards_of, renewed_cards
+from trainer.codebook import Codebook
+from trainer.content import TextEncoder
 
 _json = msgspec.json.Encoder()
-
-MOST_TITLE, MOST_TAGS, MOST_WORD = 500, 32, 256
-"""Characters of a card's title, its tags, and characters of each tag, creator, category and language: with the bounds
-on features they keep every card far below a broker's usual limit of 1 MiB."""
-
-
-def cards_of(
-    uploads: Sequence[tuple[Upload, int]], encoder: TextEncoder, codebook: Codebook, now: float
-) -> list[ItemCard]:
-    """Cards of uploads (each with its record's timestamp in ms) under `codebook`: pure, and equal on every worker."""
-    parts = content_parts([upload for upload, _ in uploads], encoder)
-    codes_NL = codebook.assign_parts(parts)
-    return [
-        ItemCard(
-            item_id=upload.item_id,
-            codebook=codebook.version,
-            codes=codes.tolist(),
-            suffix=suffix_of(upload.item_id),
-            assigned_at=now,
-            uploaded_at=upload.uploaded_at,
-            published_at_ms=published_at_ms,
-            title=(upload.title or "")[:MOST_TITLE],
-            tags=[tag[:MOST_WORD] for tag in upload.tags[:MOST_TAGS]],
-            category=_word(upload.category),
-            creator_id=_word(upload.creator_id),
-            language=_word(upload.language),
-            content=pack_parts(part),
-        )
-        for (upload, published_at_ms), codes, part in zip(uploads, codes_NL, parts, strict=True)
-    ]
-
-
-def _word(text: str | None) -> str | None:
-    return text and text[:MOST_WORD]
-
-
-def renewed_cards(cards: Sequence[ItemCard], codebook: Codebook, now: float) -> list[ItemCard]:
-    """The same items under another codebook."""
-    codes_NL = codebook.assign_parts([card.parts() for card in cards])
-    return [
-        msgspec.structs.replace(card, codebook=codebook.version, codes=codes.tolist(), assigned_at=now)
-        for card, codes in zip(cards, codes_NL, strict=True)
-    ]
 
 
 class UploadPartition(Partition):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.clusters import EmbeddedCluster, KafkaCluster, why_no_kafka
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: idle threads cost most
 
 
 @pytest.fixture(scope="session")

@@ -23,13 +23,14 @@ import numpy as np
 from store.events import Engagement, Upload
 from store.histories import HistoryRules, UserRow, trim
 from store.histories import absorb as absorb_engagement
-from store.items import ItemCard, ItemRow, pack_parts
+from store.items import ItemRow
 from store.keys import hash64
 from store.settings import Events, Settings
 from trainer.ablation import FROM as ABLATE_FROM
 from trainer.ablation import Ablation
 from trainer.baselines import Baseline, ItemKnn, Popular
 from trainer.binding import Binding
+from trainer.cards import plain_card
 from trainer.codebook import zero_codebook
 from trainer.item_learning import absorb as absorb_signal
 from trainer.ranker import Example, RankerLearner, RankerRules
@@ -206,7 +207,7 @@ class Replay:
         with _Timed(self.record.cost, "uploads_s"):
             new = self.uploads[first : self._next_upload]
             for upload, parts in zip(new, self._encode(new), strict=True):
-                self.recommender.insert(card_of(upload, parts))
+                self.recommender.insert(plain_card(upload, parts, int(upload.uploaded_at * 1000)))
 
     def _learn(self, place: int, event: Engagement) -> None:
         user = self._users.setdefault(event.user_id, UserRow())
@@ -318,25 +319,6 @@ def _outcome(
         example.history,
         example.candidates,
         baselines,
-    )
-
-
-def card_of(upload: Upload, parts: dict[str, np.ndarray]) -> ItemCard:
-    """The card of an upload, without semantic ID."""
-    return ItemCard(
-        item_id=upload.item_id,
-        codebook="",
-        codes=[],
-        suffix=0,
-        assigned_at=upload.uploaded_at,
-        uploaded_at=upload.uploaded_at,
-        published_at_ms=int(upload.uploaded_at * 1000),
-        title=upload.title or "",
-        tags=upload.tags,
-        category=upload.category,
-        creator_id=upload.creator_id,
-        language=upload.language,
-        content=pack_parts(parts),
     )
 
 

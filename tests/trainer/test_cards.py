@@ -8,7 +8,7 @@ import pytest
 
 from store.events import MOST_FEATURES, MOST_NAME, MOST_NUMBERS, Limits, Upload, decode_uploads
 from store.settings import Settings
-from stream.upload_partition import cards_of, renewed_cards
+from trainer.cards import cards_of, renewed_cards
 from trainer.codebook import zero_codebook
 from trainer.content import TextEncoder, text_encoder
 
