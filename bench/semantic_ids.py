@@ -15,72 +15,23 @@ Each DIR is a recorded stream. Behaviour up to half of the engagements trains; t
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
-import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy import sparse
-from scipy.sparse.linalg import svds
 
-from store.events import Engagement, Upload
+from bench.cold_items import ColdEvent, cold_events, cold_hits, cooccurrence_ridge, nearness, tfidf, through_codes
+from bench.recorded_stream import Stream, read_stream
 from store.settings import Settings, load_settings
-from trainer.alignment import Pairs, pairs_of
+from trainer.alignment import pairs_of
 from trainer.codebook import zero_codebook
-from trainer.codebook_training import CONTENT, churn, train_codebook
-from trainer.content import content_parts, text_encoder, text_of, unit_rows
-
-RECENT = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """A recorded stream as arrays over engagements (user, item, time) and items."""
-
-    name: str
-    uploads: list[Upload]
-    uploaded_at_N: np.ndarray
-    user_E: np.ndarray
-    item_E: np.ndarray
-    at_E: np.ndarray
-    half_at: int | None = None
-
-    @property
-    def half(self) -> int:
-        """The first engagement of the judged part."""
-        return len(self.item_E) // 2 if self.half_at is None else self.half_at
-
-    def sequences(self) -> list[np.ndarray]:
-        """Each user's items in the training part."""
-        users = self.user_E[: self.half]
-        order = np.argsort(users, kind="stable")
-        return np.split(self.item_E[: self.half][order], np.flatnonzero(np.diff(users[order])) + 1)
-
-
-def read_stream(folder: Path) -> Stream:
-    """The stream in `folder` (uploads.jsonl.gz, engagements.jsonl.gz)."""
-    with gzip.open(folder / "uploads.jsonl.gz") as lines:
-        uploads = [msgspec.json.decode(line, type=Upload) for line in lines]
-    place = {upload.item_id: index for index, upload in enumerate(uploads)}
-    with gzip.open(folder / "engagements.jsonl.gz") as lines:
-        events = [msgspec.json.decode(line, type=Engagement) for line in lines]
-    events = [event for event in events if event.item_id in place]
-    users: dict[str, int] = {}
-    return Stream(
-        folder.name,
-        uploads,
-        np.array([upload.uploaded_at for upload in uploads]),
-        np.array([users.setdefault(event.user_id, len(users)) for event in events]),
-        np.array([place[event.item_id] for event in events]),
-        np.array([event.occurred_at for event in events]),
-    )
+from trainer.codebook_training import churn, train_codebook
+from trainer.content import content_parts, text_encoder, text_of
 
 
 def judged_pairs(stream: Stream, most: int = 20_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -117,109 +68,6 @@ def first_code_ratio(codes_NL: np.ndarray, earlier_P: np.ndarray, later_P: np.nd
     code_P, next_P = codes_NL[earlier_P, 0], codes_NL[later_P, 0]
     by_chance = (code_P == np.random.default_rng(0).permutation(next_P)).mean()
     return float((code_P == next_P).mean() / max(by_chance, 1e-9))
-
-
-@dataclass(frozen=True, slots=True)
-class ColdEvent:
-    """The first engagement of an item: the items it competes with, and what the user took before."""
-
-    item: int
-    candidates: np.ndarray
-    history: np.ndarray
-
-
-def cold_events(stream: Stream, most: int = 3000, seed: int = 0) -> list[ColdEvent]:
-    """First engagements in the judged part."""
-    untouched_N = np.ones(len(stream.uploads), bool)
-    histories: dict[int, list[int]] = {}
-    events = []
-    rows = zip(stream.user_E.tolist(), stream.item_E.tolist(), stream.at_E.tolist(), strict=True)
-    for place, (user, item, at) in enumerate(rows):
-        history = histories.setdefault(user, [])
-        if place >= stream.half and untouched_N[item] and stream.uploaded_at_N[item] <= at:
-            candidates = np.flatnonzero(untouched_N & (stream.uploaded_at_N <= at))
-            events.append(ColdEvent(item, candidates, np.array(history[-RECENT:], dtype=np.int64)))
-        untouched_N[item] = False
-        history.append(item)
-    if len(events) > most:
-        drawn = np.random.default_rng(seed).choice(len(events), most, replace=False)
-        events = [events[index] for index in sorted(drawn)]
-    return events
-
-
-def cold_hits(events: Sequence[ColdEvent], score: Callable[[ColdEvent], np.ndarray], k: int = 10) -> np.ndarray:
-    """Per event the expected hit@k (ties in random order)."""
-    hits = np.zeros(len(events))
-    for index, event in enumerate(events):
-        score_C = score(event) if len(event.history) else np.zeros(len(event.candidates))
-        true = score_C[event.candidates == event.item][0]
-        better, equal = (score_C > true).sum(), (score_C == true).sum()
-        hits[index] = np.clip((k - better) / equal, 0, 1)
-    return hits
-
-
-def nearness(x_ND: np.ndarray) -> Callable[[ColdEvent], np.ndarray]:
-    """Candidates by their similarity to the recent items: the mean (recent ones more) and half the best."""
-    x_ND = unit_rows(x_ND)
-
-    def score(event: ColdEvent) -> np.ndarray:
-        similar_HC = x_ND[event.history] @ x_ND[event.candidates].T
-        weight_H = 0.85 ** np.arange(len(event.history))[::-1]
-        score_C: np.ndarray = weight_H @ similar_HC / weight_H.sum() + 0.5 * similar_HC.max(axis=0)
-        return score_C
-
-    return score
-
-
-def through_codes(
-    codes_NL: np.ndarray, pairs: Pairs, x_ND: np.ndarray, share: float = 0.2
-) -> Callable[[ColdEvent], np.ndarray]:
-    """Nearness of content blocks, of fused rows, and `share` of the log-lift between first codes in training."""
-    near, near_fused = nearness(x_ND[:, :CONTENT]), nearness(x_ND)
-    width = int(codes_NL[:, 0].max()) + 1
-    seen_WW = np.zeros((width, width))
-    np.add.at(seen_WW, (codes_NL[pairs.earlier_P, 0], codes_NL[pairs.later_P, 0]), pairs.chance_P * len(pairs))
-    by_chance_WW = seen_WW.sum(axis=1)[:, None] * seen_WW.sum(axis=0)[None] / max(seen_WW.sum(), 1.0)
-    lift_WW = np.log((seen_WW + 0.5) / (by_chance_WW + 0.5))
-
-    def score(event: ColdEvent) -> np.ndarray:
-        lift_HC = lift_WW[codes_NL[event.history, 0]][:, codes_NL[event.candidates, 0]]
-        weight_H = 0.85 ** np.arange(len(event.history))[::-1]
-        score_C: np.ndarray = near(event) + near_fused(event) + share * (weight_H @ lift_HC) / weight_H.sum()
-        return score_C
-
-    return score
-
-
-def tfidf(texts: Sequence[str], dimensions: int = 128) -> np.ndarray:
-    """Unit rows: TF-IDF of words, reduced."""
-    words: dict[str, int] = {}
-    cells = [
-        (i, words.setdefault(w, len(words))) for i, t in enumerate(texts) for w in set(re.findall(r"\w+", t.lower()))
-    ]
-    rows, columns = np.array(cells).T
-    counts = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(texts), len(words)))
-    weighted = counts @ sparse.diags(np.log(len(texts) / np.asarray(counts.sum(axis=0)).ravel()))
-    norm = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-    u, s, _ = svds(sparse.diags(1 / np.maximum(norm, 1e-9)) @ weighted, min(dimensions, len(words) - 1), random_state=0)
-    return unit_rows(u * s)
-
-
-def cooccurrence_ridge(stream: Stream, x_ND: np.ndarray, penalty: float = 10.0) -> np.ndarray:
-    """Content mapped by ridge regression into an SVD (64) of the PPMI of co-engagement in the training part."""
-    pairs = pairs_of(stream.sequences(), window=5)
-    shape = (len(stream.uploads),) * 2
-    both = sparse.csr_matrix((pairs.chance_P, (pairs.earlier_P, pairs.later_P)), shape=shape)
-    both = (both + both.T).tocoo()
-    share = np.asarray(both.sum(axis=1)).ravel()
-    smooth = share**0.75 / (share**0.75).sum()
-    pmi = np.log(both.data / np.maximum(share[both.row] * smooth[both.col], 1e-30))
-    keep = pmi > 0
-    u, s, _ = svds(sparse.csr_matrix((pmi[keep], (both.row[keep], both.col[keep])), shape=shape), 64, random_state=0)
-    warm = share > 0
-    x_MD, y_MA = x_ND[warm], (u * np.sqrt(s))[warm]
-    scale = penalty * np.square(x_MD).sum() / x_MD.shape[1] / len(x_MD)
-    return unit_rows(x_ND @ np.linalg.solve(x_MD.T @ x_MD + scale * np.eye(x_MD.shape[1]), x_MD.T @ y_MA))
 
 
 def encoded(stream: Stream, encoder: str, cache: Path | None) -> list[dict[str, np.ndarray]]:
