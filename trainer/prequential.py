@@ -60,7 +60,7 @@ class ReplayOptions:
     baselines: bool = True
     ablate: bool = False
     popular_window: float = 0.05
-    knn_half_life_s: float = 180 * 86_400.0
+    knn_half_life_s: float = 720 * 86_400.0
     recommender: RecommenderRules = field(default_factory=RecommenderRules)
     ranker: RankerRules = field(default_factory=RankerRules)
 
