@@ -30,9 +30,6 @@ _RECONSTRUCTION = 0.5
 _QUANTISED = 0.5
 _RESET_EVERY = 50
 _RATE = 3e-3
-_REFRESH_RATE = 3e-4
-_ANCHOR = 10.0
-"""In a refresh: how strongly a row is held where the parent has it: an ID that moves is one to learn anew."""
 _SAMPLE = 20_000
 """Items that codes are started from; more would not place them better."""
 _WARM_UP = 0.5
@@ -102,21 +99,15 @@ def train_encoder(
     share: float,
     steps: int,
     seed: int,
-    parent: Mapping[str, Mapping[str, Tensor]] | None = None,
     progress: Progress | None = None,
 ) -> QuantisedEncoder:
-    """Trains on `pairs` (none: content only). `parent`: state of the aligned maps to begin from, kept near to."""
+    """Trains on `pairs` (none: content only)."""
     torch.manual_seed(seed)
     random = np.random.Generator(np.random.PCG64(seed))
     model = QuantisedEncoder(modalities, items, widths, share)
-    for name, state in (parent or {}).items():
-        if name in model.maps and all(model.maps[name].state_dict()[key].shape == v.shape for key, v in state.items()):
-            model.maps[name].load_state_dict(state)
-    anchor_ND = _rows(model, np.arange(items)) if parent else None
     log_chance_N = torch.tensor(np.log(np.bincount(pairs.later_P, pairs.chance_P, items) + 1e-9), dtype=torch.float32)
-    rate = _REFRESH_RATE if parent else _RATE
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps, pct_start=0.1)
     used = [torch.zeros(width) for width in widths]
     cumulative_P = np.cumsum(pairs.chance_P)
     begin = int(steps * _WARM_UP) if len(pairs) else 0
@@ -125,8 +116,6 @@ def train_encoder(
             _fit_codes(model, random)
         a_B, b_B = _draw(pairs, cumulative_P, items, random)
         loss = _loss(model, a_B, b_B, log_chance_N, random, used, quantised=step >= begin, paired=len(pairs) > 0)
-        if anchor_ND is not None:
-            loss = loss + _ANCHOR * (1 - (model(a_B)[2] * anchor_ND[a_B]).sum(1)).mean()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
