@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -49,6 +50,9 @@ from trainer.item_learning import ItemRules
 log = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 8.0
+SWITCH_S = 0.0005
+"""The event loop gives up the interpreter with every system call and, beside a thread that computes an answer, gets it
+back only after this: Python's 5 ms would leave it a few calls a second."""
 
 
 class Worker:
@@ -224,6 +228,7 @@ def end_at_last(status: int, seconds: float = STOP_TIMEOUT_S) -> None:
 def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _: None) -> int:
     """The process of one worker; returns its exit status. The topics' own partition count overrides the settings'."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    sys.setswitchinterval(SWITCH_S)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     states = describe_topics(settings)
     check_topics(states, settings)
