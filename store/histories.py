@@ -9,6 +9,7 @@ nothing; the signal of an entry can be derived again from the row as long as its
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
 
@@ -60,16 +61,70 @@ class HistoryRules(msgspec.Struct, frozen=True):
     seen: int = 4096
 
 
-def absorb(row: UserRow, event: Engagement, offset: int, index: int, rules: HistoryRules) -> Signal | None:
+class Recent:
+    """What absorbing asks of a row's newest entries, packed. Entries lie scattered in memory: reading 128 of them again
+    for every event costs more than all else that happens to it. Good as long as `fits` says so."""
+
+    __slots__ = ("_count", "_ids", "_last", "_positives", "_reach", "_row", "_rules")
+
+    def __init__(self, row: UserRow, rules: HistoryRules) -> None:
+        self._row = row
+        self._rules = rules
+        self._reach = _reach(rules)
+        self._ids = b"".join(_packed(entry.event_id) for entry in row.entries[-rules.length :])
+        self._last: Entry | None = row.entries[-1] if row.entries else None
+        self._count = len(row.entries)
+        self._positives = [
+            (place, (entry.item_id, entry.occurred_at))
+            for place, entry in enumerate(row.entries[-self._reach :], max(0, self._count - self._reach))
+            if entry.weight > 0
+        ]
+
+    def fits(self, row: UserRow) -> bool:
+        """Whether this is of `row` as it is."""
+        return self._row is row and self._last is (row.entries[-1] if row.entries else None)
+
+    def may_hold(self, event_id: str) -> bool:
+        """False only for an id that is not among the newest entries."""
+        return _packed(event_id) in self._ids
+
+    def context(self) -> list[tuple[str, float]]:
+        """The context of the signal of what comes next, newest first."""
+        begin = self._count - self._reach
+        found = [pair for place, pair in self._positives if place >= begin]
+        return found[: -self._rules.context - 1 : -1]
+
+    def append(self, entry: Entry) -> None:
+        """Follows the row."""
+        self._ids = (self._ids + _packed(entry.event_id))[-8 * self._rules.length :]
+        if entry.weight > 0:
+            self._positives.append((self._count, (entry.item_id, entry.occurred_at)))
+            del self._positives[: -self._rules.context]
+        self._last = entry
+        self._count += 1
+
+
+def _packed(event_id: str) -> bytes:
+    return hash(event_id).to_bytes(8, "little", signed=True)  # of this process only: it is never stored
+
+
+def _reach(rules: HistoryRules) -> int:
+    """How many entries a context looks back."""
+    return 4 * rules.context
+
+
+def absorb(
+    row: UserRow, event: Engagement, offset: int, index: int, rules: HistoryRules, recent: Recent | None = None
+) -> Signal | None:
     """Appends `event` to `row` and returns the signal for the item's owner, or None for a duplicate `event_id`.
 
     The caller has checked that `offset` is not absorbed yet (`row.offset < offset`, or the
-    same record still being read).
+    same record still being read). With `recent`, which fits the row, it is the same and quicker.
     """
     event_id = event.event_id
     entries = row.entries
     # Only the window that every worker keeps counts: what `trim` left beyond it differs between them.
-    if event_id in map(_event_id, entries[-rules.length :]):
+    if (recent is None or recent.may_hold(event_id)) and event_id in map(_event_id, entries[-rules.length :]):
         return None
     entry = Entry(
         event_id,
@@ -81,8 +136,10 @@ def absorb(row: UserRow, event: Engagement, offset: int, index: int, rules: Hist
         offset,
         index,
     )
-    signal = _signal(entry, entries, len(entries), rules.context)
+    signal = _signal(entry, _context(entries, len(entries), rules) if recent is None else recent.context())
     entries.append(entry)
+    if recent is not None:
+        recent.append(entry)
     if entry.weight > 0:
         _remember(row, event.item_id, rules.seen)
     return signal
@@ -91,7 +148,7 @@ def absorb(row: UserRow, event: Engagement, offset: int, index: int, rules: Hist
 def derive(row: UserRow, offset: int, rules: HistoryRules) -> dict[int, Signal]:
     """The signals of an absorbed record again, by the event's index in its frame; duplicates have none."""
     return {
-        entry.index: _signal(entry, row.entries, place, rules.context)
+        entry.index: _signal(entry, _context(row.entries, place, rules))
         for place, entry in enumerate(row.entries)
         if entry.offset == offset
     }
@@ -103,25 +160,21 @@ def trim(row: UserRow, unsafe_from: int, rules: HistoryRules) -> None:
     keep_from = len(row.entries) - rules.length
     if keep_from <= rules.length // 4:  # in strides: a list that loses its head at every event costs a copy each time
         return
-    reach = 4 * rules.context  # how far back `_signal` looks
-    for place, entry in enumerate(row.entries[: keep_from + reach]):
-        if entry.offset >= unsafe_from:
-            keep_from = min(keep_from, max(0, place - reach))
-            break
-    del row.entries[:keep_from]
+    unsafe = bisect_left(row.entries, unsafe_from, key=_offset)
+    del row.entries[: min(keep_from, max(0, unsafe - _reach(rules)))]
 
 
 _event_id = attrgetter("event_id")
+_offset = attrgetter("offset")
 
 
-def _signal(entry: Entry, entries: list[Entry], end: int, context_length: int) -> Signal:
-    context: list[tuple[str, float]] = []
-    for reach in (context_length + 8, 4 * context_length):  # most entries are positive: the short look is mostly enough
-        recent = entries[max(0, end - reach) : end]
-        context = [(earlier.item_id, earlier.occurred_at) for earlier in recent if earlier.weight > 0]
-        if len(context) >= context_length or reach >= end:
-            break
-    context = context[: -context_length - 1 : -1]
+def _context(entries: list[Entry], end: int, rules: HistoryRules) -> list[tuple[str, float]]:
+    """The positive entries before `end`, newest first."""
+    newest = entries[max(0, end - _reach(rules)) : end]
+    return [(entry.item_id, entry.occurred_at) for entry in newest if entry.weight > 0][: -rules.context - 1 : -1]
+
+
+def _signal(entry: Entry, context: list[tuple[str, float]]) -> Signal:
     return Signal(entry.item_id, entry.event_id, entry.kind, entry.occurred_at, entry.weight, entry.value, context)
 
 

@@ -69,7 +69,7 @@ class Events(Table, frozen=True):
 
 class Store(Table, frozen=True):
     """Memory on disk, and how long changes may wait before they are published. A worker publishes at most about
-    `published_rows_per_s` item rows, and as many user rows: under load a row waits, and travels with more changes.
+    `published_rows_per_s` item rows, and half as many user rows: under load a row waits, and travels with more changes.
     """
 
     history_length: int = 128

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from store.events import Engagement, Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
-from store.histories import HistoryRules, UserRow, absorb, derive, trim
+from store.histories import HistoryRules, Recent, UserRow, absorb, derive, trim
 from store.keys import partition_of
 from store.rows import Position, RowStore
 from store.signals import Origin, Signal, SignalFrame, encode_frames
@@ -25,6 +25,9 @@ _EMPTY = Refusal("not_an_event", "an empty record: engagements have no tombstone
 
 CHUNK = 256
 """Events of a frame whose signals travel in one signal frame; a signal record is closed when it holds as many."""
+
+RECENT_USERS = 10_000
+"""Users of a partition whose newest entries are kept packed, some KiB each."""
 
 Examine = Callable[[UserRow, Engagement], bytes | None]
 """Scores an engagement before it is learned from; returns an encoded ranking example when it was sampled."""
@@ -48,6 +51,7 @@ class UserSide:
         self._rules = rules
         self._limits = limits
         self._examine = examine
+        self._recent: dict[str, Recent] = {}
 
     def row(self, user_id: str) -> UserRow | None:
         return self.rows.get(user_id)
@@ -128,7 +132,7 @@ class UserSide:
                 signal = derived.get(index)
             else:
                 self._sample(row, event, effects)
-                signal = absorb(row, event, record.offset, index, self._rules)
+                signal = absorb(row, event, record.offset, index, self._rules, self._recent_of(event.user_id, row))
                 effects.absorbed += signal is not None
                 effects.duplicates += signal is None
             if signal is not None:
@@ -143,6 +147,14 @@ class UserSide:
     def _state(self, user_id: str, offset: int) -> tuple[UserRow, dict[int, Signal] | None]:
         row = self.rows.get(user_id) or UserRow()
         return row, derive(row, offset, self._rules) if row.offset >= offset else None
+
+    def _recent_of(self, user_id: str, row: UserRow) -> Recent:
+        recent = self._recent.get(user_id)
+        if recent is None or not recent.fits(row):
+            if len(self._recent) >= RECENT_USERS:
+                self._recent.pop(next(iter(self._recent)))
+            recent = self._recent[user_id] = Recent(row, self._rules)
+        return recent
 
     def _sample(self, row: UserRow, event: Engagement, effects: Effects) -> None:
         if self._examine is not None:

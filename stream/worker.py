@@ -158,7 +158,7 @@ class Worker:
         rules = HistoryRules(settings.events.weights, settings.store.history_length, settings.store.context_length)
         limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
         side = UserSide(number, settings.kafka.partitions, rows, rules, limits, self.scorer.examine)
-        rate = partial(self._rows_per_s, "engagements")
+        rate = partial(self._rows_per_s, "engagements", 0.5)
         return UserPartition(side, settings, self.emitter, self.metrics, self._generation, rate, self._fault)
 
     def _item_partition(self, number: int) -> Partition:
@@ -171,9 +171,9 @@ class Worker:
     def _request_partition(self, number: int) -> Partition:
         return RequestPartition(number, self.settings, self.emitter, self.metrics, self.service)
 
-    def _rows_per_s(self, agent: str) -> float:
+    def _rows_per_s(self, agent: str, share: float = 1.0) -> float:
         """One partition's part of the rows that this worker may publish for an agent."""
-        return self.settings.store.published_rows_per_s / max(1, self.assignment.count(agent))
+        return share * self.settings.store.published_rows_per_s / max(1, self.assignment.count(agent))
 
     def _generation(self) -> int:
         return self.assignment.generation

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from store.events import KIND_CODES, Engagement
-from store.histories import HistoryRules, UserRow, absorb, derive, trim
+from store.histories import HistoryRules, Recent, UserRow, absorb, derive, trim
 from store.keys import hash64
 from store.signals import Signal
 
@@ -66,6 +66,25 @@ def test_an_event_counts_once_within_the_window_and_order_is_the_logs(frames: li
         assert len(kept) <= RULES.length + RULES.length // 4
     places = [(entry.offset, entry.index) for entry in row.entries]
     assert places == sorted(places)
+
+
+@settings(deadline=None)
+@given(frames, st.integers(0, 9))
+@example(long_frames, 3)
+def test_with_the_newest_entries_packed_it_is_the_same(frames: list[list[Engagement]], from_frame: int) -> None:
+    plain, packed = UserRow(), UserRow()
+    recent = Recent(packed, RULES)
+    for offset, events in enumerate(frames):
+        if offset == from_frame:  # packed anew, of a row that has a history
+            recent = Recent(packed, RULES)
+        for index, act in enumerate(events):
+            assert recent.fits(packed)
+            assert absorb(packed, act, offset, index, RULES, recent) == absorb(plain, act, offset, index, RULES)
+        trim(plain, offset + 1, RULES)
+        trim(packed, offset + 1, RULES)
+    assert packed == plain
+    absorb(packed, event(9999), 99, 0, RULES)
+    assert not recent.fits(packed)
 
 
 def test_a_signal_carries_the_positives_before_it_newest_first() -> None:
