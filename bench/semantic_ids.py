@@ -4,7 +4,8 @@ Each DIR is a recorded stream. Behaviour up to half of the engagements trains; t
 - unique: the share of items whose codes no other item has; distinct: different IDs divided by items;
 - prefix recall@10: of two successive items of a user in the second half, is the later among the 10 items that share the
   longest prefix of codes with the earlier (expected value over random order within equal prefixes);
-- first code ratio: how many times more often those two share their first code than randomly paired items do;
+- first code ratio: how many times more often those two share their first code than two random items do; lift: than
+  the items of two random engagements do;
 - cold hit@10: an item's first engagement in the second half, ranked among all live items that are untouched too, by
   content (how near they are to the user's last 20 items, in the version's standardised content and in the space that
   its codes quantise) and codes (how much more often than by chance the training part goes from those items' first codes
@@ -63,11 +64,14 @@ def prefix_recall(codes_NL: np.ndarray, earlier_P: np.ndarray, later_P: np.ndarr
     return float(chance_P.mean())
 
 
-def first_code_ratio(codes_NL: np.ndarray, earlier_P: np.ndarray, later_P: np.ndarray) -> float:
-    """How many times more often successive items of a user share their first code than randomly paired ones do."""
+def first_code_ratios(codes_NL: np.ndarray, earlier_P: np.ndarray, later_P: np.ndarray) -> tuple[float, float]:
+    """How many times more often successive items of a user share their first code than random items, and than random
+    engagements (of which popular items have more)."""
     code_P, next_P = codes_NL[earlier_P, 0], codes_NL[later_P, 0]
-    by_chance = (code_P == np.random.default_rng(0).permutation(next_P)).mean()
-    return float((code_P == next_P).mean() / max(by_chance, 1e-9))
+    same = (code_P == next_P).mean()
+    items = np.square(np.bincount(codes_NL[:, 0]) / len(codes_NL)).sum()
+    engagements = (code_P == np.random.default_rng(0).permutation(next_P)).mean()
+    return float(same / items), float(same / max(engagements, 1e-9))
 
 
 def encoded(stream: Stream, encoder: str, cache: Path | None) -> list[dict[str, np.ndarray]]:
@@ -97,6 +101,7 @@ def judge(stream: Stream, encoder: str, settings: Settings, cache: Path | None =
         seconds: float,
         assigned_per_s: float | None = None,
     ) -> None:
+        ratios = first_code_ratios(codes_NL, earlier_P, later_P)
         hits = None if score is None else cold_hits(events, score)
         row = {
             "stream": stream.name,
@@ -105,7 +110,8 @@ def judge(stream: Stream, encoder: str, settings: Settings, cache: Path | None =
             "unique": float((np.unique(codes_NL, axis=0, return_counts=True)[1] == 1).sum() / len(codes_NL)),
             "distinct": len(np.unique(codes_NL, axis=0)) / len(codes_NL),
             "prefix_recall@10": prefix_recall(codes_NL, earlier_P, later_P),
-            "first_code_ratio": first_code_ratio(codes_NL, earlier_P, later_P),
+            "first_code_ratio": ratios[0],
+            "first_code_lift": ratios[1],
             "cold_hit@10": None if hits is None else float(hits.mean()),
             "cold_error": None if hits is None else float(hits.std() / np.sqrt(len(hits))),
             "cold_events": len(events),
