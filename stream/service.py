@@ -181,6 +181,7 @@ class WorkerService:
 
     def status(self) -> dict[str, Any]:
         serving = self._scorer.serving
+        self._metrics.live_items(self._scorer.recommender.catalog.live_count)
         return {
             **report(self._metrics.snapshot(), self._settings.freshness),
             "checkpoint": None if serving.checkpoint == NO_CHECKPOINT else serving.checkpoint,
