@@ -105,7 +105,7 @@ class RunRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """
 
     run: str
-    state: Literal["started", "trained", "gated", "published", "refused", "failed"]
+    state: Literal["queued", "started", "trained", "gated", "published", "refused", "failed"]
     at: float
     checkpoint: str = ""
     detail: str = ""

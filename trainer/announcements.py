@@ -29,7 +29,7 @@ from store.log import Log, client_options
 from store.settings import Settings
 from trainer.codebook_choice import Wish
 
-State = Literal["started", "trained", "gated", "published", "refused", "failed"]
+State = Literal["queued", "started", "trained", "gated", "published", "refused", "failed"]
 
 
 class Announcements:
@@ -45,6 +45,7 @@ class Announcements:
         self._requests: dict[str, TrainRequest] = {}
         self._started: dict[str, int] = {}
         self._ended: set[str] = set()
+        self._queued: set[str] = set()
 
     def follow(self) -> None:
         """Reads what is new."""
@@ -68,6 +69,13 @@ class Announcements:
     def waiting(self) -> list[str]:
         """Runs that people asked for and that have not ended."""
         return [run for run in self._requests if run not in self._ended]
+
+    def greet(self, busy_with: Sequence[str]) -> None:
+        """Tells people who ask during a run that their wish was heard and comes next."""
+        self.follow()
+        new = [run for run in self.waiting() if run not in self._queued and run not in busy_with]
+        self._queued.update(new)
+        self.say(new, "queued", detail="it comes after the run in progress")
 
     def close_abandoned(self, attempts: int) -> None:
         """Closes the runs that a trainer before this one left open. A person's request stays open until it was tried

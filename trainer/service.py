@@ -82,7 +82,7 @@ class TrainerService:
         self._progress = RunProgress()
         self._stopping = False
         self._complaint = ""
-        self._turned_at = self._counted_at = 0.0
+        self._turned_at = self._counted_at = self._greeted_at = 0.0
         self._last_run_at = time.time()
         self.registry = CollectorRegistry()
         self._runs = Counter("sidestream_training_runs", "training runs by end", ["result"], registry=self.registry)
@@ -220,6 +220,9 @@ class TrainerService:
                     self._said.say(runs, "trained")
             self._progress(step, done)
             self._turn()
+            if time.monotonic() - self._greeted_at >= _POLL_S:
+                self._greeted_at = time.monotonic()
+                self._said.greet(runs)
 
         return beat
 
