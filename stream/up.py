@@ -212,10 +212,20 @@ def _port(asked: int | None, before: int | None, default: int) -> int:
     """The asked port (0: any); else that of the last start, the default, or a free one, whichever is free first."""
     if asked:
         return asked
-    for candidate in (before, default) if asked is None else ():
-        if candidate and not _answers(candidate):
-            return candidate
-    return free_port()
+    if before and asked is None and _falls_silent(before):
+        return before
+    return default if asked is None and not _answers(default) else free_port()
+
+
+def _falls_silent(port: int, within_s: float = 3.0) -> bool:
+    """Whether nobody answers at `port`, now or soon: a killed process loses its memory, and so its name in /proc,
+    before its sockets."""
+    end = time.monotonic() + within_s
+    while _answers(port):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def free_port() -> int:
