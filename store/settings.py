@@ -102,7 +102,6 @@ class Model(Table, frozen=True):
     layers: int = 3
     width: int = 128
     heads: int = 4
-    context_tokens: int = 192
     text_vocabulary: int = 4096
     history: int = 50
 
@@ -143,9 +142,7 @@ class Serving(Table, frozen=True):
     host: str = "127.0.0.1"
     port: int = 8470
     advertise: str = ""
-    candidates: int = 300
     beams: int = 24
-    generate_timeout_ms: float = 40.0
     explore_share: float = 0.1
     watch_s: float = 600.0
     rollback_ratio: float = 0.7
