@@ -107,16 +107,12 @@ def _run(
     settings: Path | None,
     as_json: bool,
 ) -> None:
-    from stream.cli.training import served
-    from stream.training_runs import follow, request_training
+    from stream.cli.training import followed, served
+    from stream.training_runs import request_training
 
     system = find_system(data_dir, bootstrap_servers, url, settings)
     request, offset = request_training(system.settings, codebook=how)
-    steps = []
-    for step in follow(system.settings, request.run, offset, timeout_s=timeout_s):
-        steps.append(step)
-        if not as_json:
-            typer.echo(f"{step.at - request.requested_at:8.1f} s  {step.state}  {step.checkpoint or ''}  {step.detail}")
+    steps = followed(system, request, offset, timeout_s, as_json)
     last = steps[-1]
     if last.state != "published" or not last.checkpoint:
         raise fail(f"{request.run} {last.state}: {last.detail or 'see the log of the trainer'}", as_json)

@@ -14,7 +14,7 @@ from stream.cli.output import emit, fail, moment, table
 from stream.cli.system import Bootstrap, DataDir, Json, SettingsFile, System, Url, find_system
 
 if TYPE_CHECKING:
-    from store.checkpoints import RunRecord
+    from store.checkpoints import RunRecord, TrainRequest
     from stream.client import Client
 
 checkpoints = typer.Typer(no_args_is_help=True, help="Every model that was ever trained, and which one serves.")
@@ -39,18 +39,14 @@ def train(
 
     Example: sidestream train --wait
     """
-    from stream.training_runs import follow, request_training
+    from stream.training_runs import request_training
 
     system = find_system(data_dir, bootstrap_servers, url, settings)
     request, offset = request_training(system.settings)
     if not wait:
         emit({"run": request.run, "requested_at": request.requested_at}, as_json, f"asked for {request.run}")
         return
-    steps: list[RunRecord] = []
-    for step in follow(system.settings, request.run, offset, timeout_s=timeout):
-        steps.append(step)
-        if not as_json:
-            typer.echo(f"{step.at - request.requested_at:8.1f} s  {step.state}  {step.checkpoint or ''}  {step.detail}")
+    steps = followed(system, request, offset, timeout, as_json)
     document = {"run": request.run, "requested_at": request.requested_at, "steps": msgspec.to_builtins(steps)}
     last = steps[-1]
     if last.state != "published" or last.checkpoint is None:
@@ -60,6 +56,18 @@ def train(
         raise fail(f"{request.run} {last.state}: {last.detail or 'see the log of the trainer'}")
     took_s = served(system, last.checkpoint, timeout, request.requested_at)
     emit({**document, "serving": True, "took_s": took_s}, as_json, f"{took_s:8.1f} s  serving  {last.checkpoint}")
+
+
+def followed(system: System, request: TrainRequest, offset: int, timeout_s: float, as_json: bool) -> list[RunRecord]:
+    """The steps of a run to its end, each told as it comes."""
+    from stream.training_runs import follow
+
+    steps: list[RunRecord] = []
+    for step in follow(system.settings, request.run, offset, timeout_s=timeout_s):
+        steps.append(step)
+        if not as_json:
+            typer.echo(f"{step.at - request.requested_at:8.1f} s  {step.state}  {step.checkpoint or ''}  {step.detail}")
+    return steps
 
 
 @checkpoints.command("list")
