@@ -10,11 +10,9 @@ Invariant: what is reported of an engagement depends on nothing after it, except
 
 from __future__ import annotations
 
-import gzip
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,6 +23,7 @@ from store.histories import HistoryRules, UserRow, trim
 from store.histories import absorb as absorb_engagement
 from store.items import ItemRow
 from store.keys import hash64
+from store.requests import Answer
 from store.settings import Events, Settings
 from trainer.ablation import FROM as ABLATE_FROM
 from trainer.ablation import Ablation
@@ -35,12 +34,9 @@ from trainer.codebook import zero_codebook
 from trainer.item_learning import absorb as absorb_signal
 from trainer.ranker import Example, RankerLearner, RankerRules
 from trainer.recommender import Recommender, RecommenderRules, request_of
+from trainer.recorded import chosen, eligible
 
 DEEPEST = 50
-
-
-class StreamError(ValueError):
-    """The folder is no recorded stream: it needs uploads.jsonl[.gz] and engagements.jsonl[.gz] in time order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,39 +99,6 @@ Told = Callable[[int, int, str], None]
 """Hears of progress: events done, events in all, and how it goes."""
 
 
-def read(folder: Path, name: str, kind: type[Any]) -> list[Any]:
-    """The events of `name`.jsonl or .jsonl.gz."""
-    decoder = msgspec.json.Decoder(kind)
-    for path, opener in ((folder / f"{name}.jsonl.gz", gzip.open), (folder / f"{name}.jsonl", open)):
-        if path.exists():
-            with opener(path, "rb") as lines:
-                return [decoder.decode(line) for line in lines if line.strip()]
-    raise StreamError(f"{folder} has no {name}.jsonl or {name}.jsonl.gz: give the folder of a recorded stream")
-
-
-def eligible(uploads: list[Upload], engagements: list[Engagement], options: ReplayOptions) -> list[int]:
-    """Places of engagements that could be evaluated: positive, in the evaluated part, live, and new to their user."""
-    weights = options.weights
-    uploaded = {upload.item_id: upload.uploaded_at for upload in reversed(uploads)}
-    first = int(len(engagements) * options.evaluated_from)
-    have: set[tuple[str, str]] = set()
-    places: list[int] = []
-    for place, event in enumerate(engagements):
-        if weights.get(event.kind, 0.0) <= 0:
-            continue
-        pair = (event.user_id, event.item_id)
-        new = options.repeats or pair not in have
-        have.add(pair)
-        if place >= first and new and uploaded.get(event.item_id, np.inf) <= event.occurred_at:
-            places.append(place)
-    return places
-
-
-def chosen(engagements: list[Engagement], places: list[int], count: int, seed: int) -> set[int]:
-    """A sample of places that depends on each event's own id only, as far as its size allows."""
-    return set(sorted(places, key=lambda place: hash64(f"{seed}/{engagements[place].event_id}"))[:count])
-
-
 class Replay:
     """One pass over a stream. `encode` turns an upload into its content vectors."""
 
@@ -166,8 +129,25 @@ class Replay:
 
     def run(self, progress: Told | None = None) -> Record:
         """Replays everything."""
+        for place in self.steps():
+            if progress is not None and place % 500 == 0:
+                progress(place, len(self.engagements), self._headline())
+        if self._ablation is not None:
+            with _Timed(self.record.cost, "ablations_s"):
+                self.record.ablations = self._ablation.measure(self.options.k)
+        return self.record
+
+    def steps(self) -> Iterator[int]:
+        """Goes through the stream and stops before each engagement, at its place: all that came before is learned, it
+        is neither tested nor learned. There `top` says what would be served."""
         options = self.options
-        places = eligible(self.uploads, self.engagements, options)
+        places = eligible(
+            self.uploads,
+            self.engagements,
+            options.weights,
+            evaluated_from=options.evaluated_from,
+            repeats=options.repeats,
+        )
         evaluated = chosen(self.engagements, places, options.sample, options.seed)
         candidates = set(places)
         begin = int(len(self.engagements) * ABLATE_FROM)
@@ -175,14 +155,15 @@ class Replay:
             if place == begin and self._ablation is not None:
                 self._ablation.begin(self.learner)
             self._advance(event.occurred_at)
+            yield place
             self._test(place, event, place in evaluated, place in candidates)
             self._pending.append((place, event))
-            if progress is not None and place % 500 == 0:
-                progress(place, len(self.engagements), self._headline())
-        if self._ablation is not None:
-            with _Timed(self.record.cost, "ablations_s"):
-                self.record.ablations = self._ablation.measure(options.k)
-        return self.record
+
+    def top(self, place: int) -> Answer:
+        """The answer to the request that the engagement at `place` answers, from the state as it is."""
+        event = self.engagements[place]
+        request = msgspec.structs.replace(request_of(event), k=self.options.k)
+        return self.recommender.recommend(request, self._users.get(event.user_id))
 
     def _advance(self, now_s: float) -> None:
         """Lets the state catch up with everything before this moment, unless it is frozen."""

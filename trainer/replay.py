@@ -15,7 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from store.events import Engagement, Upload
 from store.settings import Settings
 from trainer.content import content_parts, text_encoder
-from trainer.prequential import Replay, ReplayOptions, Told, read
+from trainer.prequential import Replay, ReplayOptions, Told
+from trainer.recorded import read
 from trainer.replay_report import report as report_of
 
 DELAYS_S = {"a minute": 60.0, "an hour": 3600.0, "a day": 86_400.0, "a week": 604_800.0}

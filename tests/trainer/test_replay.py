@@ -8,7 +8,8 @@ import pytest
 
 from store.events import Engagement, Upload
 from trainer.content import content_parts, text_encoder
-from trainer.prequential import Outcome, Replay, ReplayOptions, StreamError
+from trainer.prequential import Outcome, Replay, ReplayOptions
+from trainer.recorded import StreamError
 from trainer.replay import run_replay
 
 DAY_S = 86_400.0
