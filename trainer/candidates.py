@@ -193,7 +193,16 @@ def gather(evidence: Evidence, allowed_N: np.ndarray) -> dict[str, np.ndarray]:
             hottest = catalog.hot.hottest(window)
             proposed[f"popular_{window}"] = best_of(hottest[hottest < size], heat_N, allowed_N, quotas["popular"])
     if quotas.get("fresh"):
-        newest = np.unique([handle for _, handle in catalog.newest[::-1] if handle < size]).astype(np.int64)
+        newest = catalog.newest_handles()
+        newest = newest[newest < size]
         newest = newest[catalog.positives_N[newest] < rules.fresh_below]
         proposed["fresh"] = best_of(newest, catalog.uploaded_at_N[:size], allowed_N, quotas["fresh"])
     return proposed
+
+
+def united(proposed: Mapping[str, np.ndarray], size: int) -> np.ndarray:
+    """Every handle that any source proposes, once, ascending."""
+    found_N = np.zeros(size, bool)
+    for handles in proposed.values():
+        found_N[handles] = True
+    return np.flatnonzero(found_N)

@@ -87,7 +87,9 @@ class Catalog:
         self.outgoing: list[Edges | None] = []
         self.prunings: list[int] = []
         self.hot = HotLists(len(rules.half_lives_s))
-        self.newest: list[tuple[float, int]] = []
+        self._newest: list[tuple[float, int]] = []
+        self._uploads = 0
+        self._newest_handles = (-1, np.zeros(0, np.int64))
         self.live_count = 0
         self.positives = 0.0
         self.heaviest = -np.inf
@@ -117,8 +119,9 @@ class Catalog:
             self.live_N[handle] = True
             self.live_count += 1
         if self.cards[handle] is None or self.uploaded_at_N[handle] != card.uploaded_at:
-            insort(self.newest, (card.uploaded_at, handle))
-            del self.newest[:-NEWEST]
+            insort(self._newest, (card.uploaded_at, handle))
+            del self._newest[:-NEWEST]
+            self._uploads += 1
         self.cards[handle] = card
         self.uploaded_at_N[handle] = card.uploaded_at
         return handle
@@ -148,6 +151,14 @@ class Catalog:
         if row.neighbours:
             self._update_incoming(handle, row)
         return handle
+
+    def newest_handles(self) -> np.ndarray:
+        """Handles of the `NEWEST` newest uploads, ascending, made anew after an upload only."""
+        uploads, (made, handles) = self._uploads, self._newest_handles
+        if made != uploads:
+            handles = np.unique([handle for _, handle in self._newest[:]]).astype(np.int64)
+            self._newest_handles = (uploads, handles)
+        return handles
 
     def known(self, item_ids: Iterable[str]) -> list[int]:
         """Handles of those items that have one, in order."""

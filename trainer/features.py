@@ -58,9 +58,15 @@ COLUMNS: Mapping[str, int] = {name: place for place, name in enumerate(NAMES)}
 
 
 def compute(
-    evidence: Evidence, handles_B: np.ndarray, now_s: float, task: Task, model_B: np.ndarray | None
+    evidence: Evidence,
+    handles_B: np.ndarray,
+    now_s: float,
+    task: Task,
+    model_B: np.ndarray | None,
+    among_A: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Features of the candidates (B × F)."""
+    """Features of the items (B × F). Their ranks are places among all candidates of the request, `among_A`, where
+    these are only some of them or none of them."""
     catalog, taste = evidence.catalog, evidence.taste
     x_BF = np.zeros((len(handles_B), len(NAMES)), np.float32)
 
@@ -88,7 +94,9 @@ def compute(
     negatives_B = catalog.negatives_N[handles_B]
     put("negative_share", negatives_B / np.maximum(1.0, negatives_B + catalog.positives_N[handles_B]))
     for name in GROUPS["ranks"]:
-        put(name, _ranks(x_BF[:, COLUMNS[name.removeprefix("rank_")]]))
+        score_B = x_BF[:, COLUMNS[name.removeprefix("rank_")]]
+        score_A = score_B if among_A is None else _ranked(name, evidence, among_A, now_s)
+        put(name, _ranks(score_B, score_A, len(score_A)))
     _put_user(put, evidence, taste, heat_BW, age_B, now_s)
     put("task", TASKS.index(task))
     return x_BF
@@ -130,30 +138,43 @@ def _put_user(
     put("age_difference", age_B - user_age)
 
 
-def _heat(evidence: Evidence, handles_B: np.ndarray, now_s: float) -> np.ndarray:
+def _heat(evidence: Evidence, handles_B: np.ndarray, now_s: float, window: int | None = None) -> np.ndarray:
     catalog = evidence.catalog
-    heat_BW: np.ndarray = np.maximum(catalog.heat_NW[handles_B] - now_s / catalog.half_lives_s_W, FLOOR)
-    return heat_BW
+    windows = slice(None) if window is None else window
+    heat_B = catalog.heat_NW[handles_B, windows] - now_s / catalog.half_lives_s_W[windows]
+    return np.asarray(np.maximum(heat_B, FLOOR))
 
 
 def _log_days(age_s: np.ndarray) -> np.ndarray:
     return np.asarray(np.log2(1e-3 + np.maximum(age_s, 0.0) / 86_400.0))
 
 
-def _ranks(score_B: np.ndarray) -> np.ndarray:
-    """Place of each score in descending order, as 1/(1 + place/10); equal scores share the last place among them."""
-    order = np.sort(score_B)
-    place_B = len(score_B) - np.searchsorted(order, score_B, side="right")
-    return np.asarray(1.0 / (1.0 + place_B / 10.0))
+def _ranked(name: str, evidence: Evidence, among_A: np.ndarray, now_s: float) -> np.ndarray:
+    """What a rank is the rank by, as `compute` has it, of other items."""
+    column = name.removeprefix("rank_")
+    if column.startswith("heat_"):
+        return np.asarray(_heat(evidence, among_A, now_s, int(column.removeprefix("heat_"))), np.float32)
+    score_A = evidence.dense[column][among_A]
+    if column in GROUPS["space"]:
+        return np.asarray(score_A, np.float32)
+    return np.asarray(np.log2(FAINT + score_A), np.float32)
+
+
+def _ranks(score_B: np.ndarray, among_A: np.ndarray, candidates: int) -> np.ndarray:
+    """Place of each score among all candidates, of whom `among_A` is a sample, as 1/(1 + place/10): the share of the
+    sample that scores higher, times how many they are."""
+    order = np.sort(among_A)
+    higher_B = len(order) - np.searchsorted(order, score_B, side="right")
+    return np.asarray(1.0 / (1.0 + higher_B * (candidates / max(1, len(order))) / 10.0))
 
 
 _UNTOUCHED: Mapping[str, float] = {
-    **dict.fromkeys((*GROUPS["transitions"], *GROUPS["two_hops"], "positives", "trend_short", "trend_long"), 0.0),
+    **dict.fromkeys((*GROUPS["transitions"], *GROUPS["two_hops"]), float(np.log2(FAINT))),
+    **dict.fromkeys(("positives", "trend_short", "trend_long", "negative_share"), 0.0),
     **{name: FLOOR for name in GROUPS["popularity"] if name.startswith("heat_")},
     "since_first": -1.0,
     "since_last": 20.0,
     "value": np.nan,
-    "negative_share": 0.0,
 }
 
 
@@ -161,8 +182,9 @@ _MAPPED = {"near_taste": "content_space", "near_last": "content_space_last", "ne
 """An untouched item lies where its content says."""
 
 
-def as_untouched(x_BF: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A copy in which every item looks untouched. Ages are shuffled: an untouched item's age must teach nothing."""
+def as_untouched(x_BF: np.ndarray, among_AF: np.ndarray, candidates: int, rng: np.random.Generator) -> np.ndarray:
+    """A copy in which every item looks as `compute` would show it if nobody had engaged with it yet, among candidates
+    of whom `among_AF` is a sample. Ages are shuffled: an untouched item's age must teach nothing."""
     x_BF = x_BF.copy()
     for name, value in _UNTOUCHED.items():
         x_BF[:, COLUMNS[name]] = value
@@ -173,7 +195,8 @@ def as_untouched(x_BF: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         x_BF[:, COLUMNS[name]] = x_BF[order, COLUMNS[name]]
     x_BF[:, COLUMNS["heat_difference"]] = FLOOR - x_BF[:, COLUMNS["user_heat"]]
     for name in GROUPS["ranks"]:
-        x_BF[:, COLUMNS[name]] = _ranks(x_BF[:, COLUMNS[name.removeprefix("rank_")]])
+        column = COLUMNS[name.removeprefix("rank_")]
+        x_BF[:, COLUMNS[name]] = _ranks(x_BF[:, column], among_AF[:, column], candidates)
     return x_BF
 
 

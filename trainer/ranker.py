@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import lightgbm
 import msgspec
@@ -26,8 +26,8 @@ class Example(msgspec.Struct, kw_only=True, frozen=True):
     """An engagement scored before it was learned from: the record on `ranking-examples`.
 
     `rank` is the true item's place (from 0) in the order that would have been served, or -1 when it was not among the
-    candidates; `features` holds float16 rows of the columns named by `columns` (their count), the true item's first
-    when `found`, then others'. `positives` and `age_s` are the item's at the time.
+    candidates; `features` holds float16 rows of `columns` columns: the true item's, those of other candidates, and the
+    last `strangers` those of any live items; none unless `found`. `positives` and `age_s` are the item's at the time.
     """
 
     user_id: str
@@ -43,6 +43,7 @@ class Example(msgspec.Struct, kw_only=True, frozen=True):
     age_s: float
     history: int
     columns: int
+    strangers: int
     features: bytes
 
     @property
@@ -50,11 +51,28 @@ class Example(msgspec.Struct, kw_only=True, frozen=True):
         """Whether the true item was among the candidates."""
         return self.rank >= 0
 
-    def features_BF(self) -> np.ndarray:
-        """The rows as float32 (B × F); empty if the columns are not those of this version."""
-        if self.columns != len(NAMES):
-            return np.zeros((0, len(NAMES)), np.float32)
-        return np.frombuffer(self.features, "<f2").reshape(-1, self.columns).astype(np.float32)
+    def group(self) -> Group | None:
+        """What can be learned from: None without the true item or rivals, or with the columns of another version."""
+        if not self.found or self.columns != len(NAMES):
+            return None
+        x_BF = np.frombuffer(self.features, "<f2").reshape(-1, self.columns)
+        rivals = len(x_BF) - self.strangers
+        return Group(x_BF[:rivals], x_BF[rivals:], self.candidates) if rivals > 1 else None
+
+
+class Group(NamedTuple):
+    """Rows (float16) of one example: the true item's and other candidates', and those of strangers; how many candidates
+    there were."""
+
+    candidates_BF: np.ndarray
+    strangers_SF: np.ndarray
+    candidates: int
+
+    def untouched(self, rng: np.random.Generator) -> np.ndarray:
+        """The true item against strangers, as if nobody had touched any of them yet."""
+        among_AF = self.candidates_BF.astype(np.float32)
+        x_BF = np.concatenate([among_AF[:1], self.strangers_SF.astype(np.float32)])
+        return as_untouched(x_BF, among_AF, self.candidates, rng)
 
 
 class Ranker(Protocol):
@@ -132,17 +150,16 @@ class RankerLearner:
 
     def __init__(self, rules: RankerRules = RankerRules()) -> None:
         self.rules = rules
-        self.examples: deque[np.ndarray] = deque(maxlen=rules.window)
+        self.examples: deque[Group] = deque(maxlen=rules.window)
         self.absorbed = 0
         self.fitted_at = 0
 
     def absorb(self, example: Example) -> None:
         """Takes an example in, if something can be learned from it."""
-        if example.found:
-            x_BF = np.frombuffer(example.features, "<f2").reshape(-1, example.columns)
-            if example.columns == len(NAMES) and len(x_BF) > 1:
-                self.examples.append(x_BF)
-                self.absorbed += 1
+        group = example.group()
+        if group is not None:
+            self.examples.append(group)
+            self.absorbed += 1
 
     def due(self) -> bool:
         """Whether enough examples came since the last fit."""
@@ -160,11 +177,11 @@ class RankerLearner:
         booster = lightgbm.train(self._parameters(len(sizes)), data, num_boost_round=self._trees(len(sizes)))
         return Boosted(booster.model_to_string(), str(self.absorbed))
 
-    def _table(self, examples: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    def _table(self, examples: Sequence[Group]) -> tuple[np.ndarray, np.ndarray, list[int]]:
         rng = np.random.default_rng((self.rules.seed, self.absorbed))
-        groups = [x_BF.astype(np.float32) for x_BF in examples]
+        groups = [group.candidates_BF.astype(np.float32) for group in examples]
         borrowed = rng.random(len(groups)) < self.rules.untouched_share
-        groups += [as_untouched(groups[place], rng) for place in np.flatnonzero(borrowed)]
+        groups += [examples[place].untouched(rng) for place in np.flatnonzero(borrowed).tolist()]
         sizes = [len(x_BF) for x_BF in groups]
         label_R = np.zeros(sum(sizes), np.int8)
         label_R[np.cumsum([0, *sizes[:-1]])] = 1

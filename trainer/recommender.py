@@ -23,7 +23,7 @@ from store.items import ItemCard, ItemRow
 from store.keys import hash64
 from store.requests import Answer, RecommendedItem, Request, Task
 from trainer.binding import Binding
-from trainer.candidates import CandidateRules, Evidence, Taste, gather, taste_of
+from trainer.candidates import CandidateRules, Evidence, Taste, gather, taste_of, united
 from trainer.catalog import Catalog
 from trainer.features import NAMES, TASKS, compute
 from trainer.item_learning import ItemRules
@@ -44,6 +44,7 @@ class RecommenderRules:
     explore_below: int = 5
     beams: int = 24
     negatives: int = 40
+    strangers: int = 12
     repeats: bool = False
     seed: int = 0
 
@@ -56,7 +57,17 @@ class Ranking:
     scores_B: np.ndarray
     x_BF: np.ndarray
     proposed: dict[str, np.ndarray]
-    taste: Taste
+    evidence: Evidence
+    model_N: np.ndarray | None
+
+    @property
+    def taste(self) -> Taste:
+        """What the user's history says."""
+        return self.evidence.taste
+
+
+_NONE_B = np.zeros(0)
+_NONE_BF = np.zeros((0, len(NAMES)), np.float32)
 
 
 class Recommender:
@@ -156,6 +167,7 @@ class Recommender:
         ranking = self._rank(request, user, self.serving, self.ranker if ordered else None)
         place = np.flatnonzero(ranking.handles_B == handle)
         rank = int(place[0]) if len(place) else -1
+        sample_BF = self._sample(ranking, rank, request, user, engagement.event_id) if rank >= 0 else None
         example = Example(
             user_id=engagement.user_id,
             item_id=engagement.item_id,
@@ -170,7 +182,8 @@ class Recommender:
             age_s=engagement.occurred_at - float(self.catalog.uploaded_at_N[handle]),
             history=ranking.taste.count,
             columns=len(NAMES),
-            features=self._sample(ranking, rank, engagement.event_id).astype("<f2").tobytes() if rank >= 0 else b"",
+            strangers=self.rules.strangers,
+            features=b"" if sample_BF is None else sample_BF.astype("<f2").tobytes(),
         )
         return example, ranking
 
@@ -189,9 +202,10 @@ class Recommender:
         return allowed_N
 
     def score(self, request: Request, user: UserRow | None, handles_B: np.ndarray) -> np.ndarray:
-        """The ranker's scores of any items."""
-        evidence = self._evidence(request, user)
-        return self.ranker.score(compute(evidence, handles_B, self.now_s, request.task, None))
+        """The ranker's scores of any items, as they would have among the request's candidates."""
+        among = self._rank(request, user, self.serving, None)
+        x_BF = compute(among.evidence, handles_B, self.now_s, request.task, None, among.handles_B)
+        return self.ranker.score(x_BF)
 
     def _evidence(self, request: Request, user: UserRow | None) -> Evidence:
         catalog, rules = self.catalog, self.rules.candidates
@@ -219,22 +233,29 @@ class Recommender:
             model_N = np.full(evidence.size, np.nan, np.float32)
             model_N[handles[known]] = logs[known]
             proposed["model"] = handles[known][allowed_N[handles[known]]]
-        handles_B = np.unique(np.concatenate(list(proposed.values()))) if proposed else np.zeros(0, np.int64)
+        handles_B = united(proposed, evidence.size)
+        if not len(handles_B) or ranker is None:
+            return Ranking(handles_B, _NONE_B, _NONE_BF, proposed, evidence, model_N)
         model_B = None if model_N is None else model_N[handles_B]
         x_BF = compute(evidence, handles_B, self.now_s, request.task, model_B)
-        if not len(handles_B) or ranker is None:
-            return Ranking(handles_B, np.zeros(len(handles_B)), x_BF, proposed, evidence.taste)
         scores_B = ranker.score(x_BF)
         order = np.argsort(-scores_B, kind="stable")
-        return Ranking(handles_B[order], scores_B[order], x_BF[order], proposed, evidence.taste)
+        return Ranking(handles_B[order], scores_B[order], x_BF[order], proposed, evidence, model_N)
 
-    def _sample(self, ranking: Ranking, rank: int, event_id: str) -> np.ndarray:
-        """Rows of an example: the true item, and others by chance (seeded by the event). Evenly: negatives picked from
-        the top of the order would teach that what ranks high is wrong."""
-        rest = np.delete(np.arange(len(ranking.handles_B)), rank)
+    def _sample(self, ranking: Ranking, rank: int, request: Request, user: UserRow | None, event_id: str) -> np.ndarray:
+        """Rows of an example: the true item, then other candidates, then strangers from the whole catalogue, all by
+        chance (seeded by the event). Evenly: negatives picked from the top of the order would teach that what ranks
+        high is wrong; and candidates alone, each of which some source has picked, would teach that to be picked is
+        nothing special, which is wrong where no source has picked."""
         rng = np.random.default_rng((self.rules.seed, hash64(event_id)))
-        others = rng.choice(rest, min(len(rest), self.rules.negatives), replace=False)
-        return ranking.x_BF[[rank, *others]]
+        true, handles_B = ranking.handles_B[rank], np.sort(ranking.handles_B)
+        rivals = handles_B[handles_B != true]
+        others = rng.choice(rivals, min(len(rivals), self.rules.negatives), replace=False)
+        allowed = np.flatnonzero(self.allowed(request, user)[: ranking.evidence.size])
+        strangers = rng.choice(allowed[allowed != true], self.rules.strangers) if len(allowed) > 1 else others[:0]
+        chosen = np.concatenate([[true], others, strangers])
+        model_B = None if ranking.model_N is None else ranking.model_N[chosen]
+        return compute(ranking.evidence, chosen, self.now_s, request.task, model_B, handles_B)
 
     def _line(self, ranking: Ranking, place: int, serving: Binding) -> RecommendedItem:
         handle = int(ranking.handles_B[place])

@@ -187,12 +187,14 @@ def test_an_example_is_the_engagement_as_it_was_before_it(world: World) -> None:
     assert example is not None
     assert example.found
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(example), type=Example) == example
-    rows = example.features_BF()
-    assert len(rows) == min(world.recommender.rules.negatives + 1, example.candidates)
+    group = example.group()
+    assert group is not None
+    assert len(group.candidates_BF) == min(world.recommender.rules.negatives + 1, example.candidates)
+    assert len(group.strangers_SF) == world.recommender.rules.strangers
     assert example == world.recommender.examine(have, event, 1.0)
     unordered = world.recommender.inspect(have, event, ordered=False)
     assert unordered is not None
-    assert (unordered[0].found, len(unordered[0].features)) == (True, len(example.features))
+    assert unordered[0].features == example.features
     world.engage("u9", "i3", at)
     assert world.recommender.examine(have, event, 1.0) != example
 
@@ -217,9 +219,10 @@ def test_the_ranker_learns_from_examples_survives_bytes_and_is_deterministic(wor
     assert not learners[0].due()
     assert ranker.to_bytes() == twin.to_bytes()
     again = ranker_from(ranker.to_bytes())
-    rows = np.concatenate([x_BF.astype(np.float32) for x_BF in learners[0].examples])
+    groups = [group.candidates_BF.astype(np.float32) for group in learners[0].examples]
+    rows = np.concatenate(groups)
     assert again.score(rows) == pytest.approx(ranker.score(rows))
-    firsts = np.cumsum([0, *[len(x_BF) for x_BF in learners[0].examples][:-1]])
+    firsts = np.cumsum([0, *map(len, groups[:-1])])
     assert ranker.score(rows)[firsts].mean() > ranker.score(rows).mean()
     assert isinstance(ranker_from(Prior().to_bytes()), Prior)
     previous = world.recommender.exchange_ranker(ranker)
