@@ -1,0 +1,317 @@
+"""Embeddings: fixed-width vectors with their optimiser state and counters, on RocksDB through rocksdict.
+
+One row is one packed record: vector, step accumulator of row-wise Adagrad, how often it was seen, and when last (event
+time). Rows are read and written in blocks, one call each: columns of numpy arrays in the order of the keys. Rows and
+the partition's position are one write batch, so a crash leaves both or neither. Hot rows lie in one slab of bounded
+size; who leaves it is decided by second chance (the clock algorithm), so that a hit costs no bookkeeping in Python.
+
+Two rules hold on every read, whatever lies on disk (as in Monolith, Liu et al. 2022): a row is admitted after so many
+sights, until then it has counters but no vector; and a row whose last event lies further back than the horizon, by the
+store's event clock, is absent. `sweep` removes those from disk later.
+
+Invariant: what `read` returns is a function of the writes and of the clock; across reopenings, of what was written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from rocksdict import AccessType, Checkpoint, Options, Rdict, WriteBatch
+
+from store.neighbours import Neighbours
+from store.rows import Position
+
+_ROW = b"v"
+_META = b"\x00meta"
+_SCAN_ROWS = 10_000
+
+
+class EmbeddingStoreError(RuntimeError):
+    """The vectors on disk cannot be used: stop the process that holds the folder, choose another folder for a copy, or
+    delete the folder (the vectors come back from the state topic)."""
+
+
+class _Meta(msgspec.Struct, array_like=True):
+    """What is written beside every block."""
+
+    width: int
+    now_s: float = 0.0
+    position: Position = msgspec.field(default_factory=Position)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbeddingRules:
+    """`width` numbers a vector; admitted after `admit_after` sights; forgotten `horizon_s` of event time after the last
+    one; `cached_rows` in memory."""
+
+    width: int = 64
+    admit_after: int = 1
+    horizon_s: float = np.inf
+    cached_rows: int = 100_000
+
+    @property
+    def record(self) -> np.dtype[np.void]:
+        """One row as it lies on disk: little-endian, packed."""
+        return np.dtype([("sights", "<u4"), ("step", "<f4"), ("at_s", "<f8"), ("vector", "<f4", (self.width,))])
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows in the order of their keys (B rows, D numbers a vector).
+
+    `steps_B`: accumulated mean squares of gradients; `sights_B`: 0 for a row that is absent; `at_s_B`: last event time,
+    epoch seconds; `admitted_B`: whether the vector counts (elsewhere it reads as zeros)."""
+
+    vectors_BD: np.ndarray
+    steps_B: np.ndarray
+    sights_B: np.ndarray
+    at_s_B: np.ndarray
+    admitted_B: np.ndarray
+
+
+class EmbeddingStore:
+    """Vectors by string key. One writer; `now_s` is the event clock, the highest time written or observed."""
+
+    def __init__(self, folder: Path, rules: EmbeddingRules = EmbeddingRules()) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._db = Rdict(str(folder), _options(), access_type=AccessType.read_write())
+        except Exception as error:
+            raise EmbeddingStoreError(f"cannot open {folder}: {error}. Is another worker using it?") from error
+        self.rules = rules
+        stored = self._db.get(_META)
+        meta = msgspec.msgpack.decode(stored, type=_Meta) if stored else _Meta(rules.width)
+        if meta.width != rules.width:
+            self._db.close()
+            raise EmbeddingStoreError(
+                f"{folder} holds vectors of width {meta.width}, not {rules.width}: delete it, they are learned anew"
+            )
+        self.position, self.now_s = meta.position, meta.now_s
+        self._slab = _Slab(rules.record, rules.cached_rows)
+        self._index: _Index | None = None
+
+    def observe(self, now_s: float) -> None:
+        """Moves the event clock forward; it never goes back. The next write keeps it."""
+        self.now_s = max(self.now_s, now_s)
+
+    def read(self, keys: Sequence[str]) -> Block:
+        """The rows of `keys`, in one call to the cache and one to the disk. Repeated keys are allowed."""
+        return self._block(self._records(keys))
+
+    def write(self, keys: Sequence[str], block: Block) -> None:
+        """Writes the rows of `keys` and `self.position` as one batch; of a repeated key the last counts. A row that is
+        not admitted yet may be given a vector: it is kept, and read once the sights suffice.
+
+        Raises `ValueError`, and writes nothing, for a vector that is not finite or a block of another shape."""
+        shape = (len(keys), self.rules.width)
+        if block.vectors_BD.shape != shape:
+            raise ValueError(f"a block of {block.vectors_BD.shape} for {shape}: give one row of the width for each key")
+        if not (np.isfinite(block.vectors_BD).all() and np.isfinite(block.steps_B).all()):
+            raise ValueError("a vector or its step is not finite: lower the learning rate; nothing was written")
+        records = np.zeros(len(keys), self.rules.record)
+        records["vector"], records["step"] = block.vectors_BD, block.steps_B
+        records["sights"], records["at_s"] = block.sights_B, block.at_s_B
+        if len(keys):
+            self.observe(float(block.at_s_B.max()))
+        batch = WriteBatch(raw_mode=True)
+        packed, size = records.tobytes(), self.rules.record.itemsize
+        for place, key in enumerate(keys):
+            batch.put(_ROW + key.encode(), packed[place * size : (place + 1) * size])
+        batch.put(_META, msgspec.msgpack.encode(_Meta(self.rules.width, self.now_s, self.position)))
+        self._db.write(batch)
+        self._slab.put(keys, records)
+        if self._index is not None:
+            self._index.put(keys, self._block(records))
+
+    def nearest(self, vector_D: np.ndarray, k: int) -> list[tuple[str, float]]:
+        """The k admitted rows with the highest cosine to a vector, best first. The first call reads every row; from
+        then on writes keep the index fresh, and the clock is asked again at every call."""
+        if self._index is None:
+            self._index = _Index(self.rules)
+            for keys, block in self.scan():
+                self._index.put(keys, block)
+        return self._index.nearest(vector_D, k, self.now_s - self.rules.horizon_s)
+
+    def scan(self) -> Iterator[tuple[list[str], Block]]:
+        """Every row that is not expired, in key order, in blocks, as of the call."""
+        items = self._db.items(from_key=_ROW)
+        keys: list[str] = []
+        values: list[bytes] = []
+        for key, value in items:
+            if not key.startswith(_ROW):
+                break
+            keys.append(key[1:].decode())
+            values.append(value)
+            if len(keys) == _SCAN_ROWS:
+                yield from self._living(keys, values)
+                keys, values = [], []
+        yield from self._living(keys, values)
+
+    def sweep(self) -> int:
+        """Removes expired rows from disk and memory; returns how many. Reads every row."""
+        begin_s, swept = self.now_s - self.rules.horizon_s, 0
+        batch = WriteBatch(raw_mode=True)
+        for key, value in self._db.items(from_key=_ROW):
+            if not key.startswith(_ROW):
+                break
+            if np.frombuffer(value, self.rules.record)["at_s"][0] < begin_s:
+                batch.delete(key)
+                self._slab.forget(key[1:].decode())
+                swept += 1
+        self._db.write(batch)
+        return swept
+
+    def snapshot(self, folder: Path) -> None:
+        """A consistent copy, as of the last write, that another `EmbeddingStore` can open; files are shared where the
+        disk allows. Raises `EmbeddingStoreError` when `folder` exists or cannot be written."""
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            Checkpoint(self._db).create_checkpoint(str(folder))
+        except Exception as error:
+            raise EmbeddingStoreError(f"no copy in {folder}: {error}. Name a folder that does not exist yet") from error
+
+    def close(self) -> None:
+        self._slab = _Slab(self.rules.record, 0)
+        self._index = None
+        self._db.close()
+
+    def _records(self, keys: Sequence[str]) -> np.ndarray:
+        records, missing = self._slab.get(keys)
+        if missing:
+            stored = self._db.get([_ROW + keys[place].encode() for place in missing])
+            found = [place for place, value in zip(missing, stored, strict=True) if value is not None]
+            if found:
+                records[found] = self._unpacked([value for value in stored if value is not None])
+                self._slab.put([keys[place] for place in found], records[found])
+        return records
+
+    def _living(self, keys: list[str], values: list[bytes]) -> Iterator[tuple[list[str], Block]]:
+        records = self._unpacked(values)
+        living = np.flatnonzero(records["at_s"] >= self.now_s - self.rules.horizon_s)
+        if len(living):
+            yield [keys[place] for place in living.tolist()], self._block(records[living])
+
+    def _unpacked(self, values: list[bytes]) -> np.ndarray:
+        if any(len(value) != self.rules.record.itemsize for value in values):
+            raise EmbeddingStoreError("a row has not the length that its width gives: delete the folder")
+        return np.frombuffer(b"".join(values), self.rules.record)
+
+    def _block(self, records: np.ndarray) -> Block:
+        sights_B = np.where(records["at_s"] >= self.now_s - self.rules.horizon_s, records["sights"], 0).astype(np.int64)
+        admitted_B = (sights_B >= self.rules.admit_after) & (sights_B > 0)
+        known_B = sights_B > 0
+        return Block(
+            np.where(admitted_B[:, None], records["vector"], np.float32(0.0)),
+            np.where(admitted_B, records["step"], np.float32(0.0)),
+            sights_B,
+            np.where(known_B, records["at_s"], 0.0),
+            admitted_B,
+        )
+
+
+class _Slab:
+    """The cache: records in one array, by key. A slot that was used since the hand last passed gets a second chance;
+    slots are freed many at a time, so that the passing of the hand is shared by all of them."""
+
+    def __init__(self, record: np.dtype[np.void], capacity: int) -> None:
+        self._records = np.zeros(capacity, record)
+        self._used = np.zeros(capacity, bool)
+        self._slots: dict[str, int] = {}
+        self._keys: list[str | None] = [None] * capacity
+        self._free = list(range(capacity))
+        self._hand = 0
+
+    def get(self, keys: Sequence[str]) -> tuple[np.ndarray, list[int]]:
+        """Records in the order of `keys`, zeros for those that are not here, and the places of these."""
+        slots = np.fromiter((self._slots.get(key, -1) for key in keys), np.int64, len(keys))
+        records = np.zeros(len(keys), self._records.dtype)
+        here = np.flatnonzero(slots >= 0)
+        if len(here):
+            records[here] = self._records[slots[here]]
+            self._used[slots[here]] = True
+        return records, np.flatnonzero(slots < 0).tolist()
+
+    def put(self, keys: Sequence[str], records: np.ndarray) -> None:
+        """Keeps these records, the last of a repeated key; of more than there is room for, the last."""
+        newest = dict(zip(keys, range(len(keys)), strict=True))
+        known = [key for key in newest if key in self._slots]
+        new = [key for key in newest if key not in self._slots]
+        self._used[[self._slots[key] for key in known]] = True
+        room = len(self._keys) - len(known)
+        for key in new[len(new) - min(room, len(new)) :]:
+            if not self._free:
+                self._evict(known)
+            if not self._free:
+                break
+            slot = self._free.pop()
+            self._slots[key], self._keys[slot] = slot, key
+            known.append(key)
+        slots = [self._slots[key] for key in known]
+        self._records[slots] = records[[newest[key] for key in known]]
+        self._used[slots] = True
+
+    def forget(self, key: str) -> None:
+        slot = self._slots.pop(key, None)
+        if slot is not None:
+            self._keys[slot] = None
+            self._used[slot] = False
+            self._free.append(slot)
+
+    def _evict(self, kept: list[str]) -> None:
+        """Frees a sixteenth of the slots, none of `kept`."""
+        pinned = {self._slots[key] for key in kept}
+        capacity = len(self._keys)
+        wanted = max(1, capacity // 16)
+        for _ in range(2 * capacity):
+            slot, self._hand = self._hand, (self._hand + 1) % capacity
+            key = self._keys[slot]
+            if slot in pinned or key is None:
+                continue
+            if self._used[slot]:
+                self._used[slot] = False
+                continue
+            self.forget(key)
+            wanted -= 1
+            if not wanted:
+                return
+
+
+class _Index:
+    """Nearest rows by key, over `Neighbours` by place."""
+
+    def __init__(self, rules: EmbeddingRules) -> None:
+        self._neighbours = Neighbours(rules.width)
+        self._places: dict[str, int] = {}
+        self._keys: list[str] = []
+        self._at_s = np.zeros(0)
+
+    def put(self, keys: Sequence[str], block: Block) -> None:
+        newest = dict(zip(keys, range(len(keys)), strict=True))
+        for key in newest:
+            if key not in self._places:
+                self._places[key] = len(self._keys)
+                self._keys.append(key)
+        if len(self._keys) > len(self._at_s):
+            self._at_s = np.concatenate([self._at_s, np.zeros(len(self._keys))])
+        rows = list(newest.values())
+        places = np.array([self._places[key] for key in newest], np.int64)
+        self._at_s[places] = block.at_s_B[rows]
+        self._neighbours.put(places, block.vectors_BD[rows])
+
+    def nearest(self, vector_D: np.ndarray, k: int, begin_s: float) -> list[tuple[str, float]]:
+        allowed_N = self._at_s[: len(self._keys)] >= begin_s if np.isfinite(begin_s) else None
+        places, cosines = self._neighbours.nearest(vector_D, k, allowed_N)
+        return [(self._keys[place], cosine) for place, cosine in zip(places.tolist(), cosines.tolist(), strict=True)]
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_max_background_jobs(2)
+    options.set_write_buffer_size(32 << 20)
+    options.set_keep_log_file_num(2)
+    return options
