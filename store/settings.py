@@ -87,12 +87,14 @@ class Content(Table, frozen=True):
 
 
 class Codebook(Table, frozen=True):
-    """Semantic IDs: `levels` codes, level l of `width / 2**l` when `halving`; learned from `learn_after_items` on."""
+    """Semantic IDs: `levels` codes, level l of `width / 2**l` when `halving`; learned from `learn_after_items` on.
+    `refresh_on_drift`: the trainer refreshes the version by itself when fresh items fit it badly."""
 
     levels: int = 3
     width: int = 256
     halving: bool = False
     learn_after_items: int = 500
+    refresh_on_drift: bool = True
     seed: int = 0
 
 

@@ -36,9 +36,21 @@ class CodebookReport(msgspec.Struct, kw_only=True, frozen=True):
             perplexities=[level.perplexity for level in health.levels],
             error=health.error_fresh or health.error_old,
             collision_ratio=health.collision_ratio,
+            by_level={"codebook_dead_codes": [level.dead for level in health.levels], "codebook_churn": health.churn},
+            errors={name: value for name, value in self._errors() if value},
+            plain={
+                "semantic_id_distinct_ratio": health.distinct,
+                "semantic_id_largest_collision": health.largest_collision,
+                "codebook_drift": health.drift,
+            },
         )
         if self.about.get("trained_at"):
             metrics.codebook_serves(float(self.about["trained_at"]))
+
+    def _errors(self) -> list[tuple[str, float]]:
+        """By kind of item; 0 where there is none."""
+        health = self.health
+        return [("old", health.error_old), ("fresh", health.error_fresh), ("made", health.error_when_made)]
 
 
 def measure(binding: Binding, cards: list[tuple[int, ItemCard]], now_s: float) -> CodebookReport:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -57,6 +58,12 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "semantic_id_collision_ratio": ("share of live items whose codes another live item has too", ()),
     "codebook_perplexity": ("effective number of codes in use", ("level",)),
     "quantization_error": ("mean squared distance between content vectors and their codes", ()),
+    "semantic_id_distinct_ratio": ("different semantic IDs divided by live items", ()),
+    "semantic_id_largest_collision": ("most live items with the same codes", ()),
+    "codebook_dead_codes": ("codes that no live item has", ("level",)),
+    "codebook_error": ("quantisation error of old and of fresh items, and of held-out ones when made", ("items",)),
+    "codebook_drift": ("quantisation error of fresh items divided by that of held-out ones when made", ()),
+    "codebook_churn": ("share of items whose codes up to this level the serving version changed", ("level",)),
 }
 
 
@@ -207,11 +214,24 @@ class Metrics:
         """This process serves a codebook version trained at `trained_at`."""
         self._gauges.since("codebook_age", trained_at)
 
-    def codebook_measured(self, *, perplexities: Iterable[float], error: float, collision_ratio: float) -> None:
-        """Health of the serving codebook over live items: a perplexity for each level from 0 on."""
-        self._gauges.replace("codebook_perplexity", {(str(level),): value for level, value in enumerate(perplexities)})
-        self._gauges.put("quantization_error", error)
-        self._gauges.put("semantic_id_collision_ratio", collision_ratio)
+    def codebook_measured(
+        self,
+        *,
+        perplexities: Iterable[float],
+        error: float,
+        collision_ratio: float,
+        by_level: Mapping[str, Iterable[float]] = MappingProxyType({}),
+        errors: Mapping[str, float] = MappingProxyType({}),
+        plain: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """Health of the serving codebook over live items: a perplexity, and more `by_level`, for each level from 0 on;
+        `errors` by kind of item; `plain` gauges by their name."""
+        for name, values in {"codebook_perplexity": perplexities, **by_level}.items():
+            self._gauges.replace(name, {(str(level),): value for level, value in enumerate(values)})
+        self._gauges.replace("codebook_error", {(items,): value for items, value in errors.items()})
+        figures = {"quantization_error": error, "semantic_id_collision_ratio": collision_ratio, **plain}
+        for name, value in figures.items():
+            self._gauges.put(name, value)
 
     def live_items(self, n: int) -> None:
         """How many items can be recommended."""

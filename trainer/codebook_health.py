@@ -13,6 +13,9 @@ import numpy as np
 
 from trainer.codebook import Codebook
 
+DRIFT_BOUND = 1.25
+"""Fresh items that are quantised a quarter worse than those the version was made of call for a refresh."""
+
 
 class LevelHealth(msgspec.Struct, frozen=True, kw_only=True):
     """One level: how many codes there are, how many no item has, and how many are used in effect (perplexity)."""
@@ -39,6 +42,8 @@ class CodebookHealth(msgspec.Struct, frozen=True, kw_only=True):
     error_when_made: float
     drift: float
     refresh_due: bool
+    churn: list[float] = []
+    """By level, the share of the items then known whose codes this version changed; empty for one with no parent."""
 
 
 def health_of(
@@ -47,7 +52,7 @@ def health_of(
     old_parts: Sequence[Mapping[str, np.ndarray]],
     fresh_parts: Sequence[Mapping[str, np.ndarray]],
     *,
-    drift_bound: float = 1.25,
+    drift_bound: float = DRIFT_BOUND,
 ) -> CodebookHealth:
     """Health from the live items' codes, and samples of the content of old and of fresh items."""
     sizes = _sizes(codes_NL)
@@ -69,6 +74,7 @@ def health_of(
         error_when_made=made,
         drift=drift,
         refresh_due=drift > drift_bound,
+        churn=[float(share) for share in book.about.get("churn") or ()],
     )
 
 
@@ -99,3 +105,21 @@ def _sizes(codes_NL: np.ndarray) -> np.ndarray:
 
 def _error(book: Codebook, parts: Sequence[Mapping[str, np.ndarray]]) -> float:
     return float(book.quantization_error(book.fuse(parts)).mean()) if parts else 0.0
+
+
+def told(health: CodebookHealth) -> list[str]:
+    """The health in a few lines for people."""
+    levels = "; ".join(
+        f"level {place + 1}: {level.codes} codes, {level.dead} dead, perplexity {level.perplexity:.0f}"
+        for place, level in enumerate(health.levels)
+    )
+    churn = ", ".join(f"{share:.1%}" for share in health.churn) or "none (no version before it)"
+    due = ", a refresh is due" if health.refresh_due else ""
+    return [
+        f"{health.codebook}: {health.unique:.1%} of {health.items:,} items have codes of their own, "
+        f"{health.distinct:.1%} distinct IDs, at most {health.largest_collision} items share one",
+        levels,
+        f"error {health.error_old:.3f} on old items, {health.error_fresh:.3f} on fresh ones, "
+        f"{health.error_when_made:.3f} when made: drift {health.drift:.2f}{due}",
+        f"churn by level against the version before: {churn}",
+    ]

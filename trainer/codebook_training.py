@@ -83,11 +83,19 @@ def train_codebook(
         "refreshed": base is not None,
         "items": len(parts),
         "pairs": len(pairs),
+        "churn": _churn(parent, book, parts),
         "quantization_error": float(book.quantization_error(x_ND[judged_N]).mean()) if judged_N.any() else 0.0,
         "seconds": round(time.perf_counter() - started, 2),
         "trained_at": time.time(),
     }
     return replace(book, about=MappingProxyType(about))
+
+
+def _churn(parent: Codebook | None, book: Codebook, parts: Sequence[Mapping[str, np.ndarray]]) -> list[float]:
+    """What this version changes of the parent's IDs, by level; empty where there is nothing to compare."""
+    if parent is None or parent.levels != book.levels:
+        return []
+    return churn(parent.assign_parts(parts), book.assign_parts(parts))
 
 
 def _judged(items: int) -> np.ndarray:

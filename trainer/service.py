@@ -1,7 +1,8 @@
 """The trainer: a plain process that watches the log, starts training runs, and announces what passed the gate.
 
 A run starts when a person asks for one (`sidestream train`), when enough engagements came since the serving checkpoint,
-when enough time passed, or when the serving model does much worse on the newest engagements than when it was judged.
+when enough time passed, when the serving model does much worse on the newest engagements than when it was judged, or
+when fresh items fit the codebook badly (then with a refresh of it).
 Only locations travel over Kafka: the record on `checkpoints` names the folder.
 
 What happens in which order, and why nothing is lost or half-published:
@@ -28,11 +29,14 @@ from typing import Protocol
 from kafka.errors import KafkaError
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-from store.checkpoints import SERVABLE, CheckpointError, CheckpointFolder, Manifest
+from store.checkpoints import CODEBOOK, SERVABLE, CheckpointError, CheckpointFolder, Manifest
 from store.log import Log, LogError
 from store.settings import Settings
 from trainer.announcements import Announcements, State
+from trainer.codebook import Codebook
 from trainer.codebook_choice import Wish
+from trainer.codebook_drift import CodebookDrift
+from trainer.codebook_files import DamagedCodebookError, load_codebook
 from trainer.drift import Drift
 from trainer.progress import RunProgress
 from trainer.ranker_chore import RankerChore
@@ -79,6 +83,8 @@ class TrainerService:
         self._folder = CheckpointFolder(settings.checkpoint_folder())
         self._log = Log(settings.kafka)
         self._said = Announcements(settings, self._log)
+        self._misfit = CodebookDrift(self._log, settings)
+        self._codebook: Codebook | None = None
         self._progress = RunProgress()
         self._stopping = False
         self._complaint = ""
@@ -157,18 +163,33 @@ class TrainerService:
     def _maybe_train(self) -> None:
         waiting = self._said.waiting()
         if waiting:
-            self._train(waiting)
+            self._train(waiting, self._said.wish(waiting))
         elif time.monotonic() - self._counted_at >= _COUNT_EVERY_S:
             cause = trigger(self._moment(), self._settings.training)
             self._counted_at = time.monotonic()
             if cause is not None:
-                self._train([f"{cause}-{time.time():.0f}"])
+                self._train([f"{cause}-{time.time():.0f}"], "refresh" if cause == "codebook" else "")
 
     def _moment(self) -> Moment:
         manifest = self._serving_manifest()
         new = count_new(self._log, self._settings, self._since(manifest), time.time())
         since_s = time.time() - max(self._last_run_at, manifest.created_at if manifest is not None else 0.0)
-        return Moment(first=manifest is None, new=new, since_s=since_s, drifted=self._drift.drifted())
+        return Moment(
+            first=manifest is None,
+            new=new,
+            since_s=since_s,
+            drifted=self._drift.drifted(),
+            misfit=self._misfit.due(self._serving_codebook(manifest)),
+        )
+
+    def _serving_codebook(self, manifest: Manifest | None) -> Codebook | None:
+        if manifest is None:
+            return None
+        if self._codebook is None or self._codebook.version != manifest.codebook:
+            self._codebook = None
+            with suppress(DamagedCodebookError):
+                self._codebook = load_codebook(self._folder.path(manifest.checkpoint) / CODEBOOK / manifest.codebook)
+        return self._codebook
 
     def _since(self, manifest: Manifest | None) -> dict[int, int]:
         return {} if manifest is None else offsets_of(manifest, self._settings.topic("engagements"))
@@ -190,12 +211,12 @@ class TrainerService:
             log.warning("cannot continue from %s (%s): starting anew", manifest.checkpoint, error)
             return None
 
-    def _train(self, runs: list[str]) -> None:
+    def _train(self, runs: list[str], wish: Wish) -> None:
         """One run that answers all of `runs`."""
         self._last_run_at = time.time()
         self._said.say(runs, "started")
         try:
-            result = self._run(self._heartbeat(runs), self._said.wish(runs))
+            result = self._run(self._heartbeat(runs), wish)
         except NotEnoughDataError as error:
             self._end(runs, "refused", detail=f"not enough data: {error}")
         except (LogError, KafkaError):

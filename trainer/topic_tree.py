@@ -83,11 +83,13 @@ def _printable(text: str) -> str:
     return escape("".join(letter for letter in text if letter.isprintable()))
 
 
-def svg(root: Topic) -> str:
-    """The picture: a row per first code with its words; bars are its second codes, as wide as their share of items."""
-    rows = []
+def svg(root: Topic, notes: Sequence[str] = ()) -> str:
+    """The picture: `notes` (the codebook's health), then a row per first code with its words; bars are its second
+    codes, as wide as their share of items."""
+    rows = [f'<text x="8" y="{44 + 18 * n}" class="code">{_printable(note)}</text>' for n, note in enumerate(notes)]
+    begin = 40 + 18 * len(notes)
     for place, topic in enumerate(root.topics):
-        top = 40 + place * _ROW
+        top = begin + place * _ROW
         label = _printable(", ".join(topic.words) or "–")
         rows.append(f'<text x="8" y="{top + 17:.0f}"><tspan class="code">{topic.prefix[0]}</tspan> {label}</text>')
         left, scale = _LEFT, (_WIDTH - _LEFT - 20) / max(topic.items for topic in root.topics)
@@ -103,7 +105,7 @@ def svg(root: Topic) -> str:
                 f'fill="{paint}"><title>{_printable(title)}: {items} items</title></rect>'
             )
             left += wide
-    height = 60 + len(root.topics) * _ROW
+    height = begin + 20 + len(root.topics) * _ROW
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH:.0f} {height:.0f}" font-family="sans-serif" '
         f'font-size="13"><style>.code{{fill:#888}}text{{fill:#222}}</style>'

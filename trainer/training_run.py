@@ -24,7 +24,7 @@ import torch
 
 from store.checkpoints import CODEBOOK, CheckpointFolder, LogRange, Manifest, Verdict, seal, verify
 from store.items import ItemCard
-from store.settings import Settings
+from store.settings import Settings, Training
 from trainer.codebook import Codebook
 from trainer.codebook_choice import Wish, assigner, choose_codebook
 from trainer.codebook_files import load_codebook, save_codebook
@@ -90,12 +90,9 @@ def run_training(
 ) -> Result:
     """One run; raises NotEnoughDataError before anything is written when the window holds too little."""
     torch.set_num_threads(settings.training.threads)
-    _enough(window, settings)
+    _enough(window, settings, wish)
     corpus = corpus_of(window.engagements, window.items, settings.events.weights, window.attributes)
-    new = int((at_or_after(corpus, window.begin) & (corpus.weight_E > 0)).sum())
-    if new < settings.training.min_engagements // 2:
-        raise NotEnoughDataError(f"only {new} of the new engagements are positive ones with a live item")
-    cut = cut_offsets(corpus, min(settings.training.gate_engagements, new // 3))
+    window, cut, note = _spans(window, corpus, settings.training, wish)
     held_E = at_or_after(corpus, cut)
     beat("codebook", 0.0)
     listed = [window.items[item_id] for item_id in corpus.item_ids]
@@ -119,7 +116,8 @@ def run_training(
     metrics |= {f"{role}.{name}.ndcg@10": value for (role, name), value in judgement.gain.items()}
     metrics = finite(metrics)
     verdict: Verdict = "passed" if judgement.passed else "refused"
-    return Result(folder.set_verdict(checkpoint, verdict, judgement.reasons, metrics), judgement, outcome, changed)
+    reasons = [*judgement.reasons, *([note] if note else [])]
+    return Result(folder.set_verdict(checkpoint, verdict, reasons, metrics), judgement, outcome, changed)
 
 
 def _churn(parent: Loaded, corpus: Corpus, listed: list[ItemCard]) -> list[float]:
@@ -128,12 +126,38 @@ def _churn(parent: Loaded, corpus: Corpus, listed: list[ItemCard]) -> list[float
     return churn(before_IL, corpus.codes_IL) if before_IL.shape == corpus.codes_IL.shape else [1.0]
 
 
-def _enough(window: Window, settings: Settings) -> None:
-    new, wanted = window.new(), settings.training.min_engagements
-    if new < wanted:
-        raise NotEnoughDataError(f"{new} new engagements of at least {wanted}: {wanted - new} are missing")
+def _enough(window: Window, settings: Settings, wish: Wish) -> None:
+    have, wanted = len(window.engagements) if wish else window.new(), settings.training.min_engagements
+    if have < wanted:
+        kind = "engagements" if wish else "new engagements"
+        raise NotEnoughDataError(f"{have} {kind} of at least {wanted}: {wanted - have} are missing")
     if not window.items:
         raise NotEnoughDataError("no item has a semantic ID yet: publish uploads and run a worker")
+
+
+def _spans(window: Window, corpus: Corpus, rules: Training, wish: Wish) -> tuple[Window, dict[int, int], str]:
+    """The window with the place from which it is learned, the offsets from which it is held out, and what a reader of
+    the verdict should know.
+
+    A person's wish for a codebook needs no news. The changed codes are learned from older engagements again, and the
+    gate asks about the newest ones that the serving model has not learned from: in a quiet log those that its own gate
+    held out, which the next run will find untouched. Only if even these are too few, it asks about ones that both know.
+    """
+    positive_E = corpus.weight_E > 0
+    new, every = int((at_or_after(corpus, window.begin) & positive_E).sum()), int(positive_E.sum())
+    if not wish:
+        if new < rules.min_engagements // 2:
+            raise NotEnoughDataError(f"only {new} of the new engagements are positive ones with a live item")
+        return window, cut_offsets(corpus, min(rules.gate_engagements, new // 3)), ""
+    if every < rules.min_engagements // 2:
+        raise NotEnoughDataError(f"only {every} engagements are positive ones with a live item")
+    untouched = rules.gate_min_events <= new < every
+    held = min(rules.gate_engagements, new if untouched else every // 3)
+    wanted = rules.lookback_engagements if wish == "anew" else rules.first_engagements
+    reach = cut_offsets(corpus, max(new, held + wanted))
+    begin = {partition: min(at, reach.get(partition, at)) for partition, at in window.begin.items()}
+    note = "" if untouched or new == every else "judged on engagements that the serving model had learned from"
+    return replace(window, begin=begin), cut_offsets(corpus, held), note
 
 
 def _start(

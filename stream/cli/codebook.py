@@ -25,9 +25,11 @@ def show(
     settings: SettingsFile = None,
     as_json: Json = False,
 ) -> None:
-    """Show the serving version: uniqueness, collisions, perplexity and dead codes per level, errors, topics.
+    """Show the serving version: uniqueness, collisions, perplexity and dead codes per level, errors, drift, churn,
+    topics.
 
-    A refresh is due when fresh items are quantised much worse than those the version was made of.
+    A refresh is due when fresh items are quantised much worse than those the version was made of; the trainer then
+    makes one by itself, unless codebook.refresh_on_drift is off.
 
     Example: sidestream codebook show --svg topics.svg
     """
@@ -36,14 +38,19 @@ def show(
     if not report:
         raise fail("the worker has not measured its codebook yet: ask again in a moment", as_json)
     if svg is not None:
+        from trainer.codebook_health import CodebookHealth, told
         from trainer.topic_tree import Topic
         from trainer.topic_tree import svg as picture
 
-        svg.write_text(picture(msgspec.convert(report["topics"], Topic)))
+        notes = told(msgspec.convert(report["health"], CodebookHealth))
+        svg.write_text(picture(msgspec.convert(report["topics"], Topic), notes))
     if as_json:
         emit(report, True)
         return
     _tell(report)
+
+
+_BY_LEVEL = ("levels", "churn")
 
 
 def _tell(report: dict[str, Any]) -> None:
@@ -52,10 +59,14 @@ def _tell(report: dict[str, Any]) -> None:
     from trainer.topic_tree import Topic, draw
 
     health = report["health"]
-    table(("", ""), [(name.replace("_", " "), _short(value)) for name, value in health.items() if name != "levels"])
-    levels = enumerate(health["levels"])
-    rows = [(level, each["codes"], each["dead"], _short(each["perplexity"])) for level, each in levels]
-    table(("level", "codes", "dead", "perplexity"), rows)
+    plain = [(name.replace("_", " "), _short(value)) for name, value in health.items() if name not in _BY_LEVEL]
+    table(("", ""), plain)
+    churn = [_short(share) for share in health["churn"]] or ["–"] * len(health["levels"])
+    rows = [
+        (level + 1, each["codes"], each["dead"], _short(each["perplexity"]), changed)
+        for level, (each, changed) in enumerate(zip(health["levels"], churn, strict=True))
+    ]
+    table(("level", "codes", "dead", "perplexity", "churn"), rows)
     Console().print(draw(msgspec.convert(report["topics"], Topic)))
 
 

@@ -40,6 +40,12 @@ DESIGN_NAMES = {
     "sidestream_semantic_id_collision_ratio": "gauge",
     "sidestream_codebook_perplexity": "gauge",
     "sidestream_quantization_error": "gauge",
+    "sidestream_semantic_id_distinct_ratio": "gauge",
+    "sidestream_semantic_id_largest_collision": "gauge",
+    "sidestream_codebook_dead_codes": "gauge",
+    "sidestream_codebook_error": "gauge",
+    "sidestream_codebook_drift": "gauge",
+    "sidestream_codebook_churn": "gauge",
 }
 
 

@@ -10,6 +10,7 @@ from store.checkpoints import CheckpointFolder, verify
 from store.settings import Codebook, Events, Model, Settings, Training
 from tests.trainer.worlds import WEIGHTS, cards, logged, stream
 from trainer.codebook import ZERO_VERSION
+from trainer.codebook_choice import Wish
 from trainer.training_run import NotEnoughDataError, Result, load_checkpoint, offsets_of, run_training
 from trainer.window import Window
 
@@ -32,13 +33,13 @@ def window(begin: dict[int, int], end: dict[int, int]) -> Window:
     return Window(cards("elsewhere"), {}, [e for e in EVENTS if e.offset < end[e.partition]], begin, end)
 
 
-def run(folder: Path, chosen: Settings, *, parent: str | None = None, part: float = 1.0) -> Result:
+def run(folder: Path, chosen: Settings, *, parent: str | None = None, part: float = 1.0, wish: Wish = "") -> Result:
     checkpoints = CheckpointFolder(folder)
     loaded = load_checkpoint(checkpoints, parent) if parent else None
     topic = chosen.topic("engagements")
     begin = offsets_of(loaded.manifest, topic) if loaded else {0: 0, 1: 0}
     end = {p: round(part * offset) for p, offset in ENDS.items()}
-    return run_training(window(begin, end), chosen, checkpoints, loaded, lambda _step, _done: None)
+    return run_training(window(begin, end), chosen, checkpoints, loaded, lambda _step, _done: None, wish)
 
 
 def test_a_run_leaves_a_whole_folder_that_loads_and_was_judged(tmp_path: Path) -> None:
@@ -73,3 +74,17 @@ def test_too_little_is_refused_before_anything_is_written(tmp_path: Path) -> Non
     with pytest.raises(NotEnoughDataError, match="missing"):
         run(tmp_path, settings(), part=0.05)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_codebook_is_refreshed_on_a_quiet_log_again_and_again(tmp_path: Path) -> None:
+    chosen = settings(learn_after=20, steps=20)
+    result = run(tmp_path, chosen)
+    first = result.manifest
+    for _ in range(2):
+        before, result = result.manifest, run(tmp_path, chosen, parent=result.manifest.checkpoint, wish="refresh")
+        assert before.codebook < result.manifest.codebook
+        assert "learned from" not in "; ".join(result.judgement.reasons)
+        assert {topic: reached.end for topic, reached in result.manifest.log.items()} == {
+            topic: reached.end for topic, reached in first.log.items()
+        }, "what the gate held out is still untouched"
+    assert result.manifest.metrics["serving.overall.hr@10"] > 0

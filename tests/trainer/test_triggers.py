@@ -20,6 +20,9 @@ RULES = Training(every_s=100.0, every_engagements=1000, first_engagements=500, m
         (Moment(first=False, new=1000, since_s=1.0), "engagements"),
         (Moment(first=False, new=50, since_s=100.0), "time"),
         (Moment(first=False, new=50, since_s=1.0, drifted=True), "drift"),
+        (Moment(first=False, new=0, since_s=25.0, misfit=True), "codebook"),
+        (Moment(first=False, new=0, since_s=24.0, misfit=True), None),
+        (Moment(first=True, new=0, since_s=1e9, misfit=True), None),
     ],
 )
 def test_whichever_comes_first(moment: Moment, cause: str | None) -> None:
