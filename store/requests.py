@@ -21,7 +21,8 @@ class BadRequestError(ValueError):
 
 
 class Request(msgspec.Struct, kw_only=True, frozen=True):
-    """What an application asks. A missing `query` in a search is imputed with the title of `item_id`."""
+    """What an application asks. A missing `query` in a search is imputed with the title of `item_id`. With `explain`
+    each line tells what the ranker's heads expect of it."""
 
     user_id: str = ""
     task: Task = "home"
@@ -30,16 +31,19 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     country: str | None = None
     device: str | None = None
     k: int = 10
+    explain: bool = False
 
 
 class RecommendedItem(msgspec.Struct, kw_only=True, frozen=True):
-    """One line of an answer. `source` names who proposed the item; `reason` is for people."""
+    """One line of an answer. `source` names who proposed the item; `reason` is for people. `heads`, where it was asked
+    for: the probabilities of a click, of completion by who clicks, and of negative feedback."""
 
     item_id: str
     score: float
     semantic_id: list[int]
     source: str
     reason: str
+    heads: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Answer(msgspec.Struct, kw_only=True, frozen=True):

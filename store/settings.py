@@ -35,6 +35,8 @@ WEIGHTS: Mapping[str, float] = {
 }
 """What each kind counts for by default; a kind that is missing counts 0 (an impression)."""
 
+COMPLETED: Mapping[str, float] = {"watch": 0.8}
+
 
 class SettingsError(ValueError):
     """The settings file or an environment variable is wrong: the message names the key; correct it and start again."""
@@ -61,9 +63,11 @@ class Kafka(Table, frozen=True):
 
 
 class Events(Table, frozen=True):
-    """What counts. A weight above 0 is positive: it enters histories' contexts, popularity and the seen set."""
+    """What counts. A weight above 0 is positive: it enters histories' contexts, popularity and the seen set.
+    `completed`: kind → the least `value` (watched fraction, rating) that counts as completed."""
 
     weights: dict[str, float] = msgspec.field(default_factory=lambda: dict(WEIGHTS))
+    completed: dict[str, float] = msgspec.field(default_factory=lambda: dict(COMPLETED))
     max_future_s: float = 86_400.0
 
 
@@ -138,8 +142,18 @@ class Training(Table, frozen=True):
     seed: int = 0
 
 
+class Utility(Table, frozen=True):
+    """What a shown line is worth: click · P(click) + completion · P(click) · P(completion) - negative · P(negative)."""
+
+    click: float = 1.0
+    completion: float = 0.25
+    negative: float = 1.0
+
+
 class Serving(Table, frozen=True):
-    """The worker's HTTP face and the request path. `watch_s`: how long a new checkpoint is on probation."""
+    """The worker's HTTP face and the request path. `watch_s`: how long a new checkpoint is on probation. The lines of
+    `impression_sample` of the answers are published for the ranker to learn from: an untouched one is a negative after
+    `impression_window_s` of event time."""
 
     host: str = "127.0.0.1"
     port: int = 8470
@@ -149,6 +163,9 @@ class Serving(Table, frozen=True):
     watch_s: float = 600.0
     rollback_ratio: float = 0.7
     live_sample: float = 0.2
+    impression_sample: float = 0.25
+    impression_window_s: float = 1800.0
+    utility: Utility = Utility()
 
 
 class Freshness(Table, frozen=True):
@@ -213,9 +230,11 @@ def settings_from(tree: Mapping[str, Any]) -> Settings:
         settings = msgspec.convert(tree, Settings)
     except msgspec.ValidationError as error:
         raise SettingsError(f"settings: {error}") from None
-    unknown = set(settings.events.weights) - set(KINDS)
-    if unknown:
-        raise SettingsError(f"settings: events.weights names unknown kinds {sorted(unknown)}: use {', '.join(KINDS)}")
+    for name, table in (("weights", settings.events.weights), ("completed", settings.events.completed)):
+        unknown = set(table) - set(KINDS)
+        if unknown:
+            kinds = ", ".join(KINDS)
+            raise SettingsError(f"settings: events.{name} names unknown kinds {sorted(unknown)}: use {kinds}")
     return settings
 
 

@@ -33,6 +33,7 @@ SLICES = ("overall", "fresh", "cold", "day", "week", *TASKS)
 """What a score speaks for: everything, items with little or no behaviour, young items, one task."""
 
 REQUEST_RESULTS = ("ok", "degraded", "bad_request", "error")
+SHOWN_SOURCES = ("ranked", "explore")
 SWAP_RESULTS = ("swapped", "rolled_back", "refused", "failed")
 RUN_RESULTS = ("published", "refused", "failed")
 ROLES = ("candidate", "serving", "popular")
@@ -54,6 +55,8 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "consumer_lag": ("events behind the end of the topic", ("topic", "partition")),
     "gate_score": ("score of the gate's last comparison", ("checkpoint_role", "slice")),
     "live_hit_ratio": ("engagements found in the top k before they were learned from", ("k", "slice")),
+    "ranker_calibration_error": ("distance between what a head of the ranker predicts and what comes", ("head",)),
+    "exploration_coverage_ratio": ("share of little-known live items that were shown at least once", ()),
     "live_items": ("items that can be recommended", ()),
     "semantic_id_collision_ratio": ("share of live items whose codes another live item has too", ()),
     "codebook_perplexity": ("effective number of codes in use", ("level",)),
@@ -140,6 +143,8 @@ class Metrics:
         self._dead_letters = self._counter("dead_letters", "records refused, by reason", "reason")
         self._requests = self._counter("recommend_requests", "requests for recommendations", "task", "result")
         self._swaps = self._counter("swaps", "exchanges of the serving checkpoint", "result")
+        self._shown = self._counter("shown_lines", "lines of answers", "source")
+        self._hits = self._counter("shown_line_hits", "shown lines that somebody engaged with positively", "source")
         self._runs = self._counter("training_runs", "training runs, by their end", "result")
         self._recommend = self._histogram("recommend_seconds", "time to answer", RECOMMEND_EDGES_S, "task")
         self._pause = self._histogram("swap_pause_seconds", "time in which a swap held up answers", PAUSE_EDGES_S)
@@ -155,6 +160,9 @@ class Metrics:
         """Counters that alert rules watch exist from the start: `increase` cannot see a series appear."""
         for reason in REASONS:
             self._dead_letters.labels(reason)
+        for source in SHOWN_SOURCES:
+            self._shown.labels(source)
+            self._hits.labels(source)
         for result in SWAP_RESULTS:
             self._swaps.labels(result)
         for result in RUN_RESULTS:
@@ -255,7 +263,24 @@ class Metrics:
         """Share of sampled engagements found in the top `k` before they were learned from."""
         self._gauges.put("live_hit_ratio", ratio, str(k), _bounded(slice_name, SLICES))
 
+    def explored(self, coverage: float) -> None:
+        """This share of the little-known live items was shown at least once."""
+        self._gauges.put("exploration_coverage_ratio", coverage)
+
+    def ranker_measured(self, errors: Mapping[str, float]) -> None:
+        """The serving ranker's heads and their expected calibration errors; those not named are absent from now on."""
+        self._gauges.replace("ranker_calibration_error", {(head,): error for head, error in errors.items()})
+
     # ---- requests ----
+
+    def showed(self, lines: int, explored: int) -> None:
+        """An answer showed so many lines, `explored` of them for what they teach."""
+        self._shown.labels("ranked").inc(lines - explored)
+        self._shown.labels("explore").inc(explored)
+
+    def shown_hit(self, explored: bool) -> None:
+        """Somebody engaged positively with a line that was shown."""
+        self._hits.labels("explore" if explored else "ranked").inc()
 
     def recommended(self, task: str, result: str, took_s: float) -> None:
         """A request was answered with `result` (one of `REQUEST_RESULTS`)."""

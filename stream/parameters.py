@@ -23,7 +23,14 @@ MAX_QUERY_CHARS = 2000
 MAX_LABEL_CHARS = 64
 
 _WHERE = re.compile(r" - at `\$\.?(?:\[\.\.\.\]\.?)?([^`]*)`$")
-_TYPES = {"str": "a string", "int": "a whole number", "object": "an object", "array": "an array", "null": "null"}
+_TYPES = {
+    "str": "a string",
+    "int": "a whole number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+}
 
 
 def from_query(query: MultiMapping[str]) -> Request:
@@ -35,6 +42,8 @@ def from_query(query: MultiMapping[str]) -> Request:
             fields[name] = text
     if "k" in fields:
         fields["k"] = whole_number("k", fields["k"])
+    if "explain" in fields:
+        fields["explain"] = truth("explain", fields["explain"])
     return from_fields(fields)
 
 
@@ -101,6 +110,13 @@ def whole_number(field: str, text: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,9}", text, re.ASCII):
         raise BadRequestError(field, "send a whole number in digits, such as 10")
     return int(text)
+
+
+def truth(field: str, text: str) -> bool:
+    """What `true`, `false`, `1` or `0` says."""
+    if text not in ("true", "false", "1", "0"):
+        raise BadRequestError(field, "send true or false")
+    return text in ("true", "1")
 
 
 def once(query: MultiMapping[str], name: str) -> str | None:

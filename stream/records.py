@@ -51,7 +51,7 @@ def strays_of(
 @dataclass(slots=True)
 class Effects:
     """What absorbing some records leads to. `signals`: (item partition, key, frame); `absorbed` and `duplicates` count
-    events, not records; `examples` are encoded ranking examples by user id."""
+    events, not records; `examples` are encoded ranking examples and outcomes of what was shown, by user id."""
 
     signals: list[tuple[int, bytes, bytes]] = field(default_factory=list)
     strays: list[Stray] = field(default_factory=list)

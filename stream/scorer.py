@@ -23,7 +23,8 @@ from store.items import ItemCard, ItemRow
 from store.keys import hash64, partition_of
 from store.requests import Answer, Request
 from store.settings import Settings
-from stream.emitter import Emitter
+from stream.attribution import Attribution
+from stream.emitter import Emitter, EmitterError
 from stream.live import LiveMetric
 from stream.metrics import Metrics
 from stream.states import CAUSED_AT, POSITION_KEY, decode_announcement
@@ -33,12 +34,18 @@ from stream.upkeep import Upkeep
 from trainer.binding import Binding
 from trainer.codebook import zero_codebook
 from trainer.content import TextEncoder
+from trainer.ranker import Example
+from trainer.reasons import EXPLORE
 from trainer.recommender import Recommender, RecommenderRules
 
 log = logging.getLogger(__name__)
 
 SAMPLES_PER_S = 5.0
-"""Engagements ranked for the live metric, at most: each costs as much as a request."""
+"""Engagements ranked for the live metric, and as many of others (negative ones, impressions that were not served
+here), at most: each costs as much as a request."""
+
+MOST_PUBLISHING = 1000
+"""Answers whose lines may be on their way to the broker: beyond that they are not published."""
 
 
 class Scorer:
@@ -52,13 +59,21 @@ class Scorer:
         self.owners: dict[int, str] = {}
         self.counters: dict[str, dict[int, int]] = {}
         self.recommender = Recommender(
-            RecommenderRules(explore_share=settings.serving.explore_share, beams=settings.serving.beams),
+            RecommenderRules(
+                explore_share=settings.serving.explore_share,
+                beams=settings.serving.beams,
+                utility=settings.serving.utility,
+            ),
             encode=lambda text: encoder.encode([text])[0],
             serving=Binding(zero_codebook(settings), beams=settings.serving.beams),
         )
         self.swaps = Swaps(settings, metrics, emitter, self.recommender, self.live)
         self.upkeep = Upkeep(metrics, self.recommender)
-        self._sampled_at = 0.0
+        serving = settings.serving
+        self.attribution = Attribution(serving.impression_sample, serving.impression_window_s, metrics.shown_hit)
+        self._emitter = emitter
+        self._publishing: set[asyncio.Task[None]] = set()
+        self._sampled_at = {True: 0.0, False: 0.0}
         self._offsets: dict[str, int] = {}
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._heal: Callable[[int, str, ItemRow], None] = lambda *_: None
@@ -155,29 +170,62 @@ class Scorer:
         """The answer, made in the answering thread."""
         self.recommender.observe(self.now_s())
         loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(
-            self._answering, lambda: self.recommender.recommend(request, user, degraded=degraded)
+        served = await loop.run_in_executor(
+            self._answering, lambda: self.recommender.serve(request, user, degraded=degraded)
         )
-        self.traces.recommended(answer)
-        return answer
+        self.traces.recommended(served.answer)
+        self.metrics.showed(len(served.answer.items), sum(item.source == EXPLORE for item in served.answer.items))
+        shown = self.attribution.serve(request, served)
+        if shown is not None and len(self._publishing) < MOST_PUBLISHING:
+            task = asyncio.create_task(self._publish_shown(request.user_id, shown))
+            self._publishing.add(task)
+            task.add_done_callback(self._publishing.discard)
+        return served.answer
+
+    async def _publish_shown(self, user_id: str, shown: bytes) -> None:
+        """Nobody waits for this: an answer must not fail, nor be late, because it could not be told of."""
+        try:
+            await self._emitter.send("ranking-examples", shown, key=user_id.encode())
+        except EmitterError as error:
+            log.debug("what was shown is not published: %s", error)
+
+    def outcome(self, event: Engagement) -> bytes | None:
+        """What an engagement says of a line that was shown, encoded; told again whenever its record is read again."""
+        return self.attribution.outcome(event, self._weight(event))
 
     def examine(self, row: UserRow, event: Engagement) -> bytes | None:
-        """Ranks a sampled engagement before it is learned from; returns the ranking example, encoded."""
-        weight = self.settings.events.weights.get(event.kind, 0.0)
-        if weight <= 0 or hash64(event.event_id) / 2.0**64 >= self.settings.serving.live_sample:
+        """Ranks a sampled engagement before it is learned from; returns a ranking example, encoded. An impression that
+        was not served here is one, too."""
+        weight = self._weight(event)
+        elsewhere = event.kind == "impression" and event.request_id is None
+        if weight == 0 and not (elsewhere and not self.attribution.shown_here(event)):
             return None
-        now = time.monotonic()
-        if now - self._sampled_at < 1.0 / SAMPLES_PER_S:
+        if hash64(event.event_id) / 2.0**64 >= self.settings.serving.live_sample or not self._has_time(weight > 0):
             return None
-        self._sampled_at = now
         example = self.recommender.examine(row, event, weight)
         if example is None:
             return None
+        if weight > 0:
+            self._measure(example)
+        elif weight == 0:
+            return self.attribution.elsewhere(event, example) if example.found else None
+        return msgspec.msgpack.encode(example)
+
+    def _weight(self, event: Engagement) -> float:
+        return self.settings.events.weights.get(event.kind, 0.0)
+
+    def _has_time(self, positive: bool) -> bool:
+        now = time.monotonic()
+        if now - self._sampled_at[positive] < 1.0 / SAMPLES_PER_S:
+            return False
+        self._sampled_at[positive] = now
+        return True
+
+    def _measure(self, example: Example) -> None:
         slices = ["overall", example.task] + (["fresh"] if example.positives < 5 else [])
         self.live.add(self.serving.checkpoint, slices, 0 <= example.rank < 10)
         for name in slices:
             self.metrics.live_hits(10, name, self.live.slices[name].ratio)
-        return msgspec.msgpack.encode(example)
 
     def close(self) -> None:
         self._answering.shutdown(wait=False, cancel_futures=True)

@@ -188,8 +188,30 @@ class WorkerService:
             "codebook": serving.codebook.version,
             "note": self._scorer.swaps.note,
             "ranker": self._scorer.recommender.ranker.name,
+            "ranker_heads": self._heads(),
+            "exploration": self._exploration(),
             "partitions": len(self._assignment),
             "url": self.url,
+        }
+
+    def _heads(self) -> dict[str, Any]:
+        """What each head predicted and what came, on the newest outcomes before the ranker was fitted."""
+        heads = self._scorer.recommender.ranker.heads
+        measured = heads.measured() if heads is not None else {}
+        return {name: msgspec.structs.asdict(one) for name, one in measured.items()}
+
+    def _exploration(self) -> dict[str, Any]:
+        """Since this worker started."""
+        recommender, attribution = self._scorer.recommender, self._scorer.attribution
+        found = recommender.exploration.coverage(recommender.catalog)
+        return {
+            "little_known": found.little_known,
+            "covered": found.covered,
+            "lines": found.lines,
+            "explored": found.explored,
+            "share": found.explored / found.lines if found.lines else 0.0,
+            "hits": attribution.hits,
+            "explored_hits": attribution.explored_hits,
         }
 
     def trace(self, item_id: str) -> dict[str, Any] | None:

@@ -46,6 +46,13 @@ class Upkeep:
     def _report(self) -> None:
         serving = self._recommender.serving
         self._metrics.live_items(self._recommender.catalog.live_count)
+        coverage = self._recommender.exploration.coverage(self._recommender.catalog)
+        if coverage.little_known:
+            self._metrics.explored(coverage.covered / coverage.little_known)
+        heads = self._recommender.ranker.heads
+        self._metrics.ranker_measured(
+            {name: one.error for name, one in heads.measured().items()} if heads is not None else {}
+        )
         if serving.checkpoint != NO_CHECKPOINT:
             self._metrics.serving(data_until=serving.data_until, published_at=serving.published_at)
 

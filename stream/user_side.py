@@ -32,6 +32,9 @@ RECENT_USERS = 10_000
 Examine = Callable[[UserRow, Engagement], bytes | None]
 """Scores an engagement before it is learned from; returns an encoded ranking example when it was sampled."""
 
+Answering = Callable[[Engagement], bytes | None]
+"""What an engagement says of a line that was shown, encoded, if it is of one."""
+
 
 class UserSide:
     """State and rules of one engagements partition. Changed rows are staged until `flush`."""
@@ -44,6 +47,7 @@ class UserSide:
         rules: HistoryRules,
         limits: Limits,
         examine: Examine | None = None,
+        answering: Answering | None = None,
     ) -> None:
         self.partition = partition
         self.rows = rows
@@ -51,6 +55,7 @@ class UserSide:
         self._rules = rules
         self._limits = limits
         self._examine = examine
+        self._answering = answering
         self._recent: dict[str, Recent] = {}
 
     def row(self, user_id: str) -> UserRow | None:
@@ -128,6 +133,7 @@ class UserSide:
                     continue
                 state = touched[event.user_id] = self._state(event.user_id, record.offset)
             row, derived = state
+            self._attribute(event, effects)
             if derived is not None:
                 signal = derived.get(index)
             else:
@@ -161,6 +167,13 @@ class UserSide:
             example = self._examine(row, event)
             if example is not None:
                 effects.examples.append((event.user_id, example))
+
+    def _attribute(self, event: Engagement, effects: Effects) -> None:
+        """Like signals: told whenever the record is read, for a crash may have swallowed it."""
+        if self._answering is not None:
+            outcome = self._answering(event)
+            if outcome is not None:
+                effects.examples.append((event.user_id, outcome))
 
     def _frame(self, record: Record, caused: list[tuple[int, Signal]], frames: dict[int, list[SignalFrame]]) -> None:
         groups: dict[tuple[int, int], list[Signal]] = {}

@@ -157,7 +157,9 @@ class Worker:
         rows = RowStore(self._folder / "rows" / f"users-{number}", UserRow)
         rules = HistoryRules(settings.events.weights, settings.store.history_length, settings.store.context_length)
         limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
-        side = UserSide(number, settings.kafka.partitions, rows, rules, limits, self.scorer.examine)
+        side = UserSide(
+            number, settings.kafka.partitions, rows, rules, limits, self.scorer.examine, self.scorer.outcome
+        )
         rate = partial(self._rows_per_s, "engagements", 0.5)
         return UserPartition(side, settings, self.emitter, self.metrics, self._generation, rate, self._fault)
 

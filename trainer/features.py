@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from store.requests import Task
+from store.keys import hash64
+from store.requests import Request, Task
 from trainer.candidates import Evidence, Taste
 
 TASKS: tuple[Task, ...] = ("home", "next", "similar", "search", "notification")
@@ -23,6 +24,9 @@ FAINT = 2.0**-16
 
 FLOOR = -40.0
 """log2 of a popularity that is none."""
+
+LABELS = 1024
+"""Countries and devices are known by a hash below this, which float16 holds exactly."""
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "transitions": ("together", "follows", "after_last", "before_last", "after_second", "after_third"),
@@ -51,7 +55,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "rank_heat_4",
     ),
     "user": ("history", "user_gap", "user_heat", "user_age", "heat_difference", "age_difference"),
-    "request": ("task",),
+    "request": ("task", "country", "device", "hour", "weekday"),
 }
 NAMES: tuple[str, ...] = tuple(name for names in GROUPS.values() for name in names)
 COLUMNS: Mapping[str, int] = {name: place for place, name in enumerate(NAMES)}
@@ -61,7 +65,7 @@ def compute(
     evidence: Evidence,
     handles_B: np.ndarray,
     now_s: float,
-    task: Task,
+    request: Request,
     model_B: np.ndarray | None,
     among_A: np.ndarray | None = None,
 ) -> np.ndarray:
@@ -98,8 +102,26 @@ def compute(
         score_A = score_B if among_A is None else _ranked(name, evidence, among_A, now_s)
         put(name, _ranks(score_B, score_A, len(score_A)))
     _put_user(put, evidence, taste, heat_BW, age_B, now_s)
-    put("task", TASKS.index(task))
+    for name, value in _of_request(request, now_s).items():
+        put(name, value)
     return x_BF
+
+
+def _of_request(request: Request, now_s: float) -> dict[str, float]:
+    """What the request itself says, the same for every candidate; NaN where it says nothing. The hour of the day and
+    the weekday (0 is Monday) are in UTC: a country's own clock is a shift of it, which a tree can learn."""
+    days, in_day_s = divmod(now_s, 86_400.0)
+    return {
+        "task": float(TASKS.index(request.task)),
+        "country": _label(request.country),
+        "device": _label(request.device),
+        "hour": in_day_s / 3600.0,
+        "weekday": (days + 3.0) % 7.0,
+    }
+
+
+def _label(text: str | None) -> float:
+    return float(hash64(text.strip().casefold()) % LABELS) if text and text.strip() else float("nan")
 
 
 def _put_vectors(put: object, evidence: Evidence, handles_B: np.ndarray) -> None:

@@ -4,6 +4,8 @@ An `Example` is an engagement scored before it was learned from: the features as
 others that stood beside it. The learner keeps the newest examples and refits boosted trees (LightGBM, Ke et al. 2017)
 whenever they have grown by a share, from the first few on; before that a fixed prior orders.
 Half of what it learns from untouched items is borrowed: copies of examples in which every item looks untouched.
+What people said to what they were shown becomes the heads (`trainer.heads`), which weigh the best of that order by
+their utility.
 
 Invariant: a fit is a function of the sequence of examples, the rules and the seed; a ranker never changes.
 """
@@ -11,19 +13,27 @@ Invariant: a fit is a function of the sequence of examples, the rules and the se
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import lightgbm
 import msgspec
 import numpy as np
 
+from store.settings import Utility
+from trainer.calibration import sigmoid
 from trainer.features import COLUMNS, NAMES, as_untouched
+from trainer.feedback import Feedback, HeldOut
+from trainer.heads import CLICK, HEADS, Heads, worth
+from trainer.impressions import Impression
+
+RESCORED = 100
+"""So many of the best are weighed by their heads: as many as one answer can have."""
 
 
-class Example(msgspec.Struct, kw_only=True, frozen=True):
-    """An engagement scored before it was learned from: the record on `ranking-examples`.
+class Example(msgspec.Struct, kw_only=True, frozen=True, tag="engaged"):
+    """An engagement scored before it was learned from: a record on `ranking-examples`. A `weight` below 0 is negative.
 
     `rank` is the true item's place (from 0) in the order that would have been served, or -1 when it was not among the
     candidates; `features` holds float16 rows of `columns` columns: the true item's, those of other candidates, and the
@@ -45,6 +55,7 @@ class Example(msgspec.Struct, kw_only=True, frozen=True):
     columns: int
     strangers: int
     features: bytes
+    value: float | None = None
 
     @property
     def found(self) -> bool:
@@ -79,18 +90,25 @@ class Ranker(Protocol):
     """Scores rows of features: the higher, the sooner shown."""
 
     name: str
+    heads: Heads | None
 
-    def score(self, x_BF: np.ndarray) -> np.ndarray: ...
+    def score(self, x_BF: np.ndarray, utility: Utility = Utility()) -> np.ndarray:
+        """What each row is worth."""
 
-    def to_bytes(self) -> bytes: ...
+    def probabilities(self, x_BF: np.ndarray) -> np.ndarray:
+        """P(click), P(completion | click) and P(negative) of each row, if it were shown (B × 3)."""
+
+    def to_bytes(self) -> bytes:
+        """What `ranker_from` reads."""
 
 
 class Prior:
     """Orders by plain evidence before anything is learned: transitions first, then nearness, then popularity."""
 
     name = "prior"
+    heads: Heads | None = None
 
-    def score(self, x_BF: np.ndarray) -> np.ndarray:
+    def score(self, x_BF: np.ndarray, utility: Utility = Utility()) -> np.ndarray:  # noqa: ARG002 (no heads to weigh)
         def column(name: str) -> np.ndarray:
             return np.asarray(np.nan_to_num(x_BF[:, COLUMNS[name]]))
 
@@ -100,6 +118,13 @@ class Prior:
             np.log2(1e-4 + evidence) + 0.15 * column("heat_2") + 0.15 * column("heat_4") + content + 8 * column("query")
         )
 
+    def probabilities(self, x_BF: np.ndarray) -> np.ndarray:
+        """A guess that has the right order: clicks fall from one in ten."""
+        p_BH = np.zeros((len(x_BF), len(HEADS)))
+        score_B = self.score(x_BF)
+        p_BH[:, CLICK] = 0.1 * np.exp2(0.2 * (score_B - score_B.max(initial=-np.inf)))
+        return p_BH
+
     def to_bytes(self) -> bytes:
         return b"prior"
 
@@ -107,31 +132,71 @@ class Prior:
 class Boosted:
     """A fitted ranker. `name` tells how many examples it rests on."""
 
-    def __init__(self, model: str, name: str) -> None:
+    def __init__(self, model: str, name: str, heads: Heads | None = None) -> None:
         self.name = name
+        self.heads = heads
         self._model = model
         self._booster = lightgbm.Booster(model_str=model)
 
-    def score(self, x_BF: np.ndarray) -> np.ndarray:
-        return np.asarray(self._booster.predict(x_BF, num_threads=1))
+    def raw(self, x_BF: np.ndarray) -> np.ndarray:
+        """The large model's score, about log odds among the examples as they were drawn."""
+        return np.asarray(self._booster.predict(x_BF, raw_score=True, num_threads=1)) if len(x_BF) else np.zeros(0)
+
+    def score(self, x_BF: np.ndarray, utility: Utility = Utility()) -> np.ndarray:
+        """The best `RESCORED` by the large model have the utility of their heads; the others follow in its order."""
+        raw_B = self.raw(x_BF)
+        if self.heads is None:
+            return sigmoid(raw_B)
+        if self.heads.keep_order(utility):
+            return utility.click * self.heads.click(x_BF, raw_B)
+        best = np.argsort(-raw_B, kind="stable")[:RESCORED]
+        worth_T = worth(self.heads.probabilities(x_BF[best], raw_B[best]), utility)
+        score_B: np.ndarray = worth_T.min(initial=0.0) - 1.0 + sigmoid(raw_B)
+        score_B[best] = worth_T
+        return score_B
+
+    def probabilities(self, x_BF: np.ndarray) -> np.ndarray:
+        raw_B = self.raw(x_BF)
+        if self.heads is None:
+            return np.stack([sigmoid(raw_B), np.zeros(len(x_BF)), np.zeros(len(x_BF))], axis=1)
+        return self.heads.probabilities(x_BF, raw_B)
 
     def to_bytes(self) -> bytes:
-        return f"boosted {self.name}\n{self._model}".encode()
+        return msgspec.json.encode(_File(self.name, len(NAMES), self._model, self.heads))
+
+
+class _File(msgspec.Struct):
+    """A fitted ranker as bytes."""
+
+    name: str
+    columns: int
+    model: str
+    heads: Heads | None
 
 
 def ranker_from(data: bytes) -> Ranker:
-    """The ranker that `to_bytes` gave."""
+    """The ranker that `to_bytes` gave. Raises `ValueError` for one of another version, with other columns."""
     if data == b"prior":
         return Prior()
-    head, _, model = data.decode().partition("\n")
-    return Boosted(model, head.removeprefix("boosted "))
+    try:
+        file = msgspec.json.decode(data, type=_File)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"no ranker of this version, the trainer will fit another: {error}") from None
+    if file.columns != len(NAMES):
+        raise ValueError(f"it knows {file.columns} columns, not {len(NAMES)}: the trainer will fit another")
+    return Boosted(file.model, file.name, file.heads)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RankerRules:
-    """`window` newest examples are kept; a refit is due when `first` came, then at each `growth` more."""
+    """`window` newest examples are kept, and as many acts; a refit is due when `first` came, then at each `growth` more
+    (of impressions, too). The newest `held_out` of the examples calibrate. `completed`: kind → least value that counts
+    as completed."""
 
     window: int = 20_000
+    impressions: int = 5_000
+    completed: Mapping[str, float] = field(default_factory=dict)
+    held_out: float = 0.05
     first: int = 200
     growth: float = 0.5
     refit_every: int = 8_000
@@ -151,31 +216,46 @@ class RankerLearner:
     def __init__(self, rules: RankerRules = RankerRules()) -> None:
         self.rules = rules
         self.examples: deque[Group] = deque(maxlen=rules.window)
+        self.feedback = Feedback(rules.window, rules.impressions, rules.completed)
         self.absorbed = 0
         self.fitted_at = 0
+        self._closed_at = 0
 
     def absorb(self, example: Example) -> None:
         """Takes an example in, if something can be learned from it."""
         group = example.group()
         if group is not None:
-            self.examples.append(group)
-            self.absorbed += 1
+            self.feedback.engaged(example, group.candidates_BF[0])
+            if example.weight > 0:
+                self.examples.append(group)
+                self.absorbed += 1
+
+    def absorb_impression(self, impression: Impression) -> None:
+        """Takes an impression in whose window has closed, or its correction."""
+        self.feedback.shown(impression)
 
     def due(self) -> bool:
-        """Whether enough examples came since the last fit."""
+        """Whether enough came since the last fit."""
         if self.fitted_at == 0:
             return self.absorbed >= self.rules.first
         grown = min(self.fitted_at * self.rules.growth, float(self.rules.refit_every))
-        return self.absorbed >= self.fitted_at + grown
+        shown = min(self._closed_at * self.rules.growth, float(self.rules.refit_every)) + self.rules.first
+        return self.absorbed >= self.fitted_at + grown or self.feedback.closed >= self._closed_at + shown
 
     def refit(self) -> Ranker:
         """A ranker fitted to the kept examples."""
-        self.fitted_at = self.absorbed
-        x_RF, label_R, sizes = self._table(list(self.examples))
+        self.fitted_at, self._closed_at = self.absorbed, self.feedback.closed
+        examples = list(self.examples)
+        held = max(1, int(len(examples) * self.rules.held_out)) if self.feedback.acts and len(examples) > 1 else 0
+        x_RF, label_R, sizes = self._table(examples[: len(examples) - held])
         x_RF[:, list(self.rules.blank)] = 0.0
         data = lightgbm.Dataset(x_RF, label_R, group=sizes, free_raw_data=True, params={"verbose": -1, "max_bin": 127})
         booster = lightgbm.train(self._parameters(len(sizes)), data, num_boost_round=self._trees(len(sizes)))
-        return Boosted(booster.model_to_string(), str(self.absorbed))
+        ranker = Boosted(booster.model_to_string(), str(self.absorbed))
+        if held:
+            held_out = _held_out(examples[-held:])
+            ranker.heads = self.feedback.fit(ranker.raw, held_out, self.rules.seed, self.rules.threads)
+        return ranker
 
     def _table(self, examples: Sequence[Group]) -> tuple[np.ndarray, np.ndarray, list[int]]:
         rng = np.random.default_rng((self.rules.seed, self.absorbed))
@@ -208,3 +288,14 @@ class RankerLearner:
             "force_row_wise": True,
             "verbose": -1,
         }
+
+
+def _held_out(examples: list[Group]) -> HeldOut:
+    """Rows of candidates: each sampled one stands for all that were as likely to be drawn."""
+    sizes = [len(group.candidates_BF) for group in examples]
+    firsts = np.cumsum([0, *sizes[:-1]])
+    stands_for = [(group.candidates - 1) / (size - 1) for group, size in zip(examples, sizes, strict=True)]
+    weight_R = np.repeat(stands_for, sizes)
+    label_R = np.zeros(sum(sizes))
+    label_R[firsts], weight_R[firsts] = 1.0, 1.0
+    return HeldOut(np.concatenate([group.candidates_BF for group in examples]).astype(np.float32), label_R, weight_R)

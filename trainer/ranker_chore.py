@@ -1,10 +1,15 @@
 """The ranker's chore: the trainer's second job. It follows `ranking-examples`, fits rankers, and announces them.
 
+The topic has three sorts of records: engagements ranked before they were learned from (`Example`), answers as they were
+shown (`Shown`), and what was said of shown lines (`Outcome`). The last two meet in `Impressions`, in event time: the
+highest time read, or wall time once the stream is within an hour of it. A scorer that dies or loses a partition takes
+no open window with it: windows are here, and come back from the log when the trainer starts again.
+
 A fit takes seconds, so it runs in a thread beside the training runs. A fitted ranker is a file in the checkpoint
 folder; its location goes to `checkpoints` under key `ranker`, and every scorer exchanges its ranker for it.
 
-Invariant: a file is whole before it is announced. Examples are read again after a restart from `window` examples back,
-so a restarted trainer soon fits on what it had.
+Invariant: a file is whole before it is announced. Records are read again after a restart from `READ_BACK` windows
+back, so a restarted trainer soon fits on what it had.
 """
 
 from __future__ import annotations
@@ -18,6 +23,7 @@ from kafka import KafkaProducer
 from store.log import Log, client_options
 from store.settings import Settings
 from trainer.drift import Drift
+from trainer.impressions import ImpressionRules, Impressions, Outcome, Shown
 from trainer.ranker import Example, Ranker, RankerLearner, RankerRules
 
 log = logging.getLogger(__name__)
@@ -25,6 +31,8 @@ log = logging.getLogger(__name__)
 RANKER_KEY = b"ranker"
 KEPT = 3
 READ_PER_TURN = 2000
+READ_BACK = 2
+CAUGHT_UP_S = 3600.0
 
 
 class RankerRecord(msgspec.Struct, kw_only=True, frozen=True):
@@ -41,26 +49,32 @@ class RankerChore:
     def __init__(self, settings: Settings, rules: RankerRules | None = None, drift: Drift | None = None) -> None:
         """`drift` is told of every outcome."""
         self._drift = drift
-        self._rules = rules or RankerRules(threads=settings.training.threads)
-        self._learner = RankerLearner(self._rules)
+        completed = settings.events.completed
+        self._rules = rules or RankerRules(threads=settings.training.threads, completed=completed)
+        self.learner = RankerLearner(self._rules)
+        self._impressions = Impressions(
+            ImpressionRules(window_s=settings.serving.impression_window_s, completed=completed)
+        )
+        self._now_s = 0.0
         self._settings = settings
         self._topic = settings.topic("ranking-examples")
         self._folder = settings.checkpoint_folder() / "rankers"
         self._log = Log(settings.kafka)
         self._producer: KafkaProducer | None = None
         self._positions: dict[int, int] = {}
-        self._decoder = msgspec.msgpack.Decoder(Example)
+        self._decoder = msgspec.msgpack.Decoder(Example | Shown | Outcome)
         self._fitting: Future[Ranker] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ranker")
 
     def turn(self, now: float) -> None:
         """Reads what is new, starts a fit when one is due, announces one that has ended."""
         self._read()
+        self._close_windows(now)
         if self._fitting is not None and self._fitting.done():
             ranker, self._fitting = self._fitting.result(), None
             self._announce(ranker, now)
-        if self._fitting is None and self._learner.due():
-            self._fitting = self._pool.submit(self._learner.refit)
+        if self._fitting is None and self.learner.due():
+            self._fitting = self._pool.submit(self.learner.refit)
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -70,7 +84,7 @@ class RankerChore:
 
     def _read(self) -> None:
         ends = self._log.ends(self._topic)
-        begins = {p: self._positions.get(p, max(0, end - self._rules.window)) for p, end in ends.items()}
+        begins = {p: self._positions.get(p, max(0, end - READ_BACK * self._rules.window)) for p, end in ends.items()}
         until = {p: min(end, begins[p] + READ_PER_TURN) for p, end in ends.items()}
         if begins != until:
             for record in self._log.read(self._topic, begins, until):
@@ -80,12 +94,26 @@ class RankerChore:
 
     def _absorb(self, value: bytes, at_s: float) -> None:
         try:
-            example = self._decoder.decode(value)
-            self._learner.absorb(example)
-            if self._drift is not None:
-                self._drift.observe(0 <= example.rank < 10, at_s)
+            record = self._decoder.decode(value)
         except msgspec.MsgspecError as error:
-            log.warning("not a ranking example, passed over: %s", error)
+            log.debug("not a ranking example of this version, passed over: %s", error)
+            return
+        if isinstance(record, Shown):
+            self._impressions.show(record)
+            self._now_s = max(self._now_s, record.shown_at)
+            return
+        self._now_s = max(self._now_s, record.occurred_at)
+        if isinstance(record, Outcome):
+            self._impressions.engage(record)
+            return
+        self.learner.absorb(record)
+        if self._drift is not None and record.weight > 0:
+            self._drift.observe(0 <= record.rank < 10, at_s)
+
+    def _close_windows(self, now: float) -> None:
+        now_s = max(now, self._now_s) if now - self._now_s < CAUGHT_UP_S else self._now_s
+        for impression in self._impressions.advance(now_s):
+            self.learner.absorb_impression(impression)
 
     def _announce(self, ranker: Ranker, now: float) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

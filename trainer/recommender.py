@@ -22,24 +22,32 @@ from store.histories import UserRow
 from store.items import ItemCard, ItemRow
 from store.keys import hash64
 from store.requests import Answer, RecommendedItem, Request, Task
+from store.settings import Utility
 from trainer.binding import Binding
 from trainer.candidates import CandidateRules, Evidence, Taste, gather, taste_of, united
 from trainer.catalog import Catalog
+from trainer.exploration import Exploration
 from trainer.features import NAMES, TASKS, compute
+from trainer.heads import CLICK, HEADS
 from trainer.item_learning import ItemRules
 from trainer.ranker import Example, Prior, Ranker
+from trainer.reasons import EXPLORE, reason, winner
 from trainer.space import Space, SpaceRules
 from trainer.view import raw_of_text
+
+MOST_EXPLORED = 100
+"""Little-known candidates that an exploring answer chooses from: the best by their rank."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecommenderRules:
-    """`explore_share` of answers show, in their last place, a fresh item chosen for what it would teach. With
-    `repeats`, what the user has may come again."""
+    """`explore_share` of answers show, in their last place, an item with fewer than `explore_below` engagements, chosen
+    for what it would teach. With `repeats`, what the user has may come again."""
 
     item: ItemRules = field(default_factory=ItemRules)
     space: SpaceRules = field(default_factory=SpaceRules)
     candidates: CandidateRules = field(default_factory=CandidateRules)
+    utility: Utility = field(default_factory=Utility)
     explore_share: float = 0.1
     explore_below: int = 5
     beams: int = 24
@@ -70,6 +78,15 @@ _NONE_B = np.zeros(0)
 _NONE_BF = np.zeros((0, len(NAMES)), np.float32)
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An answer, the features of its lines (K × F) and the moment of event time at which it was made."""
+
+    answer: Answer
+    x_KF: np.ndarray
+    now_s: float
+
+
 class Recommender:
     """Items, vectors and ranker of one scorer. One writer; a reader may ask from another thread."""
 
@@ -88,6 +105,7 @@ class Recommender:
         self.ranker: Ranker = ranker or Prior()
         self.serving = serving
         self._encode = encode
+        self.exploration = Exploration(rules.explore_share, rules.explore_below, rules.seed)
         self._answers = 0
 
     # What it is fed with
@@ -131,23 +149,32 @@ class Recommender:
 
     def recommend(self, request: Request, user: UserRow | None, *, degraded: bool = False) -> Answer:
         """The best `request.k` live items that the user does not have."""
+        return self.serve(request, user, degraded=degraded).answer
+
+    def serve(self, request: Request, user: UserRow | None, *, degraded: bool = False) -> Served:
+        """The answer, with the features of its lines."""
         began = time.perf_counter()
         serving, ranker = self.serving, self.ranker
         ranking = self._rank(request, user, serving, ranker)
-        count = min(request.k, len(ranking.handles_B))
-        items = [self._line(ranking, place, serving) for place in range(count)]
-        self._explore(items, request, ranking, serving)
+        places = np.arange(min(request.k, len(ranking.handles_B)))
+        explored = self._explored(request, ranking, ranker)
+        if explored is not None:
+            places[-1] = explored
+        self.exploration.note(ranking.handles_B[places], explored is not None)
+        heads = ranker.probabilities(ranking.x_BF[places]).tolist() if request.explain else [None] * len(places)
+        lines = zip(places.tolist(), heads, strict=True)
+        items = [self._line(ranking, place, serving, place == explored, expected) for place, expected in lines]
         self._answers += 1
         number = hash64(f"{self._answers}/{request.user_id}/{self.now_s}")
-        took_ms = (time.perf_counter() - began) * 1000.0
-        return Answer(
+        answer = Answer(
             items=items,
             checkpoint=serving.checkpoint,
             codebook=serving.codebook.version,
             request_id=f"{number:016x}",
-            took_ms=took_ms,
+            took_ms=(time.perf_counter() - began) * 1000.0,
             degraded=degraded,
         )
+        return Served(answer, ranking.x_BF[places], self.now_s)
 
     def examine(self, user: UserRow | None, engagement: Engagement, weight: float = 1.0) -> Example | None:
         """Scores an engagement before it is learned from; None if its item could not have been recommended."""
@@ -183,6 +210,7 @@ class Recommender:
             history=ranking.taste.count,
             columns=len(NAMES),
             strangers=self.rules.strangers,
+            value=engagement.value,
             features=b"" if sample_BF is None else sample_BF.astype("<f2").tobytes(),
         )
         return example, ranking
@@ -204,8 +232,8 @@ class Recommender:
     def score(self, request: Request, user: UserRow | None, handles_B: np.ndarray) -> np.ndarray:
         """The ranker's scores of any items, as they would have among the request's candidates."""
         among = self._rank(request, user, self.serving, None)
-        x_BF = compute(among.evidence, handles_B, self.now_s, request.task, None, among.handles_B)
-        return self.ranker.score(x_BF)
+        x_BF = compute(among.evidence, handles_B, self.now_s, request, None, among.handles_B)
+        return self.ranker.score(x_BF, self.rules.utility)
 
     def _evidence(self, request: Request, user: UserRow | None) -> Evidence:
         catalog, rules = self.catalog, self.rules.candidates
@@ -237,8 +265,8 @@ class Recommender:
         if not len(handles_B) or ranker is None:
             return Ranking(handles_B, _NONE_B, _NONE_BF, proposed, evidence, model_N)
         model_B = None if model_N is None else model_N[handles_B]
-        x_BF = compute(evidence, handles_B, self.now_s, request.task, model_B)
-        scores_B = ranker.score(x_BF)
+        x_BF = compute(evidence, handles_B, self.now_s, request, model_B)
+        scores_B = ranker.score(x_BF, self.rules.utility)
         order = np.argsort(-scores_B, kind="stable")
         return Ranking(handles_B[order], scores_B[order], x_BF[order], proposed, evidence, model_N)
 
@@ -255,65 +283,36 @@ class Recommender:
         strangers = rng.choice(allowed[allowed != true], self.rules.strangers) if len(allowed) > 1 else others[:0]
         chosen = np.concatenate([[true], others, strangers])
         model_B = None if ranking.model_N is None else ranking.model_N[chosen]
-        return compute(ranking.evidence, chosen, self.now_s, request.task, model_B, handles_B)
+        return compute(ranking.evidence, chosen, self.now_s, request, model_B, handles_B)
 
-    def _line(self, ranking: Ranking, place: int, serving: Binding) -> RecommendedItem:
+    def _line(
+        self, ranking: Ranking, place: int, serving: Binding, explored: bool, heads: list[float] | None
+    ) -> RecommendedItem:
         handle = int(ranking.handles_B[place])
-        source = winner(ranking.proposed, handle)
+        source = EXPLORE if explored else winner(ranking.proposed, handle)
+        last = ranking.taste.handles_L
+        card = self.catalog.cards[int(last[0])] if len(last) else None
         return RecommendedItem(
             item_id=self.catalog.ids[handle],
             score=float(ranking.scores_B[place]),
             semantic_id=serving.semantic_id(handle),
             source=source,
-            reason=self._reason(source, ranking.taste),
+            reason=reason(source, card.title if card is not None else ""),
+            heads=msgspec.UNSET if heads is None else dict(zip(HEADS, heads, strict=True)),
         )
 
-    def _reason(self, source: str, taste: Taste) -> str:
-        card = self.catalog.cards[int(taste.handles_L[0])] if len(taste.handles_L) else None
-        title = f"“{card.title}”" if card is not None and card.title else "what you chose last"
-        return _REASONS.get(source.split("_")[0], _REASONS["follows"]).format(title=title)
-
-    def _explore(self, items: list[RecommendedItem], request: Request, ranking: Ranking, serving: Binding) -> None:
-        """In a bounded share of answers the last place goes to a little-known item: by turns the best of them for this
-        user, for whom the answer to what it is worth is cheapest, and one of the newest that nobody has touched, by
-        chance. For those there is no evidence, so no ranker would ever put them first, and nobody would ever learn."""
-        draw = hash64(f"{self.rules.seed}/{request.user_id}/{self.now_s}")
-        if request.task == "search" or len(items) < 2 or draw / 2.0**64 >= self.rules.explore_share:
-            return
-        positives_B = self.catalog.positives_N[ranking.handles_B]
-        little_known_B = positives_B < self.rules.explore_below
-        place = int(np.argmax(little_known_B))
-        untouched_B = (positives_B == 0) & np.isin(ranking.handles_B, ranking.proposed.get("fresh", ()))
-        untouched = np.flatnonzero(untouched_B[len(items) :]) + len(items)
-        if draw % 2 and len(untouched):
-            place = int(untouched[(draw >> 1) % len(untouched)])
-        if little_known_B[place] and place >= len(items):
-            line = self._line(ranking, place, serving)
-            items[-1] = msgspec.structs.replace(line, source="explore", reason="New here: tell us if it is for you")
-
-
-_REASONS = {
-    "follows": "People who chose {title} went on to this",
-    "together": "Often chosen together with {title}",
-    "two": "Chosen by people whose choices resemble yours",
-    "after": "Often comes right after {title}",
-    "near": "Close to your taste",
-    "content": "Similar in content to {title}",
-    "query": "Matches what you are looking for",
-    "popular": "Popular now",
-    "fresh": "Just uploaded",
-    "model": "Continues your history",
-}
-
-
-def winner(proposed: dict[str, np.ndarray], handle: int) -> str:
-    """The source that ranks the item highest; the popular windows count as one."""
-    best, name = 1 << 30, ""
-    for source, handles in proposed.items():
-        place = np.flatnonzero(handles == handle)
-        if len(place) and int(place[0]) < best:
-            best, name = int(place[0]), source
-    return "popular" if name.startswith("popular_") else name
+    def _explored(self, request: Request, ranking: Ranking, ranker: Ranker) -> int | None:
+        """The place of the little-known candidate that this answer shows last; None in most answers."""
+        count, exploration = min(request.k, len(ranking.handles_B)), self.exploration
+        if not exploration.due(request, self.now_s, count):
+            return None
+        known_B = self.catalog.positives_N[ranking.handles_B]
+        places = count + np.flatnonzero(known_B[count:] < exploration.below)[:MOST_EXPLORED]
+        if not len(places):
+            return None
+        shown_B = exploration.shown(ranking.handles_B[places])
+        click_B = ranker.probabilities(ranking.x_BF[places])[:, CLICK]
+        return int(places[exploration.choose(request, self.now_s, known_B[places], shown_B, click_B)])
 
 
 def request_of(engagement: Engagement) -> Request:

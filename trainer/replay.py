@@ -16,6 +16,8 @@ from store.events import Engagement, Upload
 from store.settings import Settings
 from trainer.content import content_parts, text_encoder
 from trainer.prequential import Replay, ReplayOptions, Told
+from trainer.ranker import RankerRules
+from trainer.recommender import RecommenderRules
 from trainer.recorded import read
 from trainer.replay_report import report as report_of
 
@@ -50,6 +52,8 @@ def run_replay(
         delay_s=delay_s,
         ablate=ablate,
         weights=dict(settings.events.weights),
+        recommender=RecommenderRules(utility=settings.serving.utility),
+        ranker=RankerRules(completed=settings.events.completed),
     )
     uploads, engagements = read(folder, "uploads", Upload), read(folder, "engagements", Engagement)
     encoder = text_encoder(settings.content.encoder)

@@ -134,8 +134,27 @@ def show_status(report: Mapping[str, Any]) -> None:
         f"{report['verdict']}: {report['live_items'] or 0:,} live items, "
         f"checkpoint {report.get('checkpoint') or 'none yet'}"
     )
+    for line in _learning(report):
+        emit(None, False, line)
     reason = "" if report.get("ready", True) else f"; not ready: {report.get('reason')}"
     emit(None, False, f"{told}, codebook {report.get('codebook')}{reason}")
+
+
+def _learning(report: Mapping[str, Any]) -> list[str]:
+    """How well calibrated the ranker's heads are, and what exploration has shown; nothing for an older worker."""
+    lines = []
+    heads = report.get("ranker_heads") or {}
+    if heads:
+        told = (f"{name} {one['predicted']:.3f} (came {one['observed']:.3f})" for name, one in heads.items())
+        lines.append(f"the ranker expected: {', '.join(told)}")
+    found = report.get("exploration") or {}
+    if found.get("lines"):
+        lines.append(
+            f"exploration: {found['explored']:,} of {found['lines']:,} lines ({found['share']:.1%}), "
+            f"{found['explored_hits']:,} of {found['hits']:,} hits; "
+            f"{found['covered']:,} of {found['little_known']:,} little-known items shown"
+        )
+    return lines
 
 
 def _title(client: Client, item_id: str) -> str:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from store.requests import Request
 from tests.trainer.test_recommender import START, World, card
 from trainer.candidates import Evidence, gather, taste_of, united
-from trainer.features import COLUMNS, as_untouched, compute
+from trainer.features import COLUMNS, GROUPS, as_untouched, compute
 from trainer.item_learning import DAY_S
 
 
@@ -30,15 +31,15 @@ def test_what_is_borrowed_from_touched_items_looks_as_untouched_ones_do() -> Non
     untouched = candidates[world.recommender.catalog.positives_N[candidates] == 0]
     assert len(untouched) > 5
     now_s = START + 5 * DAY_S
-    all_AF = compute(evidence, candidates, now_s, "next", None)
-    x_BF = compute(evidence, untouched, now_s, "next", None, candidates)
+    all_AF = compute(evidence, candidates, now_s, Request(task="next"), None)
+    x_BF = compute(evidence, untouched, now_s, Request(task="next"), None, candidates)
     borrowed_BF = as_untouched(x_BF, all_AF, len(candidates), np.random.default_rng(0))
     atol = np.full(x_BF.shape[1], 1e-5)
     atol[COLUMNS["rank_near_taste"]] = 0.1  # one place: the same product, rounded another way
     apart = np.flatnonzero(~np.isclose(borrowed_BF, x_BF, atol=atol, equal_nan=True).all(axis=0))
     assert set(apart) <= {COLUMNS["age"], COLUMNS["age_difference"]}
     touched = candidates[world.recommender.catalog.positives_N[candidates] > 0]
-    before_BF = compute(evidence, touched, now_s, "next", None, candidates)
+    before_BF = compute(evidence, touched, now_s, Request(task="next"), None, candidates)
     after_BF = as_untouched(before_BF, all_AF, len(candidates), np.random.default_rng(0))
     assert (after_BF[:, COLUMNS["positives"]] == 0).all()
     assert not np.isclose(before_BF, after_BF, equal_nan=True)[:, COLUMNS["heat_4"]].any()
@@ -48,7 +49,22 @@ def test_features_of_some_candidates_are_those_they_have_among_all() -> None:
     world = world_with_untouched_items()
     evidence = evidence_of(world, "u5")
     handles = np.flatnonzero(world.recommender.catalog.live_N[: evidence.size])
-    whole_AF = compute(evidence, handles, START + 5 * DAY_S, "home", None)
+    whole_AF = compute(evidence, handles, START + 5 * DAY_S, Request(), None)
     some = handles[::3]
-    some_BF = compute(evidence, some, START + 5 * DAY_S, "home", None, handles)
+    some_BF = compute(evidence, some, START + 5 * DAY_S, Request(), None, handles)
     np.testing.assert_allclose(some_BF, whole_AF[::3], rtol=1e-5)
+
+
+def test_the_request_is_told_alike_to_all_candidates_and_what_it_leaves_out_is_missing() -> None:
+    world = world_with_untouched_items()
+    monday_6_h = 1_600_063_200.0  # 2020-09-14T06:00Z
+    evidence = evidence_of(world, "u5")
+    asked = Request(task="search", country=" nl", device="Phone")
+    x_BF = compute(evidence, np.arange(4), monday_6_h, asked, None)
+    again_BF = compute(evidence, np.arange(4), monday_6_h + 86_400.0, Request(task="search", country="NL"), None)
+    column = {name: x_BF[:, COLUMNS[name]] for name in GROUPS["request"]}
+    assert all(len(set(values.tolist())) == 1 for values in column.values())
+    assert (column["hour"][0], column["weekday"][0], column["task"][0]) == (6.0, 0.0, 3.0)
+    assert again_BF[0, COLUMNS["weekday"]] == 1.0
+    assert again_BF[0, COLUMNS["country"]] == column["country"][0]
+    assert np.isnan(again_BF[:, COLUMNS["device"]]).all()
