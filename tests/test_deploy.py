@@ -129,6 +129,7 @@ def test_queries_use_only_label_values_that_exist() -> None:
         "reason": set(REASONS),
         "le": edges,
         "job": {"sidestream", "sidestream-trainer"},
+        "source": set(names.SHOWN_SOURCES),
     }
     for query in queries():
         for label, value in MATCHER.findall(query):
