@@ -13,6 +13,7 @@ import numpy as np
 
 from store.histories import UserRow
 from trainer.catalog import Catalog, Edges
+from trainer.search import Query
 from trainer.space import Space, unit
 
 QUOTAS: Mapping[str, int] = {
@@ -81,14 +82,14 @@ class Evidence:
     """What every source says of every item, `dense[source]` over handles, for one taste and query."""
 
     def __init__(
-        self, catalog: Catalog, space: Space, taste: Taste, rules: CandidateRules, query_C: np.ndarray | None = None
+        self, catalog: Catalog, space: Space, taste: Taste, rules: CandidateRules, query: Query | None = None
     ) -> None:
-        self.catalog, self.space, self.taste, self.rules = catalog, space, taste, rules
+        self.catalog, self.space, self.taste, self.rules, self.query = catalog, space, taste, rules, query
         self.size = min(len(catalog), len(space.x_ND), len(catalog.content_NC))
         self.dense: dict[str, np.ndarray] = {}
         self._transitions()
         self._two_hops()
-        self._vectors(query_C)
+        self._vectors(query)
 
     def _transitions(self) -> None:
         """Co-engagement from the recent items: `together` by cosine, `follows` by conditional share, and the directed
@@ -136,11 +137,11 @@ class Evidence:
         weights = np.concatenate(shares) if shares else np.zeros(0)
         self.dense["two_hops"] = np.bincount(every, weights, self.size)
 
-    def _vectors(self, query_C: np.ndarray | None) -> None:
+    def _vectors(self, query: Query | None) -> None:
         size, dense, handles_L = self.size, self.dense, self.taste.handles_L
         content_NC = self.catalog.content_NC[:size]
         zero_N = np.zeros(size, np.float32)
-        dense["query"] = zero_N if query_C is None else content_NC @ query_C
+        dense["query"] = zero_N if query is None else query.relevance(content_NC)
         if not len(handles_L):
             dense.update((name, zero_N) for name in ("near_taste", "near_last", "content_space", "content_near"))
             return

@@ -32,6 +32,7 @@ from trainer.heads import CLICK, HEADS
 from trainer.item_learning import ItemRules
 from trainer.ranker import Example, Prior, Ranker
 from trainer.reasons import EXPLORE, reason, winner
+from trainer.search import Query, WordIndex, by_relevance
 from trainer.space import Space, SpaceRules
 from trainer.view import raw_of_text
 
@@ -106,18 +107,25 @@ class Recommender:
         self.serving = serving
         self._encode = encode
         self.exploration = Exploration(rules.explore_share, rules.explore_below, rules.seed)
+        self._words = WordIndex()
         self._answers = 0
 
     # What it is fed with
 
     def insert(self, card: ItemCard) -> None:
         """Makes an item recommendable, or moves it."""
+        self._words.replace(self.catalog.handle(card.item_id), self._card(card.item_id), card)
         self.space.describe(self.catalog.insert(card))
         self.observe(card.uploaded_at)
 
     def remove(self, item_id: str) -> None:
         """Takes an item down, from this moment on."""
+        self._words.replace(self.catalog.handles.get(item_id, -1), self._card(item_id), None)
         self.catalog.remove(item_id)
+
+    def _card(self, item_id: str) -> ItemCard | None:
+        handle = self.catalog.handles.get(item_id)
+        return None if handle is None else self.catalog.cards[handle]
 
     def update(self, item_id: str, row: ItemRow) -> None:
         """Takes over what behaviour has taught about an item."""
@@ -240,7 +248,7 @@ class Recommender:
         view = catalog.handles.get(request.item_id or "") if request.task != "search" else None
         return Evidence(catalog, self.space, taste_of(user, catalog, rules, view), rules, self._query(request))
 
-    def _query(self, request: Request) -> np.ndarray | None:
+    def _query(self, request: Request) -> Query | None:
         text = request.query
         if text is None and request.item_id is not None and request.task == "search":
             handle = self.catalog.handles.get(request.item_id)
@@ -248,7 +256,7 @@ class Recommender:
             text = card.title if card is not None else None
         if not text or self._encode is None:
             return None
-        return np.asarray(self.space.view.of(raw_of_text(text, self._encode(text))[None])[0])
+        return Query(self._words, text, self.space.view.of(raw_of_text("", self._encode(text))[None])[0])
 
     def _rank(self, request: Request, user: UserRow | None, serving: Binding, ranker: Ranker | None) -> Ranking:
         evidence = self._evidence(request, user)
@@ -267,6 +275,8 @@ class Recommender:
         model_B = None if model_N is None else model_N[handles_B]
         x_BF = compute(evidence, handles_B, self.now_s, request, model_B)
         scores_B = ranker.score(x_BF, self.rules.utility)
+        if evidence.query is not None:
+            scores_B = by_relevance(evidence.dense["query"][handles_B], scores_B)
         order = np.argsort(-scores_B, kind="stable")
         return Ranking(handles_B[order], scores_B[order], x_BF[order], proposed, evidence, model_N)
 

@@ -1,0 +1,95 @@
+"""Search: how well each item answers a query, by the words that it has and by what the words mean.
+
+Words count by how rare they are among the items: an item that has all of the query's has 1. Meaning is the likeness of
+content, which finds what is about the query in other words; it adds at most a half, so that words decide and meaning
+orders the rest.
+
+Invariant: after items are added and removed the index is that of the items it holds; a reader may match meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from dataclasses import dataclass
+
+import numpy as np
+
+from store.items import ItemCard
+
+MEANING = 0.5
+"""What likeness of content counts beside words."""
+WEIGHT = 4.0
+"""What relevance counts beside the place (0 to 1) that the ranker gives: a quarter of relevance outweighs any place."""
+_WORD = re.compile(r"\w+")
+_MOST = 64
+
+
+def terms(text: str) -> tuple[str, ...]:
+    """The different words of a text, lower case, plurals folded; its first 64.
+
+    >>> terms("The cats, THE cat")
+    ('the', 'cat')
+    """
+    words = (word[:-1] if word.endswith("s") and len(word) > 3 else word for word in _WORD.findall(text.lower()))
+    return tuple(dict.fromkeys(words))[:_MOST]
+
+
+def terms_of(card: ItemCard | None) -> tuple[str, ...]:
+    """What an item can be found by: its title, tags and category."""
+    return () if card is None else terms(f"{card.title} {' '.join(card.tags)} {card.category or ''}")
+
+
+class WordIndex:
+    """Word → handles of the items that have it: four bytes for each word of an item."""
+
+    def __init__(self) -> None:
+        self._handles: dict[str, array[int]] = {}
+        self._items = 0
+
+    def replace(self, handle: int, old: ItemCard | None, new: ItemCard | None) -> None:
+        """An item's card has changed; None: it had none, or has none any more. Equal words cost nothing."""
+        before, after = terms_of(old), terms_of(new)
+        self._items += (new is not None) - (old is not None)
+        if before == after:
+            return
+        for word in before:
+            self._handles[word].remove(handle)
+            if not self._handles[word]:
+                del self._handles[word]
+        for word in after:
+            self._handles.setdefault(word, array("i")).append(handle)
+
+    def match(self, text: str, size: int) -> np.ndarray:
+        """The share of the query's words, by rarity, that each of the first `size` handles has (0 to 1, float32)."""
+        found_N, total = np.zeros(size, np.float32), 0.0
+        for word in terms(text):
+            handles = np.frombuffer(self._handles.get(word, _NONE).tobytes(), np.int32)
+            rarity = float(np.log1p(self._items / (1 + len(handles))))
+            found_N[handles[handles < size]] += rarity
+            total += rarity
+        return found_N / np.float32(max(total, 1e-9))
+
+
+_NONE: array[int] = array("i")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is searched for: its words, and its content vector (C) in the catalogue's view."""
+
+    index: WordIndex
+    text: str
+    vector_C: np.ndarray
+
+    def relevance(self, content_NC: np.ndarray) -> np.ndarray:
+        """How well each item answers: 0 not at all, 1 all of its words, up to 1.5 with the same meaning (N)."""
+        meaning_N = np.clip(content_NC @ self.vector_C, 0.0, 1.0)
+        return np.asarray(self.index.match(self.text, len(content_NC)) + MEANING * meaning_N, np.float32)
+
+
+def by_relevance(relevance_B: np.ndarray, score_B: np.ndarray) -> np.ndarray:
+    """Scores for a search: relevance first, whatever the ranker's scale, and the ranker's order among the equally
+    relevant. A ranker that has never seen a search would else answer it with what is popular."""
+    place_B = np.argsort(np.argsort(score_B, kind="stable"), kind="stable") / max(1, len(score_B) - 1)
+    return np.asarray(WEIGHT * relevance_B + place_B)
