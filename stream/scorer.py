@@ -200,7 +200,7 @@ class Scorer:
         elsewhere = event.kind == "impression" and event.request_id is None
         if weight == 0 and not (elsewhere and not self.attribution.shown_here(event)):
             return None
-        if hash64(event.event_id) / 2.0**64 >= self.settings.serving.live_sample or not self._has_time(weight > 0):
+        if not self._is_sampled(event, weight > 0):
             return None
         example = self.recommender.examine(row, event, weight)
         if example is None:
@@ -214,9 +214,11 @@ class Scorer:
     def _weight(self, event: Engagement) -> float:
         return self.settings.events.weights.get(event.kind, 0.0)
 
-    def _has_time(self, positive: bool) -> bool:
+    def _is_sampled(self, event: Engagement, positive: bool) -> bool:
         now = time.monotonic()
         if now - self._sampled_at[positive] < 1.0 / SAMPLES_PER_S:
+            return False
+        if hash64(event.event_id) / 2.0**64 >= self.settings.serving.live_sample:
             return False
         self._sampled_at[positive] = now
         return True

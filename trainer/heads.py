@@ -9,7 +9,8 @@ The click head starts from the ranker's raw score and learns from impressions wh
 the trees learn its odds against a positive engagement, so that one unit holds whether anything was shown or not:
 P(negative | shown) = P(click | shown) · odds. A head without enough outcomes of either sort is left out.
 
-Invariant: calibration is fitted on the newest outcomes, which the head has not learned from.
+Invariant: calibration is fitted on the newest outcomes, which the head has not learned from; trees that do not predict
+those better than their start alone are left out.
 """
 
 from __future__ import annotations
@@ -123,8 +124,21 @@ def fit(x_RF: np.ndarray, label_R: np.ndarray, raw_R: np.ndarray | None, seed: i
     data = lightgbm.Dataset(x_RF[:cut], early_R, init_score=None if base_R is None else base_R[:cut])
     rounds = int(min(100, 10 + cut / 100))
     trees = lightgbm.train(_parameters(seed, threads), data, num_boost_round=rounds)
-    head = Head(start=start, model=trees.model_to_string(), calibration=Platt(), measured=Measured(0, 0, 0, 0))
-    return calibrated(head, x_RF[cut:], late_R, np.zeros(len(late_R)) if raw_R is None else raw_R[cut:])
+    unmeasured = Measured(0.0, 0.0, 0.0, 0)
+    late_RF, late_raw_R = x_RF[cut:], np.zeros(len(late_R)) if raw_R is None else raw_R[cut:]
+    chosen = len(late_R) // 2
+    made = [
+        Head(start=start, model=model, calibration=Platt(), measured=unmeasured)
+        for model in (trees.model_to_string(), "")
+    ]
+    best = min(made, key=lambda head: _loss(head.raw(late_RF[:chosen], late_raw_R[:chosen]), late_R[:chosen]))
+    return calibrated(best, late_RF, late_R, late_raw_R)
+
+
+def _loss(score_R: np.ndarray, label_R: np.ndarray) -> float:
+    """Mean log loss after calibration on the same outcomes."""
+    p_R = np.clip(platt(score_R, label_R)(score_R), 1e-12, 1 - 1e-12)
+    return float(-np.mean(label_R * np.log(p_R) + (1 - label_R) * np.log(1 - p_R)))
 
 
 def calibrated(

@@ -7,10 +7,10 @@ is given out again under the same key. An outcome finds its line by `request_id`
 while the window lasts.
 
 What is known of a line is four numbers that only grow, joined by maximum. So a record seen twice changes nothing, and
-the order of records changes nothing but the moment at which it is known.
+the order of records that name their request changes nothing but the moment at which it is known.
 
 Invariants: no impression is given out before its window closed; each is given out once, and once more after each
-change; memory is bounded by the rules, and what is forgotten before its window closed is never a negative.
+change; memory is bounded by the rules.
 """
 
 from __future__ import annotations
@@ -72,13 +72,14 @@ class Impression:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImpressionRules:
-    """`completed`: kind → the least value that counts as completed. At most `waiting` requests are open, `remembered`
-    closed ones can still be corrected, and `early` outcomes wait for what they answer to."""
+    """`completed`: kind → the least value that counts as completed. At most `waiting` requests are open (what comes
+    while there are as many is passed over: a sample is left, with whole windows), `remembered` closed ones can still be
+    corrected, and `early` outcomes wait for what they answer to."""
 
     window_s: float = 1800.0
     completed: Mapping[str, float] = field(default_factory=dict)
-    waiting: int = 20_000
-    remembered: int = 20_000
+    waiting: int = 10_000
+    remembered: int = 10_000
     early: int = 5_000
 
 
@@ -96,7 +97,7 @@ class Impressions:
 
     def __init__(self, rules: ImpressionRules = ImpressionRules()) -> None:
         self.rules = rules
-        self.forgotten = 0
+        self.passed_over = 0
         self._open: OrderedDict[str, _Request] = OrderedDict()
         self._closed: OrderedDict[str, _Request] = OrderedDict()
         self._closings: list[tuple[float, str]] = []
@@ -113,6 +114,9 @@ class Impressions:
         name = shown.request_id
         if name in self._open or name in self._closed:
             return
+        if len(self._open) >= self.rules.waiting:
+            self.passed_over += 1
+            return
         x_KF = np.frombuffer(shown.features, "<f2").reshape(len(shown.item_ids), shown.columns)
         told_K4 = np.tile(UNTOLD, (len(x_KF), 1))
         impression = Impression(name, shown.task, shown.shown_at, x_KF, told_K4)
@@ -124,9 +128,6 @@ class Impressions:
             early = self._early.pop((name, item_id), None)
             if early is not None:
                 np.maximum(told_K4[place], early, out=told_K4[place])
-        while len(self._open) > self.rules.waiting:
-            self._forget(self._open)
-            self.forgotten += 1
 
     def engage(self, outcome: Outcome) -> None:
         """Takes in an engagement."""
@@ -147,13 +148,11 @@ class Impressions:
         self._corrected.clear()
         while self._closings and self._closings[0][0] <= now_s:
             _, name = heapq.heappop(self._closings)
-            request = self._open.pop(name, None)
-            if request is not None:
-                request.closed = True
-                self._closed[name] = request
-                found.append(request.impression)
+            request = self._closed[name] = self._open.pop(name)
+            request.closed = True
+            found.append(request.impression)
         while len(self._closed) > self.rules.remembered:
-            self._forget(self._closed)
+            self._forget_oldest()
         return found
 
     def _said(self, outcome: Outcome) -> np.ndarray:
@@ -175,11 +174,8 @@ class Impressions:
             if request.closed:
                 self._corrected[request.impression.request_id] = None
 
-    def _forget(self, requests: OrderedDict[str, _Request]) -> None:
-        name, request = requests.popitem(last=False)
+    def _forget_oldest(self) -> None:
+        name, request = self._closed.popitem(last=False)
         for item_id in request.item_ids:
             if self._latest.get((request.user_id, item_id)) == name:
                 del self._latest[request.user_id, item_id]
-        if len(self._closings) > 2 * self.rules.waiting + 16:
-            self._closings = [(at, open_name) for at, open_name in self._closings if open_name in self._open]
-            heapq.heapify(self._closings)
