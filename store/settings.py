@@ -151,7 +151,9 @@ class Utility(Table, frozen=True):
 
 
 class Serving(Table, frozen=True):
-    """The worker's HTTP face and the request path. `watch_s`: how long a new checkpoint is on probation. The lines of
+    """The worker's HTTP face and the request path. `watch_s`: how long a new checkpoint is on probation. The share
+    `live_sample` of engagements is scored before they are learned from, as far as that takes no more than
+    `live_sample_time` of the worker's time: the ranker learns from them, and some are the live metric. The lines of
     `impression_sample` of the answers are published for the ranker to learn from: an untouched one is a negative after
     `impression_window_s` of event time."""
 
@@ -162,7 +164,8 @@ class Serving(Table, frozen=True):
     explore_share: float = 0.1
     watch_s: float = 600.0
     rollback_ratio: float = 0.7
-    live_sample: float = 0.2
+    live_sample: float = 1.0
+    live_sample_time: float = 0.2
     impression_sample: float = 0.25
     impression_window_s: float = 1800.0
     utility: Utility = Utility()

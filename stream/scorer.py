@@ -29,6 +29,7 @@ from stream.live import LiveMetric
 from stream.metrics import Metrics
 from stream.states import CAUSED_AT, POSITION_KEY, decode_announcement
 from stream.swaps import Swaps
+from stream.time_share import TimeShare
 from stream.traces import Traces
 from stream.upkeep import Upkeep
 from trainer.binding import Binding
@@ -40,9 +41,13 @@ from trainer.recommender import Recommender, RecommenderRules
 
 log = logging.getLogger(__name__)
 
-SAMPLES_PER_S = 5.0
-"""Engagements ranked for the live metric, and as many of others (negative ones, impressions that were not served
-here), at most: each costs as much as a request."""
+RANKED_PER_S = 5.0
+"""Engagements ranked for the live metric, at most: each costs as much as a request. Others that are scored are examples
+only, which need no order."""
+
+MOST_LEAD = 100
+"""As many others (negative ones, impressions that were not served here) are scored as positive ones; so many of these
+may go before."""
 
 MOST_PUBLISHING = 1000
 """Answers whose lines may be on their way to the broker: beyond that they are not published."""
@@ -73,7 +78,9 @@ class Scorer:
         self.attribution = Attribution(serving.impression_sample, serving.impression_window_s, metrics.shown_hit)
         self._emitter = emitter
         self._publishing: set[asyncio.Task[None]] = set()
-        self._sampled_at = {True: 0.0, False: 0.0}
+        self._sampling = TimeShare(serving.live_sample_time)
+        self._lead = 0
+        self._ranked_at = 0.0
         self._offsets: dict[str, int] = {}
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._heal: Callable[[int, str, ItemRow], None] = lambda *_: None
@@ -194,34 +201,41 @@ class Scorer:
         return self.attribution.outcome(event, self._weight(event))
 
     def examine(self, row: UserRow, event: Engagement) -> bytes | None:
-        """Ranks a sampled engagement before it is learned from; returns a ranking example, encoded. An impression that
-        was not served here is one, too."""
+        """Hears of an engagement before it is learned from; returns a ranking example, encoded, if it was sampled. An
+        impression that was not served here is one, too."""
+        self.recommender.observe(event.occurred_at)
         weight = self._weight(event)
         elsewhere = event.kind == "impression" and event.request_id is None
         if weight == 0 and not (elsewhere and not self.attribution.shown_here(event)):
             return None
         if not self._is_sampled(event, weight > 0):
             return None
-        example = self.recommender.examine(row, event, weight)
-        if example is None:
+        with self._sampling:
+            return self._example(row, event, weight)
+
+    def _example(self, row: UserRow, event: Engagement, weight: float) -> bytes | None:
+        now = time.monotonic()
+        ordered = weight > 0 and now - self._ranked_at >= 1.0 / RANKED_PER_S
+        inspected = self.recommender.inspect(row, event, weight, ordered=ordered)
+        if inspected is None:
             return None
-        if weight > 0:
+        example, _ = inspected
+        self._lead = min(self._lead + 1, MOST_LEAD) if weight > 0 else self._lead - 1
+        if ordered:
+            self._ranked_at = now
             self._measure(example)
         elif weight == 0:
             return self.attribution.elsewhere(event, example) if example.found else None
-        return msgspec.msgpack.encode(example)
+        return msgspec.msgpack.encode(msgspec.structs.replace(example, ordered=ordered))
+
+    def _is_sampled(self, event: Engagement, positive: bool) -> bool:
+        if not self._sampling.free() or not (positive or self._lead > 0):
+            return False
+        share = self.settings.serving.live_sample
+        return share >= 1.0 or hash64(event.event_id) / 2.0**64 < share
 
     def _weight(self, event: Engagement) -> float:
         return self.settings.events.weights.get(event.kind, 0.0)
-
-    def _is_sampled(self, event: Engagement, positive: bool) -> bool:
-        now = time.monotonic()
-        if now - self._sampled_at[positive] < 1.0 / SAMPLES_PER_S:
-            return False
-        if hash64(event.event_id) / 2.0**64 >= self.settings.serving.live_sample:
-            return False
-        self._sampled_at[positive] = now
-        return True
 
     def _measure(self, example: Example) -> None:
         slices = ["overall", example.task] + (["fresh"] if example.positives < 5 else [])

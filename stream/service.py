@@ -188,6 +188,7 @@ class WorkerService:
             "codebook": serving.codebook.version,
             "note": self._scorer.swaps.note,
             "ranker": self._scorer.recommender.ranker.name,
+            "space_due": self._scorer.recommender.space.due(),
             "ranker_heads": self._heads(),
             "exploration": self._exploration(),
             "partitions": len(self._assignment),

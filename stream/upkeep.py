@@ -18,6 +18,9 @@ from trainer.recommender import Recommender
 
 log = logging.getLogger(__name__)
 
+TURN_S = 0.2
+"""How often it is asked whether the space is due: a young stream grows by an eighth within seconds."""
+
 MEASURE_EVERY_S = 30.0
 """How often the health of the codebook is measured: a hundred thousand items take about a second of a thread."""
 
@@ -41,7 +44,7 @@ class Upkeep:
             self._report()
             await self._fit()
             await self._measure()
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(TURN_S)
 
     def _report(self) -> None:
         serving = self._recommender.serving

@@ -156,11 +156,13 @@ class Replay:
                 self._ablation.begin(self.learner)
             self._advance(event.occurred_at)
             yield place
+            self.recommender.observe(event.occurred_at)
             self._test(place, event, place in evaluated, place in candidates)
             self._pending.append((place, event))
 
     def top(self, place: int) -> Answer:
-        """The answer to the request that the engagement at `place` answers, from the state as it is."""
+        """What would be served to the user of the engagement at `place`, from the state as it is, at the time of the
+        newest event in it."""
         event = self.engagements[place]
         request = msgspec.structs.replace(request_of(event), k=self.options.k)
         return self.recommender.recommend(request, self._users.get(event.user_id))
@@ -176,7 +178,6 @@ class Replay:
             self._learn(place, event)
         self._pending.clear()
         self._publish_uploads(now_s)
-        self.recommender.observe(now_s)
         self._refit()
 
     def _publish_uploads(self, now_s: float) -> None:

@@ -56,6 +56,7 @@ class Example(msgspec.Struct, kw_only=True, frozen=True, tag="engaged"):
     strangers: int
     features: bytes
     value: float | None = None
+    ordered: bool = True
 
     @property
     def found(self) -> bool:

@@ -33,6 +33,10 @@ KEPT = 3
 READ_PER_TURN = 2000
 READ_BACK = 2
 CAUGHT_UP_S = 3600.0
+QUIET_S = 10.0
+QUIET_GROWTH = 0.1
+"""When no example has come for so long, a fit is due that would rest on so much more: the learner's own growth waits
+for examples that may not come for hours."""
 
 
 class RankerRecord(msgspec.Struct, kw_only=True, frozen=True):
@@ -62,18 +66,19 @@ class RankerChore:
         self._log = Log(settings.kafka)
         self._producer: KafkaProducer | None = None
         self._positions: dict[int, int] = {}
+        self._heard_at = 0.0
         self._decoder = msgspec.msgpack.Decoder(Example | Shown | Outcome)
         self._fitting: Future[Ranker] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ranker")
 
     def turn(self, now: float) -> None:
         """Reads what is new, starts a fit when one is due, announces one that has ended."""
-        self._read()
+        self._read(now)
         self._close_windows(now)
         if self._fitting is not None and self._fitting.done():
             ranker, self._fitting = self._fitting.result(), None
             self._announce(ranker, now)
-        if self._fitting is None and self.learner.due():
+        if self._fitting is None and (self.learner.due() or self._is_quiet(now)):
             self._fitting = self._pool.submit(self.learner.refit)
 
     def close(self) -> None:
@@ -82,11 +87,16 @@ class RankerChore:
         if self._producer is not None:
             self._producer.close(timeout=2)
 
-    def _read(self) -> None:
+    def _is_quiet(self, now: float) -> bool:
+        grown = self.learner.absorbed >= (1.0 + QUIET_GROWTH) * self.learner.fitted_at > 0
+        return grown and now - self._heard_at > QUIET_S
+
+    def _read(self, now: float) -> None:
         ends = self._log.ends(self._topic)
         begins = {p: self._positions.get(p, max(0, end - READ_BACK * self._rules.window)) for p, end in ends.items()}
         until = {p: min(end, begins[p] + READ_PER_TURN) for p, end in ends.items()}
         if begins != until:
+            self._heard_at = now
             for record in self._log.read(self._topic, begins, until):
                 if record.value is not None:
                     self._absorb(record.value, record.timestamp_ms / 1000)
@@ -107,7 +117,7 @@ class RankerChore:
             self._impressions.engage(record)
             return
         self.learner.absorb(record)
-        if self._drift is not None and record.weight > 0:
+        if self._drift is not None and record.weight > 0 and record.ordered:
             self._drift.observe(0 <= record.rank < 10, at_s)
 
     def _close_windows(self, now: float) -> None:
