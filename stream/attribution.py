@@ -21,7 +21,7 @@ import msgspec
 from store.events import Engagement
 from store.requests import Request
 from trainer.features import NAMES
-from trainer.impressions import Outcome, Shown
+from trainer.impressions import Shown, outcome_of, shown_alone
 from trainer.ranker import Example
 from trainer.reasons import EXPLORE
 from trainer.recommender import Served
@@ -78,17 +78,8 @@ class Attribution:
 
     def elsewhere(self, event: Engagement, example: Example) -> bytes:
         """An `impression` event of a line that was shown by others, as a request of one line."""
-        name = f"event/{event.event_id}"
-        self._note(event.user_id, event.item_id, _Line(name, event.occurred_at, True, False))
-        shown = Shown(
-            request_id=name,
-            user_id=event.user_id,
-            task=example.task,
-            shown_at=event.occurred_at,
-            item_ids=[event.item_id],
-            columns=example.columns,
-            features=example.features[: 2 * example.columns],
-        )
+        shown = shown_alone(event, example.task, example.columns, example.features)
+        self._note(event.user_id, event.item_id, _Line(shown.request_id, event.occurred_at, True, False))
         return msgspec.msgpack.encode(shown)
 
     def outcome(self, event: Engagement, weight: float) -> bytes | None:
@@ -100,8 +91,8 @@ class Attribution:
         if line is not None and (line.request_id == event.request_id or self._within(line, event)):
             self._count(event, weight, line)
             if line.published:
-                return _encoded(event, weight, line.request_id)
-        return _encoded(event, weight, event.request_id) if named else None
+                return msgspec.msgpack.encode(outcome_of(event, weight, line.request_id))
+        return msgspec.msgpack.encode(outcome_of(event, weight, event.request_id)) if named else None
 
     def shown_here(self, event: Engagement) -> bool:
         """Whether the event's item was shown to its user by this worker lately."""
@@ -126,16 +117,3 @@ class Attribution:
         self._lines[user_id, item_id] = line
         while len(self._lines) > MOST_LINES:
             self._lines.popitem(last=False)
-
-
-def _encoded(event: Engagement, weight: float, request_id: str | None) -> bytes:
-    outcome = Outcome(
-        user_id=event.user_id,
-        item_id=event.item_id,
-        kind=event.kind,
-        occurred_at=event.occurred_at,
-        weight=weight,
-        value=event.value,
-        request_id=request_id,
-    )
-    return msgspec.msgpack.encode(outcome)

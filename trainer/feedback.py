@@ -10,7 +10,7 @@ Invariant: a fit is a function of what was absorbed, in order of time.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +19,7 @@ import numpy as np
 from trainer.calibration import Platt
 from trainer.features import NAMES
 from trainer.heads import Head, Heads, Measured, Raw, calibrated, fit
-from trainer.impressions import POSITIVE, Impression
+from trainer.impressions import COMPLETED, POSITIVE, Impression
 
 LEAST_SHOWN = 30
 """So many clicks on shown lines are needed before the click head speaks of what is shown."""
@@ -96,12 +96,19 @@ class Feedback:
             return None
         acts = list(self.acts)
         tell = [act for act in acts if act.completed >= 0 and not act.negative]
+        tell = sorted([*tell, *self._completions()], key=lambda act: act.at)
         return Heads(
             click=click,
             completion=_fit_acts(tell, [act.completed for act in tell], seed, threads),
             negative=_fit_acts(acts, [act.negative for act in acts], seed, threads),
             shown=shown is not None,
         )
+
+    def _completions(self) -> Iterator[Act]:
+        """Of shown lines: who has clicked has the item, so the watch that follows is no example of its own."""
+        for one in list(self.impressions.values()):
+            for place in np.flatnonzero((one.told_K4[:, COMPLETED] >= 0) & (one.told_K4[:, POSITIVE] > 0)).tolist():
+                yield Act(one.x_KF[place], one.shown_at, False, int(one.told_K4[place, COMPLETED]))
 
     def lines(self) -> tuple[np.ndarray, np.ndarray]:
         """Shown lines that count, in order of time: features (R × F) and what is known of each (R × 4)."""

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from store.events import Engagement
+
 SEEN, POSITIVE, COMPLETED, NEGATIVE = range(4)
 """Columns of what is known of a line. `SEEN`: an `impression` event vouches for it. `COMPLETED` is -1 while no
 engagement could have told; the others are 0 until one says otherwise."""
@@ -51,6 +53,32 @@ class Outcome(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, tag
     weight: float
     value: float | None = None
     request_id: str | None = None
+
+
+def shown_alone(event: Engagement, task: str, columns: int, features: bytes) -> Shown:
+    """An `impression` event of what others have shown, as a request of one line; `features` begins with its row."""
+    return Shown(
+        request_id=f"event/{event.event_id}",
+        user_id=event.user_id,
+        task=task,
+        shown_at=event.occurred_at,
+        item_ids=[event.item_id],
+        columns=columns,
+        features=features[: 2 * columns],
+    )
+
+
+def outcome_of(event: Engagement, weight: float, request_id: str | None) -> Outcome:
+    """What an engagement says of the line that it answers to."""
+    return Outcome(
+        user_id=event.user_id,
+        item_id=event.item_id,
+        kind=event.kind,
+        occurred_at=event.occurred_at,
+        weight=weight,
+        value=event.value,
+        request_id=request_id,
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -29,8 +29,10 @@ from trainer.ablation import FROM as ABLATE_FROM
 from trainer.ablation import Ablation
 from trainer.baselines import Baseline, ItemKnn, Popular
 from trainer.binding import Binding
+from trainer.bystanders import Bystanders
 from trainer.cards import plain_card
 from trainer.codebook import zero_codebook
+from trainer.impressions import ImpressionRules
 from trainer.item_learning import absorb as absorb_signal
 from trainer.ranker import Example, RankerLearner, RankerRules
 from trainer.recommender import Recommender, RecommenderRules, request_of
@@ -41,8 +43,8 @@ DEEPEST = 50
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplayOptions:
-    """`sample` engagements of the part after `evaluated_from` are evaluated; `examples` is the share of all that teach
-    the ranker; state is frozen between multiples of `delay_s`."""
+    """`sample` engagements of the part after `evaluated_from` are evaluated; `examples` is the share of all events that
+    teach the ranker; state is frozen between multiples of `delay_s`."""
 
     sample: int = 3000
     k: int = 10
@@ -52,6 +54,7 @@ class ReplayOptions:
     evaluated_from: float = 0.5
     within_limit: int = 3000
     examples: float = 0.15
+    impression_window_s: float = 1800.0
     delay_s: float = 0.0
     baselines: bool = True
     ablate: bool = False
@@ -117,6 +120,8 @@ class Replay:
         rules = replace(options.recommender, repeats=options.repeats)
         self.recommender = Recommender(rules, serving=Binding(zero_codebook(Settings())))
         self.learner = RankerLearner(options.ranker)
+        shown = ImpressionRules(window_s=options.impression_window_s, completed=options.ranker.completed)
+        self._bystanders = Bystanders(self.recommender, self.learner, options.weights, options.examples, shown)
         self.record = Record()
         self._ablation = Ablation(options.ranker) if options.ablate else None
         window = max(1, int(options.popular_window * len(engagements)))
@@ -215,9 +220,11 @@ class Replay:
             self.recommender.exchange_ranker(ranker)
 
     def _test(self, place: int, event: Engagement, evaluated: bool, candidate: bool) -> None:
+        user = self._users.get(event.user_id)
+        with _Timed(self.record.cost, "bystanders_s"):
+            self._bystanders.meet(user, event)
         if self._rules.weights.get(event.kind, 0.0) <= 0:
             return
-        user = self._users.get(event.user_id)
         handle = self.recommender.catalog.handles.get(event.item_id)
         positives = int(self.recommender.catalog.positives_N[handle]) if handle is not None else 0
         if candidate and positives < 5 and len(self.record.within) < self.options.within_limit:

@@ -52,6 +52,7 @@ def run_replay(
         delay_s=delay_s,
         ablate=ablate,
         weights=dict(settings.events.weights),
+        impression_window_s=settings.serving.impression_window_s,
         recommender=RecommenderRules(utility=settings.serving.utility),
         ranker=RankerRules(completed=settings.events.completed),
     )
