@@ -91,22 +91,35 @@ def test_without_its_request_an_engagement_finds_the_line_by_user_and_item(
 
 
 def test_an_impression_event_that_was_served_by_others_is_learned_from(running: Running, chore: RankerChore) -> None:
-    event_id = uuid.uuid4().hex
-    running.engage("elsewhere", "film-3", kind="impression", event_id=event_id)
-    time.sleep(0.3)
-    running.engage("elsewhere", "film-3")
-    impression = eventually(lambda: learned(chore, f"event/{event_id}"))
-    assert positives(impression) == [1]
+    def passed() -> list[int]:
+        user = f"elsewhere-{uuid.uuid4().hex}"
+        running.engage(f"somebody-{uuid.uuid4().hex}", "film-2")
+        running.engage(user, "film-3", kind="impression", event_id=user)
+        running.engage(user, "film-3")
+        chore.turn(time.time())
+        found = [one for name, one in chore.learner.feedback.impressions.items() if name.startswith("event/elsewhere")]
+        return positives(found[0]) if found else []
+
+    assert eventually(passed) == [1]
 
 
 def test_a_negative_engagement_is_an_example_and_enters_no_hit_ratio(running: Running, chore: RankerChore) -> None:
-    running.engage("critic", "film-5", kind="hide")
-    eventually(lambda: learned(chore, "") or any(act.negative for act in chore.learner.feedback.acts))
+    def refused() -> bool:  # as many of these are scored as positive ones
+        running.engage(f"friend-{uuid.uuid4().hex}", "film-5")
+        running.engage(f"critic-{uuid.uuid4().hex}", "film-5", kind="hide")
+        chore.turn(time.time())
+        return any(act.negative for act in chore.learner.feedback.acts)
+
+    eventually(refused)
 
 
 def test_the_live_hit_ratio_is_told_by_task_and_on_fresh_items(running: Running) -> None:
-    running.engage("searcher", "film-7", task="search", query="space")
-    text = eventually(lambda: _exposed(running, 'slice="search"'))
+    def searched() -> str:  # at most a few a second are ranked, in a share of the worker's time
+        running.engage(f"searcher-{uuid.uuid4().hex}", "film-7", task="search", query="space")
+        time.sleep(0.2)
+        return _exposed(running, 'slice="search"')
+
+    text = eventually(searched)
     assert 'sidestream_live_hit_ratio{k="10",slice="overall"}' in text
     assert 'sidestream_live_hit_ratio{k="10",slice="fresh"}' in text
 
