@@ -79,7 +79,15 @@ class FakeService:
         return (True, "") if self.is_ready else (False, "recovering: 12 of 40 records")
 
     def status(self) -> dict[str, Any]:
-        return {**report(self.metrics.snapshot(), Freshness()), "checkpoint": "c1", "codebook": "v0"}
+        head = {"error": 0.01, "predicted": 0.12, "observed": 0.125, "outcomes": 400}
+        shown = {"lines": 200, "explored": 10, "share": 0.05, "hits": 30, "explored_hits": 2}
+        return {
+            **report(self.metrics.snapshot(), Freshness()),
+            "checkpoint": "c1",
+            "codebook": "v0",
+            "ranker_heads": {"click": head},
+            "exploration": {**shown, "little_known": 40, "covered": 9},
+        }
 
     def trace(self, item_id: str) -> dict[str, Any] | None:
         if item_id not in self.titles:

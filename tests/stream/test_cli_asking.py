@@ -35,6 +35,8 @@ def test_trace_and_status(run: Run, worker_url: str) -> None:
     status = run("status", "--url", worker_url)
     assert status.status == 0
     assert "upload → recommendable" in status.out
+    assert "the ranker expected: click 0.120 (came 0.125)" in status.out
+    assert "exploration: 10 of 200 lines (5.0%), 2 of 30 hits; 9 of 40 little-known items shown" in status.out
     assert run("status", "--url", worker_url, "--json").document["codebook"] == "v0"
 
 
