@@ -149,7 +149,7 @@ class Boosted:
         if self.heads is None:
             return sigmoid(raw_B)
         if self.heads.keep_order(utility):
-            return utility.click * self.heads.click(x_BF, raw_B)
+            return self.heads.click(x_BF, raw_B)
         best = np.argsort(-raw_B, kind="stable")[:RESCORED]
         worth_T = worth(self.heads.probabilities(x_BF[best], raw_B[best]), utility)
         score_B: np.ndarray = worth_T.min(initial=0.0) - 1.0 + sigmoid(raw_B)

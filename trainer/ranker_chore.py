@@ -2,8 +2,8 @@
 
 The topic has three sorts of records: engagements ranked before they were learned from (`Example`), answers as they were
 shown (`Shown`), and what was said of shown lines (`Outcome`). The last two meet in `Impressions`, in event time: the
-highest time read, or wall time once the stream is within an hour of it. A scorer that dies or loses a partition takes
-no open window with it: windows are here, and come back from the log when the trainer starts again.
+highest time read, or wall time once all is read and the stream is within an hour of it. A scorer that dies or loses a
+partition takes no open window with it: windows are here, and come back from the log when the trainer starts again.
 
 A fit takes seconds, so it runs in a thread beside the training runs. A fitted ranker is a file in the checkpoint
 folder; its location goes to `checkpoints` under key `ranker`, and every scorer exchanges its ranker for it.
@@ -66,6 +66,7 @@ class RankerChore:
         self._log = Log(settings.kafka)
         self._producer: KafkaProducer | None = None
         self._positions: dict[int, int] = {}
+        self._caught_up = False
         self._heard_at = 0.0
         self._decoder = msgspec.msgpack.Decoder(Example | Shown | Outcome)
         self._fitting: Future[Ranker] | None = None
@@ -101,6 +102,7 @@ class RankerChore:
                 if record.value is not None:
                     self._absorb(record.value, record.timestamp_ms / 1000)
         self._positions = until
+        self._caught_up = until == ends
 
     def _absorb(self, value: bytes, at_s: float) -> None:
         try:
@@ -108,11 +110,11 @@ class RankerChore:
         except msgspec.MsgspecError as error:
             log.debug("not a ranking example of this version, passed over: %s", error)
             return
+        happened_at = record.shown_at if isinstance(record, Shown) else record.occurred_at
+        self._now_s = max(self._now_s, min(happened_at, at_s))  # a clock ahead of the broker's must close no window
         if isinstance(record, Shown):
             self._impressions.show(record)
-            self._now_s = max(self._now_s, record.shown_at)
             return
-        self._now_s = max(self._now_s, record.occurred_at)
         if isinstance(record, Outcome):
             self._impressions.engage(record)
             return
@@ -121,7 +123,8 @@ class RankerChore:
             self._drift.observe(0 <= record.rank < 10, at_s)
 
     def _close_windows(self, now: float) -> None:
-        now_s = max(now, self._now_s) if now - self._now_s < CAUGHT_UP_S else self._now_s
+        live = self._caught_up and now - self._now_s < CAUGHT_UP_S
+        now_s = max(now, self._now_s) if live else self._now_s
         for impression in self._impressions.advance(now_s):
             self.learner.absorb_impression(impression)
 
@@ -135,7 +138,9 @@ class RankerChore:
         self._send(msgspec.json.encode(record))
         for old in sorted(self._folder.glob("ranker-*.txt"))[:-KEPT]:
             old.unlink()
-        log.info("ranker fitted on %s examples", ranker.name)
+        measured = ranker.heads.measured() if ranker.heads is not None else {}
+        told = ", ".join(f"{name} {one.predicted:.3f} (came {one.observed:.3f})" for name, one in measured.items())
+        log.info("ranker fitted on %s examples; expected %s", ranker.name, told or "nothing yet")
 
     def _send(self, value: bytes) -> None:
         if self._producer is None:

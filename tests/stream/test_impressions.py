@@ -79,6 +79,10 @@ def test_an_engagement_with_its_request_makes_one_positive_and_the_rest_negative
     eventually(lambda: sum(positives(learned(chore, answer["request_id"]))) == 2)  # type: ignore[arg-type]
     eventually(lambda: learned(chore, answer["request_id"]).told_K4[1, NEGATIVE] == 1)  # type: ignore[union-attr]
     assert chore.learner.feedback.closed == len(chore.learner.feedback.impressions)
+    restarted = RankerChore(running.settings)
+    again = eventually(lambda: learned(restarted, answer["request_id"]))
+    restarted.close()
+    assert again.told_K4.tolist() == learned(chore, answer["request_id"]).told_K4.tolist()  # type: ignore[union-attr]
 
 
 def test_without_its_request_an_engagement_finds_the_line_by_user_and_item(
