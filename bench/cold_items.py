@@ -55,12 +55,16 @@ def cold_hits(events: Sequence[ColdEvent], score: Callable[[ColdEvent], np.ndarr
     return hits
 
 
-def nearness(x_ND: np.ndarray) -> Callable[[ColdEvent], np.ndarray]:
+Score = Callable[[ColdEvent], np.ndarray]
+
+
+def nearness(x_ND: np.ndarray | sparse.csr_matrix) -> Score:
     """Candidates by their similarity to the recent items: the mean (recent ones more) and half the best."""
-    x_ND = unit_rows(x_ND)
+    rows = x_ND if sparse.issparse(x_ND) else unit_rows(x_ND)
 
     def score(event: ColdEvent) -> np.ndarray:
-        similar_HC = x_ND[event.history] @ x_ND[event.candidates].T
+        product = rows[event.history] @ rows[event.candidates].T
+        similar_HC = product.toarray() if sparse.issparse(product) else product
         weight_H = 0.85 ** np.arange(len(event.history))[::-1]
         score_C: np.ndarray = weight_H @ similar_HC / weight_H.sum() + 0.5 * similar_HC.max(axis=0)
         return score_C
@@ -69,23 +73,32 @@ def nearness(x_ND: np.ndarray) -> Callable[[ColdEvent], np.ndarray]:
 
 
 def through_codes(
-    codes_NL: np.ndarray, pairs: Pairs, x_ND: np.ndarray, share: float = 0.2
-) -> Callable[[ColdEvent], np.ndarray]:
-    """Nearness of content blocks, of fused rows, and `share` of the log-lift between first codes in training."""
-    near, near_fused = nearness(x_ND[:, :CONTENT]), nearness(x_ND)
+    codes_NL: np.ndarray, pairs: Pairs, x_ND: np.ndarray, words_NV: sparse.csr_matrix, share: float = 0.1
+) -> Score:
+    """Nearness of content and of words, half as much of the aligned block, and `share` of the log-lift between first
+    codes in training."""
+    near = [(1.0, nearness(x_ND[:, :CONTENT])), (1.0, nearness(words_NV))]
+    if x_ND.shape[1] > CONTENT:
+        near.append((0.5, nearness(x_ND[:, CONTENT:])))
     width = int(codes_NL[:, 0].max()) + 1
     seen_WW = np.zeros((width, width))
     np.add.at(seen_WW, (codes_NL[pairs.earlier_P, 0], codes_NL[pairs.later_P, 0]), pairs.chance_P * len(pairs))
     by_chance_WW = seen_WW.sum(axis=1)[:, None] * seen_WW.sum(axis=0)[None] / max(seen_WW.sum(), 1.0)
-    lift_WW = np.log((seen_WW + 0.5) / (by_chance_WW + 0.5))
+    lift_WW = np.log((seen_WW + _DOUBT) / (by_chance_WW + _DOUBT))
 
     def score(event: ColdEvent) -> np.ndarray:
         lift_HC = lift_WW[codes_NL[event.history, 0]][:, codes_NL[event.candidates, 0]]
         weight_H = 0.85 ** np.arange(len(event.history))[::-1]
-        score_C: np.ndarray = near(event) + near_fused(event) + share * (weight_H @ lift_HC) / weight_H.sum()
-        return score_C
+        score_C = share * (weight_H @ lift_HC) / weight_H.sum()
+        for weight, nearest in near:
+            score_C = score_C + weight * nearest(event)
+        return np.asarray(score_C)
 
     return score
+
+
+_DOUBT = 3.0
+"""Pairs of codes seen less often than this say little."""
 
 
 def tfidf(texts: Sequence[str], dimensions: int = 128) -> np.ndarray:

@@ -34,6 +34,7 @@ from trainer.decoding import best_per_owner, live_log_probabilities
 from trainer.prompts import Past, prompt_for
 from trainer.training_run import Loaded, Result, load_checkpoint, run_training
 from trainer.window import Window
+from trainer.word_map import parts_of
 
 Event = TypeVar("Event", Upload, Engagement)
 
@@ -93,7 +94,7 @@ def train(window: Window, settings: Settings, folder: CheckpointFolder, parent: 
 def decoding(loaded: Loaded, items: list[ItemCard], beams: int = 24, history: int = 30) -> dict[str, float]:
     """Milliseconds of one answer on one thread, and the constraint's part of it."""
     torch.set_num_threads(1)
-    codes_IL = np.array(loaded.codebook.assign_parts([card.parts() for card in items]))
+    codes_IL = np.array(loaded.codebook.assign_parts([parts_of(card) for card in items]))
     tree = PrefixTree(loaded.codebook.widths)
     tree.insert_many(np.arange(len(items)), codes_IL)
     random = np.random.default_rng(0)

@@ -1,16 +1,19 @@
 """Semantic IDs compared: `python -m bench.semantic_ids DIR… [--encoders static,minilm] [--json OUT]`.
 
-Each DIR is a recorded stream. Behaviour up to half of the engagements trains; the rest judges:
+Each DIR is a recorded stream. Content and behaviour up to half of the engagements train; all later ones judge:
 - unique: the share of items whose codes no other item has; distinct: different IDs divided by items;
-- prefix recall@10: of two successive items of a user in the second half, is the later among the 10 items that share the
-  longest prefix of codes with the earlier (expected value over random order within equal prefixes);
+- prefix recall@10: of all pairs of successive items of a user in the second half, is the later among the 10 items that
+  share the longest prefix of codes with the earlier (expected value over random order within equal prefixes). Mean over
+  three fits of the levels; its standard error (users drawn at random); `gain`: the paired difference to residual
+  k-means on content, with its error; `known` and `new`: pairs whose later item was uploaded before training, and after;
 - first code ratio: how many times more often those two share their first code than two random items do; lift: than
   the items of two random engagements do;
 - cold hit@10: an item's first engagement in the second half, ranked among all live items that are untouched too, by
-  content (how near they are to the user's last 20 items, in the version's standardised content and in the space that
-  its codes quantise) and codes (how much more often than by chance the training part goes from those items' first codes
-  to theirs). Beside it, on the same events:
-  chance, similarity of titles (TF-IDF, 128 dimensions), and TF-IDF mapped by ridge regression into co-occurrence.
+  content (how near they are to the user's last 20 items: by the version's standardised content, by the words of the
+  card, and half as much by the aligned block) and codes (a tenth of how much more often than by chance, as a logarithm,
+  the training part goes from those items' first codes to theirs). Beside it, on the same events:
+  chance, similarity of titles (TF-IDF, 128 dimensions), and TF-IDF mapped by ridge regression into co-occurrence;
+- training: CPU and wall seconds; assign: fused rows a second of CPU time.
 """
 
 from __future__ import annotations
@@ -18,38 +21,55 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bench.cold_items import ColdEvent, cold_events, cold_hits, cooccurrence_ridge, nearness, tfidf, through_codes
+from bench.cold_items import cold_events, cold_hits, cooccurrence_ridge, nearness, tfidf, through_codes
 from bench.recorded_stream import Stream, read_stream
 from store.settings import Settings, load_settings
 from trainer.alignment import pairs_of
+from trainer.cards import plain_card
 from trainer.codebook import zero_codebook
-from trainer.codebook_training import churn, train_codebook
+from trainer.codebook_training import Method, churn, train_codebook
 from trainer.content import content_parts, text_encoder, text_of
+from trainer.residual_kmeans import fit_levels
+from trainer.word_map import WORDS, buckets_of, rarity, weighted
+
+METHODS: tuple[Method, ...] = ("kmeans", "rqvae", "aligned")
 
 
-def judged_pairs(stream: Stream, most: int = 20_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+FITS = 3
+"""Fits of the levels that prefix recall is averaged over: another seed moves it by several percent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
     """Successive different items of a user, the later one in the judged part."""
+
+    user_P: np.ndarray
+    earlier_P: np.ndarray
+    later_P: np.ndarray
+
+
+def judged_pairs(stream: Stream) -> Judged:
+    """All of them."""
     last: dict[int, int] = {}
     found = []
     for place, (user, item) in enumerate(zip(stream.user_E.tolist(), stream.item_E.tolist(), strict=True)):
         if place >= stream.half and last.get(user, item) != item:
-            found.append((last[user], item))
+            found.append((user, last[user], item))
         last[user] = item
-    drawn = np.random.default_rng(seed).choice(len(found), min(most, len(found)), replace=False)
-    pairs = np.array(found)[drawn]
-    return pairs[:, 0], pairs[:, 1]
+    return Judged(*np.array(found).T)
 
 
-def prefix_recall(codes_NL: np.ndarray, earlier_P: np.ndarray, later_P: np.ndarray, k: int = 10) -> float:
-    """Expected recall@k when items are ordered by the length of their common prefix, at random within one length."""
+def prefix_recall(codes_NL: np.ndarray, earlier_P: np.ndarray, later_P: np.ndarray, k: int = 10) -> np.ndarray:
+    """Expected recall@k of each pair when items are ordered by the length of their common prefix, at random within one
+    length."""
     chance_P = np.zeros(len(earlier_P))
     found_P = np.zeros(len(earlier_P), bool)
     nearer_P = np.zeros(len(earlier_P))
@@ -61,7 +81,13 @@ def prefix_recall(codes_NL: np.ndarray, earlier_P: np.ndarray, later_P: np.ndarr
         chance_P[now_P] = np.clip((k - nearer_P[now_P]) / np.maximum(alike_P - nearer_P, 1)[now_P], 0, 1)
         found_P |= now_P
         nearer_P = alike_P
-    return float(chance_P.mean())
+    return chance_P
+
+
+def error_of(value_P: np.ndarray, user_P: np.ndarray) -> float:
+    """Standard error of the mean of `value_P` when users, not pairs, are drawn at random."""
+    off_U = np.bincount(user_P, value_P - value_P.mean())
+    return float(np.sqrt(np.square(off_U).sum()) / len(value_P))
 
 
 def first_code_ratios(codes_NL: np.ndarray, earlier_P: np.ndarray, later_P: np.ndarray) -> tuple[float, float]:
@@ -75,7 +101,12 @@ def first_code_ratios(codes_NL: np.ndarray, earlier_P: np.ndarray, later_P: np.n
 
 
 def encoded(stream: Stream, encoder: str, cache: Path | None) -> list[dict[str, np.ndarray]]:
-    """Content parts of all uploads; text vectors are read from `cache` where an earlier run has left them."""
+    """What codebooks look at of all uploads; text vectors are read from `cache` where an earlier run has left them."""
+    words = [{WORDS: buckets_of(plain_card(upload, {}, 0))} for upload in stream.uploads]
+    return [{**part, **said} for part, said in zip(_vectors(stream, encoder, cache), words, strict=True)]
+
+
+def _vectors(stream: Stream, encoder: str, cache: Path | None) -> list[dict[str, np.ndarray]]:
     if cache is None:
         return content_parts(stream.uploads, text_encoder(encoder))
     file = cache / f"{stream.name}.{encoder}.npy"
@@ -88,55 +119,72 @@ def encoded(stream: Stream, encoder: str, cache: Path | None) -> list[dict[str, 
 def judge(stream: Stream, encoder: str, settings: Settings, cache: Path | None = None) -> list[dict[str, object]]:
     """One row per method for one stream and text encoder."""
     parts = encoded(stream, encoder, cache)
-    earlier_P, later_P = judged_pairs(stream)
+    pairs = judged_pairs(stream)
+    new_P = stream.uploaded_at_N[pairs.later_P] > stream.at_E[stream.half]
     events = cold_events(stream)
-    sequences = stream.sequences()
-    pairs = pairs_of(sequences)
-    rows = []
+    trained = pairs_of(stream.sequences())
+    known, sequences = _by(stream, stream.half)
+    words_NV = weighted(parts, rarity(parts))
+    rows: list[dict[str, object]] = []
+    content_P = np.zeros(0)
 
-    def add(
-        method: str,
-        codes_NL: np.ndarray,
-        score: Callable[[ColdEvent], np.ndarray] | None,
-        seconds: float,
-        assigned_per_s: float | None = None,
-    ) -> None:
-        ratios = first_code_ratios(codes_NL, earlier_P, later_P)
-        hits = None if score is None else cold_hits(events, score)
-        row = {
+    def add(method: str, fits: list[np.ndarray], x_ND: np.ndarray | None, more: dict[str, object]) -> np.ndarray:
+        codes_NL = fits[0]
+        recall_P = np.mean([prefix_recall(codes, pairs.earlier_P, pairs.later_P) for codes in fits], axis=0)
+        ratios = first_code_ratios(codes_NL, pairs.earlier_P, pairs.later_P)
+        hits = None if x_ND is None else cold_hits(events, through_codes(codes_NL, trained, x_ND, words_NV))
+        row: dict[str, object] = {
             "stream": stream.name,
             "encoder": encoder,
             "method": method,
             "unique": float((np.unique(codes_NL, axis=0, return_counts=True)[1] == 1).sum() / len(codes_NL)),
             "distinct": len(np.unique(codes_NL, axis=0)) / len(codes_NL),
-            "prefix_recall@10": prefix_recall(codes_NL, earlier_P, later_P),
+            "prefix_recall@10": float(recall_P.mean()),
+            "recall_error": error_of(recall_P, pairs.user_P),
+            "recall_known": float(recall_P[~new_P].mean()),
+            "recall_new": float(recall_P[new_P].mean()),
+            "pairs": len(recall_P),
             "first_code_ratio": ratios[0],
             "first_code_lift": ratios[1],
             "cold_hit@10": None if hits is None else float(hits.mean()),
             "cold_error": None if hits is None else float(hits.std() / np.sqrt(len(hits))),
             "cold_events": len(events),
-            "train_s": round(seconds, 1),
-            "assign_per_s": assigned_per_s,
+            **more,
         }
+        if len(content_P):
+            row |= {"gain": float((recall_P - content_P).mean())}
+            row |= {"gain_error": error_of(recall_P - content_P, pairs.user_P)}
         rows.append(row)
+        return recall_P
 
-    widths = zero_codebook(settings).widths
-    random = np.random.default_rng(0)
-    add("random", np.stack([random.integers(0, w, len(parts)) for w in widths], axis=1), None, 0.0)
     zero = zero_codebook(settings)
+    random = np.random.default_rng(0)
+    add("random", [np.stack([random.integers(0, w, len(parts)) for w in zero.widths], axis=1)], None, {})
     x_ND = zero.fuse(parts)
-    codes_NL = zero.assign(x_ND)
-    add("zero (LSH)", codes_NL, through_codes(codes_NL, pairs, x_ND), 0.0)
-    for method in ("kmeans", "rqvae", "aligned"):
-        start = time.perf_counter()
-        book = train_codebook(parts, sequences, settings, method=method)
-        spent_s = time.perf_counter() - start
+    add("zero (LSH)", [zero.assign(x_ND)], x_ND, {})
+    for method in METHODS:
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        book = train_codebook([parts[index] for index in known], sequences, settings, method=method)
+        spent = {"train_s": time.perf_counter() - wall_s, "train_cpu_s": time.process_time() - cpu_s}
         x_ND = book.fuse(parts)
-        start = time.perf_counter()
-        codes_NL = book.assign(x_ND)
-        per_s = len(x_ND) / (time.perf_counter() - start)
-        add(method, codes_NL, through_codes(codes_NL, pairs, x_ND), spent_s, per_s)
+        cpu_s = time.process_time()
+        fits = [book.assign(x_ND)]
+        spent["assign_per_cpu_s"] = len(x_ND) / (time.process_time() - cpu_s)
+        for seed in range(1, FITS):
+            stages = fit_levels(x_ND[known], book.widths, seed=seed)
+            fits.append(replace(book, stages=stages).assign(x_ND))
+        recall_P = add(method, fits, x_ND, {"widths": book.widths, **spent})
+        content_P = recall_P if method == "kmeans" else content_P
     return rows
+
+
+def _by(stream: Stream, place: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Items uploaded by an engagement, and users' sequences until then as indices into those."""
+    known = np.flatnonzero(stream.uploaded_at_N <= stream.at_E[place])
+    place_N = np.full(len(stream.uploads), -1)
+    place_N[known] = np.arange(len(known))
+    sequences = [place_N[items] for items in replace(stream, half_at=place).sequences()]
+    return known, [items[items >= 0] for items in sequences]
 
 
 def refresh_figures(stream: Stream, encoder: str, settings: Settings, cache: Path | None) -> dict[str, object]:
@@ -183,24 +231,21 @@ def references(stream: Stream) -> list[dict[str, object]]:
 def show(rows: Sequence[dict[str, object]], console: Console) -> None:
     """The rows as a table."""
     columns = (
-        "stream",
-        "encoder",
-        "method",
-        "unique",
-        "distinct",
-        "prefix_recall@10",
-        "first_code_ratio",
-        "cold_hit@10",
-        "cold_error",
-        "train_s",
+        *("stream", "encoder", "method", "unique", "prefix_recall@10", "recall_error", "gain", "gain_error"),
+        *("recall_known", "recall_new", "first_code_ratio", "cold_hit@10", "cold_error", "train_cpu_s", "train_s"),
+        "assign_per_cpu_s",
     )
     table = Table(*columns)
     for row in rows:
         cells = [row.get(column) for column in columns]
-        table.add_row(
-            *("" if cell is None else f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in cells)
-        )
+        table.add_row(*("" if cell is None else _short(cell) for cell in cells))
     console.print(table)
+
+
+def _short(cell: object) -> str:
+    if not isinstance(cell, float):
+        return str(cell)
+    return f"{cell:.4f}" if cell < 2 else f"{cell:.1f}" if cell < 1000 else f"{cell:,.0f}"
 
 
 def main() -> None:
@@ -213,7 +258,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, help="folder to keep text vectors in between runs (streams with text)")
     options = parser.parse_args()
     rows: list[dict[str, object]] = []
-    console = Console(width=150)
+    console = Console(width=190)
     for folder in options.streams:
         stream = read_stream(folder)
         found = references(stream)

@@ -16,6 +16,7 @@ from stream.metrics import Metrics
 from trainer.binding import Binding
 from trainer.codebook_health import CodebookHealth, health_of
 from trainer.topic_tree import Topic, topic_tree
+from trainer.word_map import parts_of
 
 SAMPLE = 500
 """Items of each age whose content is quantised again for the error."""
@@ -61,7 +62,7 @@ def measure(binding: Binding, cards: list[tuple[int, ItemCard]], now_s: float) -
 
     def sample(fresh: bool) -> list[dict[str, np.ndarray]]:
         some = [card for _, card in live if (now_s - card.uploaded_at < DAY_S) == fresh]
-        return [card.parts() for card in chance.sample(some, min(SAMPLE, len(some)))]
+        return [parts_of(card) for card in chance.sample(some, min(SAMPLE, len(some)))]
 
     health = health_of(binding.codebook, codes_NL, sample(False), sample(True))
     topics = topic_tree(codes_NL, [card.title for _, card in live], [card.tags for _, card in live])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 WINDOW = 3
 _LONGEST = 100
-TEMPERATURE = 0.1
+TEMPERATURE = 0.07
 ALIGNED = 64
 HIDDEN = 384
 DROPOUT = 0.1

@@ -22,6 +22,7 @@ from store.prefix_tree import PrefixTree
 from store.requests import Request
 from trainer.codebook import Codebook
 from trainer.prefix_words import PrefixWords
+from trainer.word_map import parts_of
 
 if TYPE_CHECKING:  # the model needs torch, which a worker without a checkpoint never loads
     from trainer.decoding import Generator
@@ -63,7 +64,7 @@ class Binding:
             else:
                 others.append(place)
         if others:
-            codes_NL[others] = self.codebook.assign_parts([cards[place].parts() for place in others])
+            codes_NL[others] = self.codebook.assign_parts([parts_of(cards[place]) for place in others])
         return codes_NL
 
     def insert(self, handle: int, card: ItemCard) -> None:

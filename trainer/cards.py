@@ -14,6 +14,7 @@ from store.events import Upload
 from store.items import ItemCard, pack_parts
 from trainer.codebook import Codebook, suffix_of
 from trainer.content import TextEncoder, content_parts
+from trainer.word_map import WORDS, buckets_of, parts_of
 
 MOST_TITLE, MOST_TAGS, MOST_WORD = 500, 32, 256
 """Characters of a card's title, its tags, and characters of each tag, creator, category and language: with the bounds
@@ -45,12 +46,14 @@ def cards_of(
     """Cards of uploads (each with its record's timestamp in ms) under `codebook`."""
     parts = content_parts([upload for upload, _ in uploads], encoder)
     plain = [plain_card(upload, part, at_ms) for (upload, at_ms), part in zip(uploads, parts, strict=True)]
-    return _assigned(plain, parts, codebook, now)
+    return _assigned(
+        plain, [{**part, WORDS: buckets_of(card)} for part, card in zip(parts, plain, strict=True)], codebook, now
+    )
 
 
 def renewed_cards(cards: Sequence[ItemCard], codebook: Codebook, now: float) -> list[ItemCard]:
     """The same items under another codebook."""
-    return _assigned(cards, [card.parts() for card in cards], codebook, now)
+    return _assigned(cards, [parts_of(card) for card in cards], codebook, now)
 
 
 def _assigned(

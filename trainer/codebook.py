@@ -27,6 +27,7 @@ import numpy as np
 from store.settings import Settings
 from trainer.content import stack_parts
 from trainer.exact import on_grid, product, unit_on_grid
+from trainer.word_map import WORDS, WordMap
 
 ZERO_VERSION = "codebook-000000-zero"
 ZERO_WIDTH = 96
@@ -107,6 +108,7 @@ class Codebook:
     version: str
     stages: tuple[Level, ...]
     maps: Mapping[str, ModalityMap]
+    words: WordMap | None = None
     seed: int = 0
     about: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -141,10 +143,12 @@ class Codebook:
 
     def _fuse(self, parts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
         x_ND = np.zeros((len(parts), self.dimensions))
-        kinds = sorted({(name, len(vector)) for part in parts for name, vector in part.items()})
-        learned = [kind for kind in kinds if self._learned(*kind)]
+        kinds = sorted({(name, len(vector)) for part in parts for name, vector in part.items() if name != WORDS})
+        learned = [kind for kind in kinds if self.knows(*kind)]
         for name, width in learned:
             self._add(x_ND, parts, name, width, self.maps[name], None)
+        if self.words is not None:
+            self._add_words(x_ND, parts, self.words)
         bare_N = np.abs(x_ND).max(axis=1, initial=0.0) == 0
         if bare_N.any():
             for name, width in kinds:
@@ -152,7 +156,15 @@ class Codebook:
                     self._add(x_ND, parts, name, width, random_map(name, width, self.dimensions, self.seed), bare_N)
         return unit_on_grid(x_ND).astype(np.float32)
 
-    def _learned(self, name: str, width: int) -> bool:
+    def _add_words(self, x_ND: np.ndarray, parts: Sequence[Mapping[str, np.ndarray]], words: WordMap) -> None:
+        """The aligned block is what the modalities and the words say together; each block has its share again."""
+        share = max(mapped.share for mapped in self.maps.values())
+        content, aligned = np.split(x_ND, [self.dimensions - words.meaning_VA.shape[1]], axis=1)  # views
+        aligned[:] = unit_on_grid(on_grid(aligned / np.sqrt(share)) + words(parts)) * np.sqrt(share)
+        content[:] = unit_on_grid(content) * np.sqrt(1 - share)
+
+    def knows(self, name: str, width: int) -> bool:
+        """Whether this version has a map for vectors of this width of a modality."""
         return name in self.maps and len(self.maps[name].mean_I) == width
 
     @staticmethod

@@ -20,6 +20,7 @@ from store.settings import Settings
 from trainer.codebook import ZERO_VERSION, Codebook, zero_codebook
 from trainer.codebook_training import train_codebook
 from trainer.corpus import Corpus
+from trainer.word_map import parts_of
 
 Wish = Literal["", "refresh", "anew"]
 
@@ -43,7 +44,7 @@ def choose_codebook(
         return current
     learned_E = ~held_E & (corpus.weight_E > 0)
     book = train_codebook(
-        [card.parts() for card in listed],
+        [parts_of(card) for card in listed],
         sequences_of(corpus.user_E[learned_E], corpus.item_E[learned_E]),
         settings,
         parent=current,
@@ -51,6 +52,8 @@ def choose_codebook(
         seed=settings.codebook.seed,
         progress=lambda _, done: beat("codebook", done),
     )
+    if book.about["unmapped"]:
+        log.warning("%s passes over %s: run `sidestream codebook train`", book.version, book.about["unmapped"])
     log.info("learned %s from %d items (%s)", book.version, len(listed), dict(book.about))
     return book
 
@@ -71,7 +74,7 @@ def assigner(codebook: Codebook) -> Callable[[Sequence[ItemCard]], np.ndarray]:
             if card.codebook == codebook.version:
                 codes_NL[place] = card.codes
         if other:
-            codes_NL[other] = codebook.assign_parts([listed[place].parts() for place in other])
+            codes_NL[other] = codebook.assign_parts([parts_of(listed[place]) for place in other])
         return codes_NL
 
     return codes_of

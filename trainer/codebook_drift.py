@@ -17,6 +17,7 @@ from store.log import Log, cards
 from store.settings import Settings
 from trainer.codebook import Codebook
 from trainer.codebook_health import DRIFT_BOUND
+from trainer.word_map import parts_of
 
 ENOUGH = 200
 """Items uploaded since the version was made, without which nothing is said."""
@@ -30,7 +31,7 @@ def drift(codebook: Codebook, listed: Iterable[ItemCard]) -> float:
     of; 1 while there are too few of them."""
     made = float(codebook.about.get("quantization_error") or 0.0)
     since_ms = float(codebook.about.get("trained_at") or float("inf")) * 1000.0
-    fresh = [card.parts() for card in listed if card.published_at_ms >= since_ms]
+    fresh = [parts_of(card) for card in listed if card.published_at_ms >= since_ms]
     if len(fresh) < ENOUGH or made <= 0:
         return 1.0
     return float(codebook.quantization_error(codebook.fuse(fresh)).mean()) / made

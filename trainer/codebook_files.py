@@ -18,11 +18,13 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from trainer.codebook import Codebook, Level, ModalityMap
+from trainer.word_map import WordMap
 
 _NUMBERS = "codebook.safetensors"
 _ABOUT = "codebook.json"
 _LEVEL = ("seeds_WV", "price_W", "points_WD", "view_DV")
 _MAP = ("mean_I", "content_IC", "linear_CA", "hidden_CH", "bias_H", "out_HA")
+_WORDS = ("rarity_V", "meaning_VA")
 
 
 class DamagedCodebookError(RuntimeError):
@@ -42,7 +44,10 @@ def save_codebook(book: Codebook, folder: Path) -> Path:
         arrays |= {f"level.{level}.{name}": array for name, array in named.items() if array is not None}
     for name, mapped in book.maps.items():
         arrays |= {f"map.{name}.{part}": array for part, array in mapped.arrays().items()}
-    numbers = save({name: np.ascontiguousarray(array, dtype="<f8") for name, array in arrays.items()})
+    packed = {name: np.ascontiguousarray(array, dtype="<f8") for name, array in arrays.items()}
+    if book.words is not None:  # many, and numbers on the grid fit 24 bits
+        packed |= {f"words.{name}": getattr(book.words, name).astype("<f4") for name in _WORDS}
+    numbers = save(packed)
     manifest = {
         "version": book.version,
         "widths": book.widths,
@@ -101,6 +106,9 @@ def load_codebook(folder: Path) -> Codebook:
             for level, unit in enumerate(manifest["unit"])
         ),
         maps=MappingProxyType(maps),
+        words=WordMap(*(arrays[f"words.{name}"].astype("f8") for name in _WORDS))
+        if "words.rarity_V" in arrays
+        else None,
         seed=manifest["seed"],
         about=MappingProxyType(manifest["about"]),
     )

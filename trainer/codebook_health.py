@@ -44,6 +44,8 @@ class CodebookHealth(msgspec.Struct, frozen=True, kw_only=True):
     refresh_due: bool
     churn: list[float] = []
     """By level, the share of the items then known whose codes this version changed; empty for one with no parent."""
+    unmapped: list[str] = []
+    """Modalities that came after this version's maps were made: only `sidestream codebook train` can take them in."""
 
 
 def health_of(
@@ -75,6 +77,7 @@ def health_of(
         drift=drift,
         refresh_due=drift > drift_bound,
         churn=[float(share) for share in book.about.get("churn") or ()],
+        unmapped=list(book.about.get("unmapped") or ()),
     )
 
 
@@ -122,4 +125,9 @@ def told(health: CodebookHealth) -> list[str]:
         f"error {health.error_old:.3f} on old items, {health.error_fresh:.3f} on fresh ones, "
         f"{health.error_when_made:.3f} when made: drift {health.drift:.2f}{due}",
         f"churn by level against the version before: {churn}",
+        *(
+            [f"passed over: {', '.join(health.unmapped)}; train a new version to take them in"]
+            if health.unmapped
+            else []
+        ),
     ]

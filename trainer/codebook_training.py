@@ -29,12 +29,15 @@ from trainer.content import NO_CONTENT, stack_parts
 from trainer.exact import on_grid, product, unit_on_grid
 from trainer.residual_kmeans import Progress, fit_levels, refit_levels
 from trainer.rqvae import BATCH, QuantisedEncoder, Standardised, train_encoder
+from trainer.word_map import WORDS, WordMap, rarity, weighted
 
 Method = Literal["kmeans", "rqvae", "aligned"]
 CONTENT = 128
 """Dimensions of the content block."""
-SHARE = 0.64
+SHARE = 0.9
 """How much of a fused row's squared length is aligned with behaviour: found by `bench.semantic_ids`."""
+_SHARE_ALONE = 0.64
+"""The same for an encoder that has no behaviour to be aligned with."""
 _FEWEST_ITEMS = 64
 """A modality that fewer items have is projected at random: too few to learn its shape from."""
 _MOST_ROWS = 40_000
@@ -65,8 +68,11 @@ def train_codebook(
         method = "kmeans"
     widths = widths_of(settings)
     base = parent if parent is not None and not anew and _refreshable(parent, widths, method) else None
-    maps = _maps(parts, pairs, widths, method, seed, progress) if base is None else dict(base.maps)
-    draft = Codebook("", (_nothing(maps),), MappingProxyType(maps), seed)
+    if base is None:
+        maps, words = _maps(parts, pairs, widths, method, seed, progress)
+    else:
+        maps, words = dict(base.maps), base.words
+    draft = Codebook("", (_nothing(maps),), MappingProxyType(maps), words, seed)
     x_ND = draft.fuse(parts)
     x_ND = x_ND[x_ND.any(axis=1)]
     judged_N = _judged(len(x_ND))
@@ -75,7 +81,7 @@ def train_codebook(
         stages = refit_levels(fitted_ND, base.stages, seed=seed, progress=progress)
     else:
         stages = fit_levels(fitted_ND, widths, seed=seed, progress=progress)
-    version = f"codebook-{(parent.sequence if parent else 0) + 1:06d}-{_digest(maps, stages)}"
+    version = f"codebook-{(parent.sequence if parent else 0) + 1:06d}-{_digest(maps, words, stages)}"
     book = replace(draft, version=version, stages=stages)
     about = {
         "method": method,
@@ -83,12 +89,24 @@ def train_codebook(
         "refreshed": base is not None,
         "items": len(parts),
         "pairs": len(pairs),
+        "unmapped": _unmapped(parts, book),
         "churn": _churn(parent, book, parts),
         "quantization_error": float(book.quantization_error(x_ND[judged_N]).mean()) if judged_N.any() else 0.0,
         "seconds": round(time.perf_counter() - started, 2),
         "trained_at": time.time(),
     }
     return replace(book, about=MappingProxyType(about))
+
+
+def _unmapped(parts: Sequence[Mapping[str, np.ndarray]], book: Codebook) -> list[str]:
+    """Modalities that enough items have to learn from, and that this version passes over: it was refreshed from one
+    made before they came. Only a version trained `anew` can know them."""
+    counts: dict[str, int] = {}
+    for part in parts:
+        for name, vector in part.items():
+            if name != WORDS and not book.knows(name, len(vector)):
+                counts[name] = counts.get(name, 0) + 1
+    return sorted(name for name, count in counts.items() if count >= _FEWEST_ITEMS)
 
 
 def _churn(parent: Codebook | None, book: Codebook, parts: Sequence[Mapping[str, np.ndarray]]) -> list[float]:
@@ -134,9 +152,9 @@ def _maps(
     method: Method,
     seed: int,
     progress: Progress | None,
-) -> dict[str, ModalityMap]:
+) -> tuple[dict[str, ModalityMap], WordMap | None]:
     content = _content_maps(parts, seed)
-    return content if method == "kmeans" else _aligned(content, parts, widths, pairs, seed, progress)
+    return (content, None) if method == "kmeans" else _aligned(content, parts, widths, pairs, seed, progress)
 
 
 def _content_maps(parts: Sequence[Mapping[str, np.ndarray]], seed: int) -> dict[str, ModalityMap]:
@@ -144,6 +162,8 @@ def _content_maps(parts: Sequence[Mapping[str, np.ndarray]], seed: int) -> dict[
     kinds: dict[str, dict[int, int]] = {}
     for part in parts:
         for name, vector in part.items():
+            if name == WORDS:
+                continue
             counts = kinds.setdefault(name, {})
             counts[len(vector)] = counts.get(len(vector), 0) + 1
     maps = {}
@@ -177,25 +197,32 @@ def _aligned(
     pairs: Pairs,
     seed: int,
     progress: Progress | None,
-) -> dict[str, ModalityMap]:
-    """The maps with their aligned blocks, trained."""
+) -> tuple[dict[str, ModalityMap], WordMap | None]:
+    """The maps with their aligned blocks, and the map of words, trained."""
     modalities = {}
     for name, mapped in content.items():
         rows_M, x_MI = stack_parts(parts, name, len(mapped.mean_I))
         p_MC = unit_on_grid(product(on_grid(x_MI) - mapped.mean_I, mapped.content_IC))
         modalities[name] = Standardised(rows_M, p_MC, mapped.weight)
+    rarity_V = rarity(parts)
+    worded = len(pairs) > 0 and sum(len(part.get(WORDS, ())) > 0 for part in parts) >= _FEWEST_ITEMS
     steps = int(np.clip(8 * (len(pairs) or len(parts)) // BATCH, 200, _MOST_STEPS))
     model = train_encoder(
         modalities,
         len(parts),
         widths,
         pairs,
-        share=SHARE,
+        share=SHARE if len(pairs) else _SHARE_ALONE,
         steps=steps,
         seed=seed,
+        words=weighted(parts, rarity_V) if worded else None,
         progress=progress,
     )
-    return {name: _learned(mapped, model, name) for name, mapped in content.items()}
+    maps = {name: _learned(mapped, model, name) for name, mapped in content.items()}
+    if model.words is None:
+        return maps, None
+    known_V1 = (rarity_V > 0)[:, None]
+    return maps, WordMap(rarity_V, on_grid(model.words.detach().numpy() * known_V1))
 
 
 def _learned(mapped: ModalityMap, model: QuantisedEncoder, name: str) -> ModalityMap:
@@ -217,13 +244,15 @@ def _nothing(maps: Mapping[str, ModalityMap]) -> Level:
     return Level(point_1D, np.zeros(1), point_1D)
 
 
-def _digest(maps: Mapping[str, ModalityMap], stages: Sequence[Level]) -> str:
+def _digest(maps: Mapping[str, ModalityMap], words: WordMap | None, stages: Sequence[Level]) -> str:
     """What tells versions of one number apart: a hash of all that assignment depends on."""
     digest = hashlib.blake2b(digest_size=4)
     for name, mapped in sorted(maps.items()):
         digest.update(f"{name}:{mapped.share}:{mapped.weight}".encode())
         for array in mapped.arrays().values():
             digest.update(np.ascontiguousarray(array).tobytes())
+    for array in () if words is None else (words.rarity_V, words.meaning_VA):
+        digest.update(array.tobytes())
     for stage in stages:
         for array in (stage.seeds_WV, stage.price_W, stage.points_WD):
             digest.update(np.ascontiguousarray(array).tobytes())

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from trainer.alignment import ALIGNED, AlignedMap, Pairs, contrastive
+from trainer.alignment import ALIGNED, DROPOUT, AlignedMap, Pairs, contrastive
 from trainer.residual_kmeans import Progress, means, plus_plus
 
 BATCH = 512
@@ -30,6 +31,8 @@ _RECONSTRUCTION = 0.5
 _QUANTISED = 0.5
 _RESET_EVERY = 50
 _RATE = 3e-3
+_WORD_SCALE = 0.02
+"""Words begin near zero: the text vector speaks first."""
 _SAMPLE = 20_000
 """Items that codes are started from; more would not place them better."""
 _WARM_UP = 0.5
@@ -48,7 +51,14 @@ class Standardised:
 class QuantisedEncoder(nn.Module):
     """Aligned maps of all modalities, codebooks, and the decoder that training needs."""
 
-    def __init__(self, modalities: Mapping[str, Standardised], items: int, widths: Sequence[int], share: float) -> None:
+    def __init__(
+        self,
+        modalities: Mapping[str, Standardised],
+        items: int,
+        widths: Sequence[int],
+        share: float,
+        words: csr_matrix | None = None,
+    ) -> None:
         super().__init__()
         self.share = share
         self.items = items
@@ -56,6 +66,8 @@ class QuantisedEncoder(nn.Module):
         self.maps = nn.ModuleDict({name: AlignedMap(known.p_MC.shape[1]) for name, known in modalities.items()})
         self.codes = nn.ParameterList([torch.zeros(width, self.content + ALIGNED) for width in widths])
         self.decoder = nn.Linear(self.content + ALIGNED, self.content)
+        self.words = None if words is None else nn.Parameter(_WORD_SCALE * torch.randn(words.shape[1], ALIGNED))
+        self._words_NV = words
         self._place = {name: np.full(items, -1, np.int64) for name in modalities}
         self._rows = {name: torch.tensor(known.p_MC, dtype=torch.float32) for name, known in modalities.items()}
         self._weight = {name: known.weight for name, known in modalities.items()}
@@ -65,7 +77,7 @@ class QuantisedEncoder(nn.Module):
     def forward(self, items_B: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Content block (B, C), aligned block (B, A) and fused row (B, C + A), as `Codebook.fuse` makes them."""
         content_BC = torch.zeros(len(items_B), self.content)
-        aligned_BA = torch.zeros(len(items_B), ALIGNED)
+        aligned_BA: Tensor = torch.zeros(len(items_B), ALIGNED)
         for name, aligned in self.maps.items():
             place_B = self._place[name][items_B]
             have = np.flatnonzero(place_B >= 0)
@@ -75,8 +87,21 @@ class QuantisedEncoder(nn.Module):
                 padded_MC = F.pad(p_MC, (0, self.content - p_MC.shape[1]))
                 content_BC = content_BC.index_add(0, have_M, padded_MC * self._weight[name])
                 aligned_BA = aligned_BA.index_add(0, have_M, aligned(p_MC) * self._weight[name])
+        if self.words is not None and self._words_NV is not None:
+            aligned_BA = F.normalize(aligned_BA + self._worded(items_B, self.words, self._words_NV), dim=1)
+            content_BC = F.normalize(content_BC, dim=1)
         fused_BD = torch.cat([content_BC * (1 - self.share) ** 0.5, aligned_BA * self.share**0.5], dim=1)
         return content_BC, F.normalize(aligned_BA, dim=1), F.normalize(fused_BD, dim=1)
+
+    def _worded(self, items_B: np.ndarray, words_VA: Tensor, words_NV: csr_matrix) -> Tensor:
+        """What the items' words say (B, A)."""
+        rows = words_NV[items_B]
+        weight_M = F.dropout(torch.tensor(rows.data, dtype=torch.float32), DROPOUT, self.training)
+        buckets, starts = (
+            torch.tensor(rows.indices, dtype=torch.int64),
+            torch.tensor(rows.indptr[:-1], dtype=torch.int64),
+        )
+        return F.embedding_bag(buckets, words_VA, starts, mode="sum", per_sample_weights=weight_M)
 
     def quantise(self, x_BD: Tensor, depth: int) -> tuple[Tensor, list[Tensor]]:
         """The point (B, D) of each row's first `depth` codes, and the codes."""
@@ -99,12 +124,13 @@ def train_encoder(
     share: float,
     steps: int,
     seed: int,
+    words: csr_matrix | None = None,
     progress: Progress | None = None,
 ) -> QuantisedEncoder:
-    """Trains on `pairs` (none: content only)."""
+    """Trains on `pairs` (none: content only). `words`: items by buckets, weighed."""
     torch.manual_seed(seed)
     random = np.random.Generator(np.random.PCG64(seed))
-    model = QuantisedEncoder(modalities, items, widths, share)
+    model = QuantisedEncoder(modalities, items, widths, share, words)
     log_chance_N = torch.tensor(np.log(np.bincount(pairs.later_P, pairs.chance_P, items) + 1e-9), dtype=torch.float32)
     optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps, pct_start=0.1)

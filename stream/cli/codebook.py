@@ -88,6 +88,9 @@ def refresh(
     The old version serves until then and is kept for rollback. Every live item is assigned under the new one in the
     background, and published again under it. Tells the churn: per level, the share of items whose codes changed.
 
+    Modalities that came after the serving version was made are passed over, and named by `codebook show`: `train` takes
+    them in. Needs no new engagements: on a quiet log the newest ones that were held out judge again.
+
     Example: sidestream codebook refresh --json
     """
     _run("refresh", timeout, data_dir, bootstrap_servers, url, settings, as_json)

@@ -16,22 +16,28 @@ from store.settings import Settings, settings_from
 from trainer.codebook import Codebook, Level, ModalityMap, suffix_of, zero_codebook
 from trainer.codebook_files import DamagedCodebookError
 from trainer.exact import on_grid
+from trainer.word_map import WORDS, WordMap
 
 Parts = list[Mapping[str, np.ndarray]]
+WORD_COUNT = 40
 
 
 def parts_of(number: int, seed: int = 0) -> Parts:
     """Items with text, visual, both, or nothing."""
     random = np.random.default_rng(seed)
     both = [{"text": random.standard_normal(32), "visual": random.standard_normal(8)} for _ in range(number)]
-    return [
+    parts: Parts = [
         {k: v.astype("f2") for k, v in part.items() if i % 4 != 3 and (i % 2 or k == "text")}
         for i, part in enumerate(both)
     ]
+    return [
+        {**part, WORDS: random.permutation(WORD_COUNT)[: i % 5].astype("u2")} if part else part
+        for i, part in enumerate(parts)
+    ]
 
 
-def learned_codebook() -> Codebook:
-    """A version with a hidden layer, as training makes them, of arbitrary numbers."""
+def learned_codebook(*, worded: bool = False) -> Codebook:
+    """A version with a hidden layer, as training makes them, of arbitrary numbers; `worded`: it knows words, too."""
     random = np.random.default_rng(1)
 
     def some(*shape: int) -> np.ndarray:
@@ -45,21 +51,29 @@ def learned_codebook() -> Codebook:
             Level(some(8, 24), some(8) * 0.1, some(8, 24), unit=True),
             Level(some(4, 3), some(4) * 0.1, some(4, 24), some(24, 3), unit=True),
         ),
+        words=WordMap(np.abs(some(WORD_COUNT)), some(WORD_COUNT, 8)) if worded else None,
         maps={"text": text, "visual": ModalityMap(some(8), some(8, 16), some(16, 8), some(16, 5), some(5), some(5, 8))},
         about={"method": "test", "parent": "codebook-000002-x"},
     )
 
 
-@pytest.fixture(params=["zero", "learned"])
+def some_codebook(kind: str) -> Codebook:
+    return zero_codebook(Settings()) if kind == "zero" else learned_codebook(worded=kind == "worded")
+
+
+KINDS = ("zero", "learned", "worded")
+
+
+@pytest.fixture(params=KINDS)
 def book(request: pytest.FixtureRequest) -> Codebook:
-    return zero_codebook(Settings()) if request.param == "zero" else learned_codebook()
+    return some_codebook(request.param)
 
 
 @settings(deadline=None, max_examples=40)
-@given(order=strategies.permutations(range(24)), cut=strategies.integers(1, 23), learned=strategies.booleans())
-def test_codes_do_not_depend_on_the_batch(order: list[int], cut: int, learned: bool) -> None:
+@given(order=strategies.permutations(range(24)), cut=strategies.integers(1, 23), kind=strategies.sampled_from(KINDS))
+def test_codes_do_not_depend_on_the_batch(order: list[int], cut: int, kind: str) -> None:
     """The same item has the same codes in any batch, in any order, with any company."""
-    book = learned_codebook() if learned else zero_codebook(Settings())
+    book = some_codebook(kind)
     parts = parts_of(24)
     codes = book.assign_parts(parts)
     mixed = [parts[index] for index in order]
@@ -97,6 +111,19 @@ def test_a_missing_modality_leaves_the_item_on_its_side(book: Codebook) -> None:
     similarity = book.fuse(bare) @ book.fuse(whole).T
     itself = np.diag(similarity).mean()
     assert itself > 0.5 > 0.3 > abs(similarity[~np.eye(50, dtype=bool)].mean())
+
+
+def test_words_move_an_item_and_unknown_ones_do_not() -> None:
+    book = learned_codebook(worded=True)
+    assert book.words is not None
+    silent = replace(
+        book, words=replace(book.words, meaning_VA=book.words.meaning_VA * (np.arange(WORD_COUNT) != 3)[:, None])
+    )
+    text = {"text": np.ones(32, "f2")}
+    said, unsaid = ({**text, WORDS: np.array(buckets, "u2")} for buckets in ([3], []))
+    assert (book.fuse([said]) != book.fuse([unsaid])).any()
+    np.testing.assert_array_equal(silent.fuse([said]), silent.fuse([unsaid]))
+    np.testing.assert_array_equal(silent.fuse([unsaid]), silent.fuse([text]))
 
 
 def test_a_modality_that_a_learned_version_does_not_know_is_passed_over() -> None:

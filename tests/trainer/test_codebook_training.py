@@ -12,10 +12,11 @@ from rich.console import Console
 from store.settings import Settings, settings_from
 from trainer.alignment import pairs_of
 from trainer.codebook import Codebook, zero_codebook
-from trainer.codebook_health import health_of
+from trainer.codebook_health import health_of, told
 from trainer.codebook_training import churn, train_codebook
 from trainer.content import NO_CONTENT
 from trainer.training_progress import shown
+from trainer.word_map import WORDS
 
 SMALL = settings_from({"codebook": {"levels": 3, "width": 64}})
 
@@ -131,6 +132,39 @@ def test_given_modalities_missing_ones_and_items_without_content_all_get_codes(w
         norms = np.linalg.norm(book.fuse([*parts, {"smell": np.ones(3)}]), axis=1)
         np.testing.assert_allclose(norms, 1.0, atol=1e-3)
         assert len(np.unique(book.assign_parts(parts), axis=0)) > 500
+
+
+def test_words_that_tell_of_taste_place_untouched_items_better(world: World, books: dict[str, Codebook]) -> None:
+    def worded(parts: list[dict[str, np.ndarray]], taste_N: np.ndarray) -> list[dict[str, np.ndarray]]:
+        """Three words each: two by chance, and one of those that its taste prefers."""
+        random = np.random.default_rng(7)
+        drawn = [[*random.integers(0, 500, 2), 1000 + 10 * taste + random.integers(10)] for taste in taste_N.tolist()]
+        return [{**part, WORDS: np.array(sorted(set(words)), "u2")} for part, words in zip(parts, drawn, strict=True)]
+
+    random = np.random.default_rng(8)
+    parts = [{"text": random.standard_normal(48).astype("f2")} for _ in world.parts]  # text knows nothing of taste
+    fresh = [{"text": random.standard_normal(48).astype("f2")} for _ in world.fresh]
+    book = train_codebook(worded(parts, world.taste_N), world.sequences, SMALL)
+    assert book.words is not None
+    assert agreement(book, worded(fresh, world.fresh_taste_M), world.fresh_taste_M) > 0.5
+    assert agreement(book, fresh, world.fresh_taste_M) < 0.2
+    unknown = [{**part, WORDS: np.array([8000], "u2")} for part in fresh]
+    np.testing.assert_array_equal(book.assign_parts(unknown), book.assign_parts(fresh))
+    refreshed = train_codebook(worded(parts, world.taste_N), world.sequences, SMALL, parent=book)
+    assert refreshed.words is book.words
+
+
+def test_a_modality_that_came_later_is_named_by_a_refresh_and_taken_in_anew(
+    world: World, books: dict[str, Codebook]
+) -> None:
+    random = np.random.default_rng(0)
+    grown = [{**part, "visual": random.standard_normal(8).astype("f2")} for part in world.parts]
+    refreshed = train_codebook(grown, [], SMALL, parent=books["kmeans"], method="kmeans")
+    assert refreshed.about["unmapped"] == ["visual"]
+    assert "visual" in told(health_of(refreshed, refreshed.assign_parts(grown), [], []))[-1]
+    anew = train_codebook(grown, [], SMALL, parent=books["kmeans"], method="kmeans", anew=True)
+    assert anew.about["unmapped"] == []
+    assert "visual" in anew.maps
 
 
 def test_progress_is_told_and_ends(world: World) -> None:
