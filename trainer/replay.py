@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -62,7 +63,10 @@ def run_replay(
     def replayed(name: str, chosen: ReplayOptions) -> dict[str, Any]:
         replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), chosen)
         with _progress(name, quiet) as told:
-            return report_of(folder.name, replay.run(told), chosen)
+            made = report_of(folder.name, replay.run(told), chosen)
+        heads = replay.recommender.ranker.heads
+        measured = heads.measured() if heads is not None else {}
+        return {**made, "heads": {head: msgspec.structs.asdict(one) for head, one in measured.items()}}
 
     found = replayed(folder.name, options)
     if delays:
