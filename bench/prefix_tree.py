@@ -1,4 +1,8 @@
-"""Throughput and memory of the live prefix tree, and of assignment: `python -m bench.prefix_tree [--items N]`."""
+"""Throughput and memory of the live prefix tree: `python -m bench.prefix_tree [--items N]`.
+
+Times of single operations are medians of many, so that neighbours on the machine move them little. (What assignment
+costs: `bench.codebook`.)
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,6 @@ from typing import Any
 import numpy as np
 
 from store.prefix_tree import PrefixTree
-from store.settings import Settings
-from trainer.codebook import zero_codebook
 
 
 def seconds(act: Callable[[], object], rounds: int = 5) -> float:
@@ -40,9 +42,10 @@ def tree_figures(items: int) -> dict[str, float]:
     random = np.random.default_rng(0)
     codes_NL = random.integers(0, 256, (items, 3))
     tree = PrefixTree((256, 256, 256))
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     tree.insert_many(np.arange(items), codes_NL)
     built_s = time.perf_counter() - start
+    built_cpu_s = time.process_time() - start_cpu
     bulk_bytes = tree.nbytes / items
     few = random.choice(items, 5000, replace=False).tolist()
     removed_us = each_us(tree.remove, [(item,) for item in few])
@@ -53,6 +56,7 @@ def tree_figures(items: int) -> dict[str, float]:
     return {
         "items": items,
         "build_s": built_s,
+        "build_cpu_s": built_cpu_s,
         "insert_p50_us": float(np.median(inserted_us)),
         "insert_p99_us": float(np.quantile(inserted_us, 0.99)),
         "remove_p50_us": float(np.median(removed_us)),
@@ -65,26 +69,12 @@ def tree_figures(items: int) -> dict[str, float]:
     }
 
 
-def assign_figures() -> dict[str, float]:
-    """Assignment under version zero, in batches and one at a time."""
-    book = zero_codebook(Settings())
-    random = np.random.default_rng(0)
-    parts = [{"text": vector} for vector in random.standard_normal((4096, 256)).astype("f2")]
-    x_ND = book.fuse(parts)
-    return {
-        "assign_per_s": len(x_ND) / seconds(lambda: book.assign(x_ND)),
-        "assign_parts_per_s": len(parts) / seconds(lambda: book.assign_parts(parts)),
-        "assign_one_ms": seconds(lambda: book.assign(x_ND[:1]), 200) * 1e3,
-        "assign_parts_one_ms": seconds(lambda: book.assign_parts(parts[:1]), 200) * 1e3,
-    }
-
-
 def main() -> None:
     """Prints the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=1_000_000)
     options = parser.parse_args()
-    print(json.dumps(tree_figures(options.items) | assign_figures(), indent=2))
+    print(json.dumps(tree_figures(options.items), indent=2))
 
 
 if __name__ == "__main__":

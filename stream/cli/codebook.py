@@ -47,13 +47,14 @@ def show(
     if as_json:
         emit(report, True)
         return
-    _tell(report)
+    tell(report)
 
 
 _BY_LEVEL = ("levels", "churn")
 
 
-def _tell(report: dict[str, Any]) -> None:
+def tell(report: dict[str, Any]) -> None:
+    """Prints a report for people."""
     from rich.console import Console
 
     from trainer.topic_tree import Topic, draw

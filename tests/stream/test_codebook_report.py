@@ -9,6 +9,7 @@ from prometheus_client import generate_latest
 
 from store.items import ItemCard, pack_parts
 from store.settings import Settings, settings_from
+from stream.cli.codebook import tell
 from stream.codebook_report import as_document, measure
 from stream.metrics import Metrics
 from trainer.binding import Binding
@@ -77,6 +78,17 @@ def test_the_picture_says_it_too(document: tuple[Metrics, dict[str, object]]) ->
     picture = svg(msgspec.convert(document[1]["topics"], Topic), told(health))
     for word in ("codes of their own", "dead", "perplexity", "drift", "churn", health.codebook):
         assert word in picture
+
+
+def test_people_read_every_figure(
+    document: tuple[Metrics, dict[str, object]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell(document[1])
+    text = capsys.readouterr().out
+    for name in ("unique", "distinct", "largest collision", "collision ratio", "error old", "error fresh", "drift"):
+        assert name in text
+    for column in ("codes", "dead", "perplexity", "churn"):
+        assert column in text
 
 
 def test_a_version_without_a_parent_says_so() -> None:
