@@ -25,6 +25,7 @@ from store.settings import Settings
 from trainer.drift import Drift
 from trainer.impressions import ImpressionRules, Impressions, Outcome, Shown
 from trainer.ranker import Example, Ranker, RankerLearner, RankerRules
+from trainer.rehearsal import Rehearsals
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class RankerChore:
         self._topic = settings.topic("ranking-examples")
         self._folder = settings.checkpoint_folder() / "rankers"
         self._log = Log(settings.kafka)
+        self._rehearsals = Rehearsals(settings, self._log, self._rules.window)
+        self._live = 0
         self._producer: KafkaProducer | None = None
         self._positions: dict[int, int] = {}
         self._caught_up = False
@@ -76,6 +79,8 @@ class RankerChore:
         """Reads what is new, starts a fit when one is due, announces one that has ended."""
         self._read(now)
         self._close_windows(now)
+        for example in self._rehearsals.turn(now, self._live):
+            self.learner.absorb(example)
         if self._fitting is not None and self._fitting.done():
             ranker, self._fitting = self._fitting.result(), None
             self._announce(ranker, now)
@@ -84,6 +89,7 @@ class RankerChore:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._rehearsals.close()
         self._log.close()
         if self._producer is not None:
             self._producer.close(timeout=2)
@@ -119,6 +125,7 @@ class RankerChore:
             self._impressions.engage(record)
             return
         self.learner.absorb(record)
+        self._live += record.found and record.weight > 0
         if self._drift is not None and record.weight > 0 and record.ordered:
             self._drift.observe(0 <= record.rank < 10, at_s)
 
