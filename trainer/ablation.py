@@ -20,6 +20,8 @@ from trainer.recommender import Ranking
 
 FROM = 0.75
 MOST_KEPT = 1500
+MOST_EXAMPLES = 6_000
+"""The newest of these: a variant is a fit of its own, and there are as many as groups of features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Ablation:
     def begin(self, learner: RankerLearner) -> None:
         """Remembers the examples so far: what all variants learn from."""
         self.learner = RankerLearner(self.rules)
-        self.learner.examples.extend(learner.examples)
+        self.learner.examples.extend(list(learner.examples)[-MOST_EXAMPLES:])
         self.learner.absorbed = learner.absorbed
 
     def keep(self, ranking: Ranking, handle: int) -> None:

@@ -66,7 +66,8 @@ class ReplayOptions:
 
 @dataclass(slots=True)
 class Outcome:
-    """One evaluated engagement: rank of the true item (-1: not proposed), by us and by each baseline."""
+    """One evaluated engagement: rank of the true item (-1: not proposed), by us and by each baseline; the source that
+    ranked it highest, and all that proposed it."""
 
     place: int
     at: float
@@ -77,6 +78,7 @@ class Outcome:
     history: int
     candidates: int
     baselines: dict[str, int]
+    proposers: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -236,15 +238,18 @@ class Replay:
         with _Timed(self.record.cost, "serve_s"):
             inspected = self.recommender.inspect(user, event, ordered=evaluated)
         example = None
+        proposers: tuple[str, ...] = ()
         if inspected is not None and handle is not None:
             example, ranking = inspected
+            proposers = proposers_of(ranking.proposed, handle) if evaluated else ()
             self.learner.absorb(example)
             if evaluated and self._ablation is not None:
                 self._ablation.keep(ranking, handle)
         if evaluated:
             with _Timed(self.record.cost, "baselines_s"):
                 others = self._test_baselines(event, user)
-            self.record.outcomes.append(_outcome(place, event, example, positives, others))
+            outcome = _outcome(place, event, example, positives, others)
+            self.record.outcomes.append(replace(outcome, proposers=proposers))
 
     def _test_baselines(self, event: Engagement, user: UserRow | None) -> dict[str, int]:
         context = self._context(user) if user is not None else []
@@ -289,6 +294,12 @@ class Replay:
         if not outcomes:
             return "warming up"
         return f"hr@{self.options.k} {sum(0 <= one.rank < self.options.k for one in outcomes) / len(outcomes):.3f}"
+
+
+def proposers_of(proposed: Mapping[str, np.ndarray], handle: int) -> tuple[str, ...]:
+    """The sources that have the item on their list; the popular windows count as one."""
+    names = (name for name, handles in proposed.items() if handle in handles)
+    return tuple(dict.fromkeys("popular" if name.startswith("popular_") else name for name in names))
 
 
 def _outcome(

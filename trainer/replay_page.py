@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
-_WIDTH, _HEIGHT, _LEFT, _LOW = 760, 260, 46, 28
+_WIDTH, _HEIGHT, _LEFT, _LOW, _TOP = 760, 270, 46, 28, 26
 _COLOURS = ("#1668b8", "#d1791b", "#7a8793", "#3d9a5a", "#a0489b")
 
 _STYLE = """
@@ -32,13 +32,19 @@ def page(report: Mapping[str, Any]) -> str:
         _within(report, k),
         f"<h2>Hit ratio at {k} over time</h2>",
         _over_time(report["over_time"], k),
-        "<h2>Where the hits came from</h2>",
+        "<h2>Candidates over time: what there is to rank, and what is hit of it</h2>",
+        _recall_over_time(report["over_time"], k),
+        "<h2>What each source finds (share of the true items on its list)</h2>",
+        _bars(report["source_recall"]),
+        "<h2>Where the hits came from (share of the hits, by the source that ranked them highest)</h2>",
         _bars(report["sources"]),
     ]
     for name, heading in (("ablations", "What each part is worth"), ("delays", "The price of delay")):
         if report.get(name):
-            ratios = {label: found[f"hr@{k}"] for label, found in report[name].items()}
-            parts += [f"<h2>{heading} (hit ratio at {k})</h2>", _bars(ratios)]
+            ratios = {label: found[f"hr@{k}"] or 0.0 for label, found in report[name].items()}
+            count = next(iter(report[name].values()))["evaluated"]
+            parts += [f"<h2>{heading}</h2>", _bars(ratios, against_first=True)]
+            parts += [f"<p class=faint>Hit ratio at {k} of {count} engagements, the same for all lines.</p>"]
     parts += ["<h2>Cost</h2>", _pairs(report["cost"], " s"), "<h2>Settings</h2>", _pairs(_flat(report["settings"]))]
     head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
@@ -63,7 +69,7 @@ def _quality(report: Mapping[str, Any], k: int) -> str:
                 label,
                 str(found["evaluated"]),
                 _number(found[f"hr@{k}"]),
-                f"{low_high[0]:.3f} – {low_high[1]:.3f}" if low_high else "–",
+                f"{low_high[0]:.3f}&nbsp;–&nbsp;{low_high[1]:.3f}" if low_high else "–",
                 _number(found[f"ndcg@{k}"]),
                 _number(found["hr@50"]),
                 *(_number(report["baselines"][name][part][f"hr@{k}"]) for name in names),
@@ -89,8 +95,24 @@ def _over_time(pieces: Sequence[Mapping[str, Any]], k: int) -> str:
     lines = {"sidestream": [piece[f"hr@{k}"] for piece in pieces]}
     for name in pieces[0]["baselines"]:
         lines[name] = [piece["baselines"][name] for piece in pieces]
-    days = [datetime.fromtimestamp(piece["from"], UTC).date().isoformat() for piece in pieces]
-    return _lines(lines, days)
+    return _lines(lines, _days(pieces))
+
+
+def _recall_over_time(pieces: Sequence[Mapping[str, Any]], k: int) -> str:
+    if not pieces:
+        return "<p>Nothing was evaluated.</p>"
+    lines = {
+        "among the candidates": [piece["recall"] for piece in pieces],
+        f"among the first {k}": [piece[f"hr@{k}"] for piece in pieces],
+    }
+    return _lines(lines, _days(pieces))
+
+
+def _days(pieces: Sequence[Mapping[str, Any]]) -> list[str]:
+    """When each piece began: the day, or the minute (UTC) of a stream of some days."""
+    moments = [datetime.fromtimestamp(piece["from"], UTC) for piece in pieces]
+    short = (moments[-1] - moments[0]).days < 3
+    return [f"{moment:%m-%d %H:%M}" if short else moment.date().isoformat() for moment in moments]
 
 
 def _lines(lines: Mapping[str, Sequence[float]], labels: Sequence[str]) -> str:
@@ -104,27 +126,32 @@ def _lines(lines: Mapping[str, Sequence[float]], labels: Sequence[str]) -> str:
         drawn.append(f'<line x1="{_LEFT}" x2="{_WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e3e8ec"/>')
         drawn.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3f}</text>')
     for place in range(0, len(labels), max(1, len(labels) // 6)):
-        drawn.append(f'<text x="{_LEFT + place * step:.1f}" y="{_HEIGHT - 8}">{escape(labels[place])}</text>')
+        anchor = "middle" if 0 < place < len(labels) - 1 else "end" if place else "start"
+        at = f'x="{_LEFT + place * step:.1f}" y="{_HEIGHT - 8}" text-anchor="{anchor}"'
+        drawn.append(f"<text {at}>{escape(labels[place])}</text>")
     for place, ((name, values), colour) in enumerate(zip(lines.items(), _COLOURS, strict=False)):
         points = " ".join(f"{_LEFT + n * step:.1f},{_y(value, highest):.1f}" for n, value in enumerate(values))
         drawn.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        drawn.append(f'<text x="{_LEFT + 8}" y="{16 + 15 * place}" fill="{colour}">{escape(name)}</text>')
+        drawn.append(f'<text x="{_LEFT + 170 * place}" y="12" fill="{colour}">{escape(name)}</text>')
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" font-size="11" role="img">{"".join(drawn)}</svg>'
 
 
-def _bars(values: Mapping[str, float]) -> str:
+def _bars(values: Mapping[str, float], *, against_first: bool = False) -> str:
+    """A bar for each value; with what it lacks or has beyond the first one."""
     highest = max(values.values(), default=0.0) or 1.0
+    first = next(iter(values.values()), 0.0)
     drawn = []
     for place, (name, value) in enumerate(values.items()):
-        y, width = 22 * place, 480 * value / highest
+        y, width = 22 * place, 440 * value / highest
         drawn.append(f'<text x="190" y="{y + 15}" text-anchor="end">{escape(name)}</text>')
         drawn.append(f'<rect x="200" y="{y + 3}" width="{width:.1f}" height="15" fill="{_COLOURS[0]}"/>')
-        drawn.append(f'<text x="{206 + width:.1f}" y="{y + 15}">{value:.3f}</text>')
+        beyond = f" ({value - first:+.3f})" if against_first and place else ""
+        drawn.append(f'<text x="{206 + width:.1f}" y="{y + 15}">{value:.3f}{beyond}</text>')
     return f'<svg viewBox="0 0 {_WIDTH} {22 * len(values) + 4}" font-size="12" role="img">{"".join(drawn)}</svg>'
 
 
 def _y(value: float, highest: float) -> float:
-    return 10 + (_HEIGHT - 10 - _LOW) * (1 - value / highest)
+    return _TOP + (_HEIGHT - _TOP - _LOW) * (1 - value / highest)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

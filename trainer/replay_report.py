@@ -47,6 +47,7 @@ def report(stream: str, record: Record, options: ReplayOptions) -> dict[str, Any
             for name in names
         },
         "sources": sources(outcomes, options.k),
+        "source_recall": source_recall(outcomes),
         "ablations": record.ablations,
         "over_time": over_time(outcomes, options.k),
         "cost": {name: round(seconds, 1) for name, seconds in record.cost.items()},
@@ -98,6 +99,12 @@ def sources(outcomes: Sequence[Outcome], k: int) -> dict[str, float]:
     return {name: count / hits.total() for name, count in hits.most_common()}
 
 
+def source_recall(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """The share of the true items that each source has on its list; they overlap."""
+    found = Counter(name for one in outcomes for name in one.proposers)
+    return {name: count / len(outcomes) for name, count in found.most_common()}
+
+
 def over_time(outcomes: Sequence[Outcome], k: int, parts: int = 20) -> list[dict[str, Any]]:
     """Quality in equal parts of the evaluated engagements."""
     size = max(1, len(outcomes) // parts)
@@ -107,6 +114,7 @@ def over_time(outcomes: Sequence[Outcome], k: int, parts: int = 20) -> list[dict
             "from": piece[0].at,
             "to": piece[-1].at,
             **measure([one.rank for one in piece], k),
+            "recall": mean([float(one.rank >= 0) for one in piece]),
             "baselines": {
                 name: measure([one.baselines[name] for one in piece], k)[f"hr@{k}"] for name in piece[0].baselines
             },

@@ -109,12 +109,20 @@ def replay(
     sample: Annotated[int, typer.Option(min=1, help="How many engagements to evaluate.")] = 3000,
     seed: Annotated[int, typer.Option(help="Decides the sample and everything random.")] = 0,
     repeats: Annotated[bool, typer.Option("--repeats", help="Do not exclude items that the user already has.")] = False,
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Also: what each source and group of features is worth.")
+    ] = False,
+    delays: Annotated[
+        bool, typer.Option("--delays", help="Also: the price of a state that is a minute, hour, day, week old; longer.")
+    ] = False,
     settings: SettingsFile = None,
     as_json: Json = False,
 ) -> None:
     """Evaluate prequentially on a recorded stream: test each sampled engagement, then learn from it. Needs no Kafka.
 
     Example: sidestream replay recordings/my-stream --report report.json
+
+    Example: sidestream replay recordings/my-stream --ablate --delays --html report.html
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: give one with uploads.jsonl[.gz] and engagements.jsonl[.gz]")
@@ -122,7 +130,16 @@ def replay(
 
     chosen = settings_for(None, None, settings)
     result = run_replay(
-        folder, chosen, sample=sample, seed=seed, repeats=repeats, report=report, html=html, quiet=as_json
+        folder,
+        chosen,
+        sample=sample,
+        seed=seed,
+        repeats=repeats,
+        ablate=ablate,
+        delays=delays,
+        report=report,
+        html=html,
+        quiet=as_json,
     )
     emit(result, as_json)
     if not as_json:
@@ -144,6 +161,15 @@ def show_replay(result: Mapping[str, Any]) -> None:
     ]
     headings = ("", *(f"hr@{k} {part}" for part in slices), *(f"ndcg@{k} {part}" for part in slices))
     table(headings, rows, title=f"{result['stream']}: {result['evaluated']:,} engagements evaluated")
+    recalls = {name: {"recall": share} for name, share in result["source_recall"].items()}
+    parts = (
+        ("source", "recall", recalls),
+        ("ranked with", f"hr@{k}", result["ablations"]),
+        ("state frozen for", f"hr@{k}", result.get("delays", {})),
+    )
+    for heading, measure, found in parts:
+        if found:
+            table((heading, measure), [(name, _share(each, measure)) for name, each in found.items()])
 
 
 def _share(found: Mapping[str, Any] | None, measure: str) -> str:

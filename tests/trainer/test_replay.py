@@ -77,7 +77,7 @@ def test_a_report_has_what_the_design_promises(tmp_path: Path) -> None:
     assert found["heads"] == {}  # too few examples for a first fit
     assert set(found["baselines"]) == {"popular", "item-knn"}
     assert {"everything", "without transitions features", "without source follows"} <= set(found["ablations"])
-    assert list(found["delays"]) == ["none", "a minute", "an hour", "a day", "a week"]
+    assert list(found["delays"]) == ["nothing", "a minute", "an hour", "a day", "a week"]
     assert html.read_text().startswith("<!doctype html>")
 
 

@@ -8,9 +8,15 @@ from trainer.replay_report import measure, report, wilson
 
 
 def outcome(
-    rank: int, *, positives: int = 100, age_s: float = 1e7, source: str = "follows", popular: int = -1
+    rank: int,
+    *,
+    positives: int = 100,
+    age_s: float = 1e7,
+    source: str = "follows",
+    popular: int = -1,
+    proposers: tuple[str, ...] = (),
 ) -> Outcome:
-    return Outcome(0, 1.6e9, rank, source, positives, age_s, 3, 200, {"popular": popular})
+    return Outcome(0, 1.6e9, rank, source, positives, age_s, 3, 200, {"popular": popular}, proposers)
 
 
 def test_hits_and_gains_by_hand() -> None:
@@ -36,9 +42,9 @@ def test_the_interval_holds_the_share_and_narrows() -> None:
 def test_slices_count_what_they_say() -> None:
     outcomes = [
         outcome(0, positives=0, age_s=60.0, source="fresh"),
-        outcome(3, positives=4, age_s=2 * 86_400.0),
+        outcome(3, positives=4, age_s=2 * 86_400.0, proposers=("follows", "popular")),
         outcome(-1, popular=2),
-        outcome(12),
+        outcome(12, proposers=("follows",)),
     ]
     record = Record(outcomes=outcomes, within=[Within(True, 3, 100), Within(False, 50, 200)])
     found = report("s", record, ReplayOptions())
@@ -48,17 +54,19 @@ def test_slices_count_what_they_say() -> None:
     assert found["baselines"]["popular"]["overall"]["hr@10"] == 0.25
     assert found["candidates"]["recall"] == 0.75
     assert found["sources"] == {"fresh": 0.5, "follows": 0.5}
+    assert found["source_recall"] == {"follows": 0.5, "popular": 0.25}
+    assert [piece["recall"] for piece in found["over_time"]] == [1.0, 1.0, 0.0, 1.0]
     assert found["cold"]["within"]["hr@10"] == 1.0
     assert found["cold"]["within"]["chance@10"] == pytest.approx(0.1)
     assert found["fresh"]["within"]["hr@10"] == 0.0
 
 
 def test_the_page_plots_and_escapes() -> None:
-    record = Record(outcomes=[outcome(0), outcome(-1)], ablations={"everything": {"hr@10": 0.5}})
+    record = Record(outcomes=[outcome(0), outcome(-1)], ablations={"everything": {"hr@10": 0.5, "evaluated": 2}})
     text = page(report("<stream>", record, ReplayOptions()))
     assert "&lt;stream&gt;" in text
     assert "<stream>" not in text
-    assert text.count("<svg") == 3
+    assert text.count("<svg") == 5
     assert "http" not in text
 
 
