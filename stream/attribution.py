@@ -38,10 +38,10 @@ class _Line:
 
 
 class Attribution:
-    """What was shown lately, by user and item. `told(explored)` hears of each shown line that was engaged with
-    positively, once; `hits` counts them, and `explored_hits` those that were shown for what they teach."""
+    """What was shown lately, by user and item. `told(item, explored)` hears of each shown line that was engaged
+    with positively, once; `hits` counts them, and `explored_hits` those that were shown for what they teach."""
 
-    def __init__(self, share: float, window_s: float, told: Callable[[bool], None] = lambda _: None) -> None:
+    def __init__(self, share: float, window_s: float, told: Callable[[str, bool], None] = lambda *_: None) -> None:
         self.hits = 0
         self.explored_hits = 0
         self._told = told
@@ -108,7 +108,7 @@ class Attribution:
             self._hit[key] = None
             self.hits += 1
             self.explored_hits += line.explored
-            self._told(line.explored)
+            self._told(event.item_id, line.explored)
             while len(self._hit) > MOST_LINES:
                 self._hit.popitem(last=False)
 

@@ -75,7 +75,7 @@ class Scorer:
         self.swaps = Swaps(settings, metrics, emitter, self.recommender, self.live)
         self.upkeep = Upkeep(metrics, self.recommender)
         serving = settings.serving
-        self.attribution = Attribution(serving.impression_sample, serving.impression_window_s, metrics.shown_hit)
+        self.attribution = Attribution(serving.impression_sample, serving.impression_window_s, self._hit)
         self._emitter = emitter
         self._publishing: set[asyncio.Task[None]] = set()
         self._sampling = TimeShare(serving.live_sample_time)
@@ -195,6 +195,12 @@ class Scorer:
             await self._emitter.send("ranking-examples", shown, key=user_id.encode())
         except EmitterError as error:
             log.debug("what was shown is not published: %s", error)
+
+    def _hit(self, item_id: str, explored: bool) -> None:
+        self.metrics.shown_hit(explored)
+        handle = self.recommender.catalog.handles.get(item_id)
+        if handle is not None:
+            self.recommender.exploration.hit(handle)
 
     def outcome(self, event: Engagement) -> bytes | None:
         """What an engagement says of a line that was shown, encoded; told again whenever its record is read again."""

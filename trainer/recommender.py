@@ -36,9 +36,6 @@ from trainer.search import Query, WordIndex, by_relevance
 from trainer.space import Space, SpaceRules
 from trainer.view import raw_of_text
 
-MOST_EXPLORED = 100
-"""Little-known candidates that an exploring answer chooses from: the best by their rank."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecommenderRules:
@@ -317,12 +314,11 @@ class Recommender:
         if not exploration.due(request, self.now_s, count):
             return None
         known_B = self.catalog.positives_N[ranking.handles_B]
-        places = count + np.flatnonzero(known_B[count:] < exploration.below)[:MOST_EXPLORED]
+        places = count + exploration.pool(request, self.now_s, known_B[count:])
         if not len(places):
             return None
-        shown_B = exploration.shown(ranking.handles_B[places])
         click_B = ranker.probabilities(ranking.x_BF[places])[:, CLICK]
-        return int(places[exploration.choose(request, self.now_s, known_B[places], shown_B, click_B)])
+        return int(places[exploration.choose(request, self.now_s, ranking.handles_B[places], click_B)])
 
 
 def request_of(engagement: Engagement) -> Request:

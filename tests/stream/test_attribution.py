@@ -76,10 +76,10 @@ def test_all_workers_agree_on_the_share_that_is_published() -> None:
 
 
 def test_a_hit_counts_once_and_explored_ones_apart() -> None:
-    heard: list[bool] = []
-    attribution = Attribution(0.0, WINDOW_S, heard.append)
+    heard: list[tuple[str, bool]] = []
+    attribution = Attribution(0.0, WINDOW_S, lambda *told: heard.append(told))
     attribution.serve(Request(user_id="u"), served("r", explored="b"))
     for item in ("a", "b", "b", "a"):
         attribution.outcome(engaged(item, request_id="r"), 1.0)
     attribution.outcome(engaged("a", request_id="r"), -1.0)
-    assert (attribution.hits, attribution.explored_hits, heard) == (2, 1, [False, True])
+    assert (attribution.hits, attribution.explored_hits, heard) == (2, 1, [("a", False), ("b", True)])
