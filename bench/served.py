@@ -137,6 +137,7 @@ def figures(asked: Asked, tops: list[list[str]], wanted: Sequence[str], k: int) 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.served", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="uploads.jsonl[.gz] and engagements.jsonl[.gz]")
+    parser.add_argument("--engagements", type=int, help="only so many of the first; by default all")
     parser.add_argument("--moments", type=int, default=300)
     parser.add_argument("--begin", type=float, default=0.75, help="share of the engagements that is published at once")
     parser.add_argument("--rate", type=float, default=0.0, help="engagements a second of that; 0: as fast as it goes")
@@ -155,6 +156,7 @@ def _tell(line: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     uploads, engagements = read(options.folder, "uploads", Upload), read(options.folder, "engagements", Engagement)
+    engagements = engagements[: options.engagements]
     can = eligible(uploads, engagements, load_settings().events.weights, evaluated_from=options.begin)
     places = sorted(chosen(engagements, can, options.moments, options.seed))
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,10 @@
 
 Invariant: `decode(letter.encode()) == letter`: the original bytes survive, whatever they were. Replay publishes them
 again as they were; what has been mended meanwhile (a setting, a missing topic) is what makes the difference.
+
+What was replayed is remembered on the log: once a letter's bytes are acknowledged, a receipt follows on `dead-letters`,
+a record without a value whose key names the letter's place. So a second replay sends what is new only. One that was cut
+off between the two sends some again: an engagement counts once all the same, an upload says the same.
 """
 
 from __future__ import annotations
@@ -9,8 +13,8 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import msgspec
 from kafka import TopicPartition
@@ -20,6 +24,19 @@ from stream.connections import BrokerUnavailableError, connect_producer, reader
 from stream.deliveries import DeliveryError
 from stream.topics import TopicsError
 
+RECEIPT = "replayed/"
+
+
+class Place(NamedTuple):
+    """Where a letter lies on `dead-letters`."""
+
+    partition: int
+    offset: int
+
+    def receipt(self) -> bytes:
+        """The key of the record that says that it was replayed."""
+        return f"{RECEIPT}{self.partition}/{self.offset}".encode()
+
 
 class DeadLetterError(ValueError):
     """A record on `dead-letters` is not a dead letter: something else writes to the topic; find and stop it."""
@@ -27,7 +44,8 @@ class DeadLetterError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
-    """One refused event: why, where it lay, and its bytes. `topic` is the full name; key and value may be None."""
+    """One refused event: why, where it lay, and its bytes. `topic` is the full name; key and value may be None.
+    `place`: where the letter itself was read."""
 
     reason: str
     detail: str
@@ -36,6 +54,7 @@ class DeadLetter:
     offset: int
     key: bytes | None
     value: bytes | None
+    place: Place | None = field(default=None, compare=False)
 
     def encode(self) -> bytes:
         """The JSON record, key and value in base64 (DESIGN section 4)."""
@@ -85,18 +104,27 @@ def decode(value: bytes) -> DeadLetter:
 
 
 def read_letters(
-    settings: Settings, *, reason: str | None = None, topic: str | None = None, limit: int | None = None
+    settings: Settings,
+    *,
+    reason: str | None = None,
+    topic: str | None = None,
+    limit: int | None = None,
+    replayed: bool = True,
 ) -> Iterator[DeadLetter]:
-    """The letters on the log now, partition by partition, oldest first; `topic` with or without the prefix.
+    """The letters on the log now, partition by partition, oldest first; `topic` with or without the prefix; without
+    those that were `replayed` if that is False.
 
     Raises `BrokerUnavailableError`, `TopicsError` when the topic does not exist, and `DeadLetterError`.
     """
     found = 0
     wanted = topic and {topic, settings.topic(topic)}
-    for value in _values(settings):
+    receipts = set() if replayed else {key for _, key, value in _records(settings) if value is None}
+    for place, _, value in _records(settings):
         if found == limit:
             return
-        letter = decode(value)
+        if value is None or place.receipt() in receipts:
+            continue
+        letter = replace(decode(value), place=place)
         if (reason in (None, letter.reason)) and (not wanted or letter.topic in wanted):
             found += 1
             yield letter
@@ -113,11 +141,16 @@ def count_by_reason(letters: Iterable[DeadLetter]) -> dict[str, int]:
 def replay(settings: Settings, letters: Iterable[DeadLetter]) -> int:
     """Publishes the letters' bytes again to where they were meant to go; returns how many, once all are acknowledged.
 
-    Raises `DeliveryError` if any was not taken. The letters stay on the log; engagements count once all the same.
+    Raises `DeliveryError` if any was not taken. The letters stay on the log, each with a receipt once it was taken.
     """
     producer = connect_producer(settings)
     try:
-        sends = [producer.send(letter.topic, value=letter.value, key=letter.key or b"") for letter in letters]
+        again = list(letters)
+        sends = [producer.send(letter.topic, value=letter.value, key=letter.key or b"") for letter in again]
+        producer.flush(timeout=30.0)
+        taken = [letter.place for letter, send in zip(again, sends, strict=True) if send.succeeded()]
+        for place in filter(None, taken):
+            producer.send(settings.topic("dead-letters"), key=place.receipt(), partition=place.partition)
         producer.flush(timeout=30.0)
         failed = [send.exception for send in sends if send.failed()]
         if failed:
@@ -127,8 +160,8 @@ def replay(settings: Settings, letters: Iterable[DeadLetter]) -> int:
         producer.close(timeout=1.0)
 
 
-def _values(settings: Settings) -> Iterator[bytes]:
-    """Every value on the topic up to its end as it is now."""
+def _records(settings: Settings) -> Iterator[tuple[Place, bytes | None, bytes | None]]:
+    """Place, key and value of every record on the topic up to its end as it is now."""
     name = settings.topic("dead-letters")
     with reader(settings, []) as consumer:
         partitions = consumer.partitions_for_topic(name)
@@ -137,10 +170,12 @@ def _values(settings: Settings) -> Iterator[bytes]:
         places = [TopicPartition(name, number) for number in sorted(partitions)]
         ends = consumer.end_offsets(places)
         for place in places:
-            yield from _partition_values(consumer, place, ends[place], settings)
+            yield from _partition_records(consumer, place, ends[place], settings)
 
 
-def _partition_values(consumer: Any, place: TopicPartition, end: int, settings: Settings) -> Iterator[bytes]:
+def _partition_records(
+    consumer: Any, place: TopicPartition, end: int, settings: Settings
+) -> Iterator[tuple[Place, bytes | None, bytes | None]]:
     consumer.assign([place])
     consumer.seek_to_beginning(place)
     while consumer.position(place) < end:
@@ -148,8 +183,8 @@ def _partition_values(consumer: Any, place: TopicPartition, end: int, settings: 
         if not records and consumer.position(place) < end:
             raise BrokerUnavailableError(settings.kafka.bootstrap_servers, "the broker stopped answering")
         for record in records or []:
-            if record.offset < end and record.value is not None:
-                yield record.value
+            if record.offset < end:
+                yield Place(place.partition, record.offset), record.key, record.value
 
 
 def _to_text(data: bytes | None) -> str | None:

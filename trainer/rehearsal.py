@@ -34,6 +34,8 @@ GROWTH = 0.5
 """Another rehearsal pays when the log has grown by so much since the last one."""
 WANTED_SHARE = 0.05
 """Live examples of so many engagements are enough: then there is nothing to rehearse."""
+SHARE = 0.3
+"""Of the engagements are examined, at most: twice what a replay examines, and the ranker still comes soon."""
 COUNT_EVERY_S = 5.0
 NICENESS = 5
 """Beside the trainer's own: a rehearsal must not hold up a training run."""
@@ -57,8 +59,9 @@ class Examples(RankerLearner):
         return False
 
 
-def rehearse(settings: Settings, examples: int) -> list[Example]:
-    """Up to about so many of the newest examples that a replay of the log finds."""
+def rehearse(settings: Settings, examples: int, share: float = SHARE) -> list[Example]:
+    """Up to about so many of the newest examples that a replay of the log finds, which examines at most a share of the
+    engagements."""
     training = settings.training
     limits = {"max_engagements": training.rehearsal_engagements, "lookback_engagements": 0, "replay_ratio": 0.0}
     limited = msgspec.structs.replace(settings, training=msgspec.structs.replace(training, **limits))
@@ -69,7 +72,7 @@ def rehearse(settings: Settings, examples: int) -> list[Example]:
     uploads = sorted(map(_upload_of, cards.values()), key=_uploaded_at)
     weights = settings.events.weights
     positives = sum(weights.get(event.kind, 0.0) > 0 for event in events)
-    share = min(1.0, 1.5 * examples / max(1, positives))  # about a third is not among the candidates
+    share = min(share, 1.5 * examples / max(1, positives))  # about a third is not among the candidates
     options = ReplayOptions(sample=0, within_limit=0, baselines=False, weights=weights, examples=share)
     replay = Replay(uploads, events, lambda some: [cards[one.item_id].parts() for one in some], options)
     replay.learner = found = Examples(examples)

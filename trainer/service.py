@@ -92,6 +92,8 @@ class TrainerService:
         self._last_run_at = time.time()
         self.registry = CollectorRegistry()
         self._runs = Counter("sidestream_training_runs", "training runs by end", ["result"], registry=self.registry)
+        for end in ("published", "refused", "failed"):
+            self._runs.labels(end)  # a series that is there from the start: its first increase can be seen
         self._scores = Gauge(
             "sidestream_gate_score",
             "hit ratio at 10 in the gate's last comparison",

@@ -91,7 +91,7 @@ def list_letters(
     if as_json:
         records = [
             {
-                **asdict(letter),
+                **{name: value for name, value in asdict(letter).items() if name != "place"},
                 "key": None if letter.key is None else base64.b64encode(letter.key).decode(),
                 "value": None if letter.value is None else base64.b64encode(letter.value).decode(),
             }
@@ -111,6 +111,7 @@ def replay(
     reason: Reason = None,
     source: Source = None,
     limit: Limit = None,
+    again: Annotated[bool, typer.Option("--again", help="Also those that were published again before.")] = False,
     data_dir: DataDir = None,
     bootstrap_servers: Bootstrap = None,
     settings: SettingsFile = None,
@@ -119,7 +120,7 @@ def replay(
     """Publish refused events again, as they were, to the topic they came from.
 
     Do it once what made them bad is mended, e.g. a vector's width in the settings. Letters stay on the log until
-    their retention ends; an engagement sent twice counts once.
+    their retention ends; those that were published again before are left out.
 
     Example: sidestream dead-letters replay --reason wrong_width
     """
@@ -127,5 +128,6 @@ def replay(
     from stream.dead_letters import replay as send_again
 
     system = find_system(data_dir, bootstrap_servers, None, settings)
-    sent = send_again(system.settings, read_letters(system.settings, reason=reason, topic=source, limit=limit))
+    letters = read_letters(system.settings, reason=reason, topic=source, limit=limit, replayed=again)
+    sent = send_again(system.settings, letters)
     emit({"replayed": sent}, as_json, f"{sent} dead letters published again")

@@ -138,6 +138,9 @@ def test_dead_letters(on_broker: Run, cli_settings: Settings) -> None:
     assert document["letters"][0] == msgspec.json.decode(letter.encode())
     assert on_broker("dead-letters", "list", "--reason", "wrong_type", "--json").document["found"] == 0
     assert on_broker("dead-letters", "replay").out == "1 dead letters published again\n"
+    assert on_broker("dead-letters", "replay").out == "0 dead letters published again\n"
+    assert on_broker("dead-letters", "replay", "--again").out == "1 dead letters published again\n"
+    assert on_broker("dead-letters", "list", "--json").document["letters"] == document["letters"]
     assert b"{" in [record.value for record in read_topic(cli_settings, "profiles") if record.key == b"dead"]
 
 

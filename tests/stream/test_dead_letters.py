@@ -86,6 +86,21 @@ def test_replay_sends_the_original_bytes_to_where_they_were_meant_to_go(settings
     assert all(record.value.startswith(b"\xff{") for record in records)
 
 
+def test_what_was_replayed_is_not_replayed_again(settings: Settings) -> None:
+    def left() -> list[int]:
+        return sorted(letter.offset for letter in read_letters(settings, topic="profiles", replayed=False))
+
+    first, every = left(), list(read_letters(settings))
+    assert replay(settings, read_letters(settings, topic="profiles", limit=5, replayed=False)) == 5
+    then = left()
+    assert len(then) == len(first) - 5
+    assert replay(settings, read_letters(settings, topic="profiles", replayed=False)) == len(then)
+    assert left() == []
+    assert list(read_letters(settings)) == every
+    sent = sorted(record.value for record in read_topic(settings, "profiles"))
+    assert sent == sorted(letter.value for letter in every if letter.topic == "dl.profiles" and letter.value)
+
+
 def test_a_missing_topic_is_said(embedded_broker: EmbeddedCluster) -> None:
     with pytest.raises(TopicsError, match="sidestream topics create"):
         list(read_letters(settings_on(embedded_broker.bootstrap_servers, "none.")))

@@ -41,17 +41,38 @@ def outcomes(uploads: list[Upload], events: list[Engagement], **options: object)
     return Replay(uploads, events, lambda some: content_parts(some, encoder), chosen).run().outcomes
 
 
-def test_shuffling_the_future_changes_nothing_before_it() -> None:
+@pytest.fixture(scope="module")
+def undisturbed() -> list[Outcome]:
+    return outcomes(*small_stream())
+
+
+def test_shuffling_the_future_changes_nothing_before_it(undisturbed: list[Outcome]) -> None:
     uploads, events = small_stream()
     cut = 450
     times = [event.occurred_at for event in events[cut:]]
     future = events[cut:]
     random.Random(1).shuffle(future)
     shuffled = [msgspec.structs.replace(event, occurred_at=at) for event, at in zip(future, times, strict=True)]
-    before = [one for one in outcomes(uploads, events) if one.place < cut]
+    before = [one for one in undisturbed if one.place < cut]
     again = [one for one in outcomes(uploads, events[:cut] + shuffled) if one.place < cut]
     assert len(before) > 50
     assert before == again
+
+
+@pytest.mark.parametrize("cut", [450, 500, 550])
+def test_no_future_changes_anything_before_it(cut: int, undisturbed: list[Outcome]) -> None:
+    """The least leak, of one event, shows where that event says what is asked: so the future is all the item of the
+    last engagement before it, and items that come later are other things."""
+    uploads, events = small_stream()
+    now, wanted = events[cut - 1].occurred_at, events[cut - 1].item_id
+    future = [msgspec.structs.replace(event, item_id=wanted, user_id=f"f{n}") for n, event in enumerate(events[cut:])]
+    later = [
+        upload if upload.uploaded_at <= now else msgspec.structs.replace(upload, title="steam engine")
+        for upload in uploads
+    ]
+    before = [one for one in undisturbed if one.place < cut]
+    assert before[-1].place > cut - 5
+    assert before == [one for one in outcomes(later, events[:cut] + future) if one.place < cut]
 
 
 def test_it_learns_tastes_and_a_frozen_state_is_worse() -> None:

@@ -138,6 +138,7 @@ def test_asked_for_a_run_it_trains_judges_publishes_and_goes_on(
     assert sum(offsets_of(manifest, topic).values()) < sum(ends.values())  # the newest were held out
     assert manifest.data_until <= time.time()
     assert 'sidestream_training_runs_total{result="published"} 1.0' in exposition(serving)
+    assert 'sidestream_training_runs_total{result="failed"} 0.0' in exposition(serving)
 
     ask(settings, producer, "two")  # only what was held out is new
     wait_for(lambda: ended(settings, "two"))
