@@ -21,8 +21,8 @@ class ItemRow(msgspec.Struct, array_like=True):
     `counters`: kind code → engagements, exact. `popularity`: decayed weight as of `decayed_at` (event time, epoch
     seconds), one per half-life of the rules. `neighbours`: earlier item → transition weight in units of `landmark`
     (forward decay: see `trainer.item_learning`); `prunings` counts how often the light ones were dropped, and between
-    two prunings neighbours are only appended. `vector`: packed little-endian float32; `evidence`: the weight it rests
-    on.
+    two prunings neighbours are only appended. `vector`: packed little-endian float16, of length 1; `step`: the
+    accumulator of its optimiser (see `trainer.vector_learning`), so that its learner can go on from here.
     """
 
     offset: int = -1
@@ -39,11 +39,11 @@ class ItemRow(msgspec.Struct, array_like=True):
     landmark: float = 0.0
     prunings: int = 0
     vector: bytes = b""
-    evidence: float = 0.0
+    step: float = 0.0
 
     def vector_D(self) -> np.ndarray:
-        """The vector as float32 (shape D, or 0 before any evidence)."""
-        return np.frombuffer(self.vector, dtype="<f4")
+        """The vector as float16 (shape D, or 0 before it was learned)."""
+        return np.frombuffer(self.vector, dtype="<f2")
 
 
 class ItemCard(msgspec.Struct, kw_only=True, frozen=True):

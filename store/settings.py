@@ -11,6 +11,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ class Events(Table, frozen=True):
 class Store(Table, frozen=True):
     """Memory on disk, and how long changes may wait before they are published. A worker publishes at most about
     `published_rows_per_s` item rows, and half as many user rows: under load a row waits, and travels with more changes.
+    An item's vector counts from its `vector_admit_after`th positive engagement on, and is forgotten `vector_horizon_s`
+    of event time after the last; a worker keeps up to `cached_vectors` in memory.
     """
 
     history_length: int = 128
@@ -81,6 +84,9 @@ class Store(Table, frozen=True):
     item_publish_interval_s: float = 0.1
     user_publish_interval_s: float = 2.0
     published_rows_per_s: int = 2000
+    vector_admit_after: int = 1
+    vector_horizon_s: float = inf
+    cached_vectors: int = 200_000
 
 
 class Content(Table, frozen=True):

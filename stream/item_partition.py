@@ -63,10 +63,10 @@ class ItemPartition(Partition):
                 if row is not None:
                     merged[record.key.decode()] = row
             if len(merged) >= 1000:
-                rows.write(merged)
+                self.side.restore(merged)
                 merged = {}
                 await asyncio.sleep(0)
-        rows.write(merged)
+        self.side.restore(merged)
         self.cursors[self._signals] = Cursor(rows.position.safe + 1, rows.position.safe)
         await self._publish({}, self._announcement())  # at once: others learn where this partition's owner answers
 
@@ -109,4 +109,4 @@ class ItemPartition(Partition):
         self.side.rows.position.state_offset = max(self.side.rows.position.state_offset, end)
 
     def close(self) -> None:
-        self.side.rows.close()
+        self.side.close()

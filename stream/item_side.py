@@ -4,12 +4,12 @@ Pure of Kafka: records in, effects out. A signal record names its origin (partit
 that caused it); origins of one engagements partition come in order, and a signal whose origin has been passed is a
 repetition. The map of passed origins is part of the position: one write batch with the rows, and published with them.
 A repetition may be all that is left of a publication that did not come about: the rows that it names are published
-again.
+again. Vectors are learned beside the rows (`stream.item_vectors`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +18,7 @@ from store.events import Refusal
 from store.items import ItemRow
 from store.rows import Position, RowStore
 from store.signals import SignalFrame, decode_frames
+from stream.item_vectors import ItemVectors
 from stream.records import Effects, Record, Refused
 from trainer.item_learning import ItemRules, absorb
 
@@ -32,9 +33,10 @@ class Change(NamedTuple):
 class ItemSide:
     """State and rules of one item-signals partition. Changed rows are staged until `flush`."""
 
-    def __init__(self, partition: int, rows: RowStore[ItemRow], rules: ItemRules) -> None:
+    def __init__(self, partition: int, rows: RowStore[ItemRow], rules: ItemRules, vectors: ItemVectors) -> None:
         self.partition = partition
         self.rows = rows
+        self.vectors = vectors
         self._caused_at: dict[str, int] = {}
         self._rules = rules
 
@@ -45,10 +47,13 @@ class ItemSide:
         for record in records:
             self._absorb_record(record, effects)
             position.absorbed = max(position.absorbed, record.offset)
+            if self.vectors.due:
+                self.vectors.learn(position.absorbed, self.rows)
         return effects
 
     def flush(self) -> dict[str, Change]:
         """Writes what has changed; returns what the state topic has not got yet."""
+        self.vectors.learn(self.rows.position.absorbed, self.rows)
         caused_at, self._caused_at = self._caused_at, {}
         rows = self.rows.flush()
         return {item_id: Change(row, caused_at.get(item_id, 0)) for item_id, row in rows.items() if row is not None}
@@ -60,6 +65,16 @@ class ItemSide:
         known = self.rows.get(item_id)
         row = self.rows.decode(value)
         return row if known is None or row.offset > known.offset else None
+
+    def restore(self, merged: Mapping[str, ItemRow]) -> None:
+        """Writes rows that `merge` has found to be further, their vectors first."""
+        self.vectors.restore(merged)
+        self.rows.write(merged)
+
+    def close(self) -> None:
+        """Gives rows and vectors back."""
+        self.rows.close()
+        self.vectors.close()
 
     def meet(self, position: Position) -> None:
         """Takes over a published position when it is further than the own one."""
@@ -102,6 +117,7 @@ class ItemSide:
                 continue
             absorb(row, signal, self._rules)
             self._stage(item_id, row, frame.caused_at_ms)
+            self.vectors.absorb(signal, offset)
             effects.absorbed += 1
 
     def _stage(self, item_id: str, row: ItemRow, caused_at_ms: int) -> None:

@@ -21,9 +21,11 @@ from typing import Any
 
 import msgspec
 
+from store.embeddings import EmbeddingRules, EmbeddingStore
 from store.events import Limits
 from store.histories import HistoryRules, UserRow
 from store.items import ItemRow
+from store.keys import partition_of
 from store.rows import RowStore
 from store.settings import Settings
 from stream.agents import create_app
@@ -33,6 +35,7 @@ from stream.emitter import Emitter
 from stream.fault import fault_from
 from stream.item_partition import ItemPartition
 from stream.item_side import ItemSide
+from stream.item_vectors import ItemVectors
 from stream.lag import LagWatch
 from stream.metrics import Metrics
 from stream.partition import Partition
@@ -165,10 +168,23 @@ class Worker:
 
     def _item_partition(self, number: int) -> Partition:
         rows = RowStore(self._folder / "rows" / f"items-{number}", ItemRow)
-        side = ItemSide(number, rows, ItemRules())
+        side = ItemSide(number, rows, ItemRules(), self._item_vectors(number))
         rate = partial(self._rows_per_s, "item-signals")
         settings, emitter = self.settings, self.emitter
         return ItemPartition(side, settings, emitter, self.metrics, self._generation, rate, self.url, self._fault)
+
+    def _item_vectors(self, number: int) -> ItemVectors:
+        store, count = self.settings.store, self.settings.kafka.partitions
+        recommender = self.scorer.recommender
+        rules = EmbeddingRules(
+            width=recommender.rules.vectors.width,
+            admit_after=store.vector_admit_after,
+            horizon_s=store.vector_horizon_s,
+            cached_rows=store.cached_vectors // count,
+        )
+        vectors = EmbeddingStore(self._folder / "rows" / f"vectors-{number}", rules)
+        owns = lambda item_id: partition_of(item_id, count) == number  # noqa: E731
+        return ItemVectors(vectors, owns, recommender.learned, recommender.rules.vectors)
 
     def _request_partition(self, number: int) -> Partition:
         return RequestPartition(number, self.settings, self.emitter, self.metrics, self.service)

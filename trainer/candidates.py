@@ -13,6 +13,7 @@ import numpy as np
 
 from store.histories import UserRow
 from trainer.catalog import Catalog, Edges
+from trainer.learned import Learned
 from trainer.search import Query
 from trainer.space import Space, unit
 
@@ -23,6 +24,8 @@ QUOTAS: Mapping[str, int] = {
     "after_last": 60,
     "near_taste": 100,
     "near_last": 80,
+    "vector_taste": 100,
+    "vector_last": 60,
     "content_space": 60,
     "content_near": 60,
     "query": 100,
@@ -33,6 +36,7 @@ QUOTAS: Mapping[str, int] = {
 
 _DIRECTED = {(0, 0): "after_last", (0, 1): "before_last", (1, 0): "after_second", (2, 0): "after_third"}
 _HEAT_OF_COSINE = -2
+_VECTORS = ("near_taste", "near_last", "vector_taste", "vector_last", "content_space", "content_near")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,10 +86,19 @@ class Evidence:
     """What every source says of every item, `dense[source]` over handles, for one taste and query."""
 
     def __init__(
-        self, catalog: Catalog, space: Space, taste: Taste, rules: CandidateRules, query: Query | None = None
+        self,
+        catalog: Catalog,
+        space: Space,
+        learned: Learned,
+        taste: Taste,
+        rules: CandidateRules,
+        query: Query | None = None,
     ) -> None:
-        self.catalog, self.space, self.taste, self.rules, self.query = catalog, space, taste, rules, query
-        self.size = min(len(catalog), len(space.x_ND), len(catalog.content_NC))
+        self.catalog, self.space, self.learned, self.taste, self.rules = catalog, space, learned, taste, rules
+        self.query = query
+        vectors_ND, expected_ND = learned.x_ND, learned.expected_ND
+        self.size = min(len(catalog), len(space.x_ND), len(catalog.content_NC), len(vectors_ND), len(expected_ND))
+        self.vector_D = np.zeros(vectors_ND.shape[1], np.float32)
         self.dense: dict[str, np.ndarray] = {}
         self._transitions()
         self._two_hops()
@@ -143,7 +156,7 @@ class Evidence:
         zero_N = np.zeros(size, np.float32)
         dense["query"] = zero_N if query is None else query.relevance(content_NC)
         if not len(handles_L):
-            dense.update((name, zero_N) for name in ("near_taste", "near_last", "content_space", "content_near"))
+            dense.update((name, zero_N) for name in _VECTORS)
             return
         x_ND = self.space.x_ND[:size]
         discount_L = ((1.0 + np.arange(len(handles_L))) ** -self.rules.position_power).astype(np.float32)
@@ -151,6 +164,10 @@ class Evidence:
         near_N2 = x_ND @ np.stack([mean_D, x_ND[handles_L[0]]], axis=1)
         dense["near_taste"], dense["near_last"] = near_N2[:, 0], near_N2[:, 1]
         dense["content_space"] = self.space.content_ND[:size] @ mean_D
+        vectors_ND = self.learned.x_ND[:size]
+        self.vector_D = unit(discount_L @ vectors_ND[handles_L])
+        learned_N2 = vectors_ND @ np.stack([self.vector_D, vectors_ND[handles_L[0]]], axis=1)
+        dense["vector_taste"], dense["vector_last"] = learned_N2[:, 0], learned_N2[:, 1]
         near_L = handles_L[: self.rules.near]
         dense["content_near"] = content_NC @ unit(discount_L[: len(near_L)] @ content_NC[near_L])
 

@@ -32,6 +32,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "transitions": ("together", "follows", "after_last", "before_last", "after_second", "after_third"),
     "two_hops": ("two_hops",),
     "space": ("near_taste", "near_last", "near_max"),
+    "vector": ("vector_taste", "vector_last", "vector_max", "expected_taste", "expected_last", "expected_max"),
     "content": (
         "content_space",
         "content_space_last",
@@ -50,6 +51,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "rank_follows",
         "rank_two_hops",
         "rank_near_taste",
+        "rank_vector_taste",
         "rank_heat_1",
         "rank_heat_2",
         "rank_heat_4",
@@ -127,7 +129,7 @@ def _label(text: str | None) -> float:
 def _put_vectors(put: object, evidence: Evidence, handles_B: np.ndarray) -> None:
     assert callable(put)
     near_L = evidence.taste.handles_L[: evidence.rules.near]
-    for name in ("near_taste", "near_last", "content_space", "content_near"):
+    for name in ("near_taste", "near_last", "vector_taste", "vector_last", "content_space", "content_near"):
         put(name, evidence.dense[name][handles_B])
     if not len(near_L):
         return
@@ -136,6 +138,12 @@ def _put_vectors(put: object, evidence: Evidence, handles_B: np.ndarray) -> None
     mapped_BL = evidence.space.content_ND[handles_B] @ x_ND[near_L].T
     put("content_space_max", mapped_BL.max(axis=1))
     put("content_space_last", mapped_BL[:, 0])
+    vectors_ND, expected_BD = evidence.learned.x_ND, evidence.learned.expected_ND[handles_B]
+    put("vector_max", (vectors_ND[handles_B] @ vectors_ND[near_L].T).max(axis=1))
+    put("expected_taste", expected_BD @ evidence.vector_D)
+    expected_BL = expected_BD @ vectors_ND[near_L].T
+    put("expected_max", expected_BL.max(axis=1))
+    put("expected_last", expected_BL[:, 0])
     content_BL = c_NC[handles_B] @ c_NC[near_L].T
     put("content_max", content_BL.max(axis=1))
     put("content_last", content_BL[:, 0])
@@ -177,7 +185,7 @@ def _ranked(name: str, evidence: Evidence, among_A: np.ndarray, now_s: float) ->
     if column.startswith("heat_"):
         return np.asarray(_heat(evidence, among_A, now_s, int(column.removeprefix("heat_"))), np.float32)
     score_A = evidence.dense[column][among_A]
-    if column in GROUPS["space"]:
+    if column in GROUPS["space"] or column in GROUPS["vector"]:
         return np.asarray(score_A, np.float32)
     return np.asarray(np.log2(FAINT + score_A), np.float32)
 
@@ -200,7 +208,14 @@ _UNTOUCHED: Mapping[str, float] = {
 }
 
 
-_MAPPED = {"near_taste": "content_space", "near_last": "content_space_last", "near_max": "content_space_max"}
+_MAPPED = {
+    "near_taste": "content_space",
+    "near_last": "content_space_last",
+    "near_max": "content_space_max",
+    "vector_taste": "expected_taste",
+    "vector_last": "expected_last",
+    "vector_max": "expected_max",
+}
 """An untouched item lies where its content says."""
 
 

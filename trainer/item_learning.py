@@ -11,13 +11,11 @@ part in it; counters do not depend even on the order.
 
 from __future__ import annotations
 
-from array import array
 from functools import lru_cache
 
 import msgspec
 
 from store.items import ItemRow
-from store.keys import hash64
 from store.signals import Signal
 
 HOUR_S = 3600.0
@@ -28,7 +26,6 @@ class ItemRules(msgspec.Struct, frozen=True, kw_only=True):
     """How much an item remembers, and for how long (half-lives in seconds of event time).
 
     `neighbours` transitions are kept, the heaviest; a row may grow to `neighbours + slack` between prunings.
-    The vector is a random index of the last `vector_context` items before each engagement.
     """
 
     half_lives_s: tuple[float, ...] = (
@@ -44,8 +41,6 @@ class ItemRules(msgspec.Struct, frozen=True, kw_only=True):
     slack: int = 32
     neighbour_half_life_s: float = 180 * DAY_S
     position_power: float = 0.5
-    vector_width: int = 64
-    vector_context: int = 5
     rebase_doublings: float = 32.0
 
 
@@ -106,15 +101,12 @@ def _absorb_context(row: ItemRow, signal: Signal, rules: ItemRules) -> None:
             neighbours[earlier] = neighbours.get(earlier, 0.0) + growth * discount
     if len(neighbours) > rules.neighbours + rules.slack:
         _prune(row, rules.neighbours)
-    _absorb_vector(row, signal, growth, rules)
 
 
 def _rebase(row: ItemRow, doublings: float) -> None:
     """Moves the landmark to now: numbers shrink, ratios stay."""
     shrink = 2.0**-doublings
     row.neighbours = {item_id: weight * shrink for item_id, weight in row.neighbours.items()}
-    row.vector = array("f", [number * shrink for number in array("f", row.vector)]).tobytes()
-    row.evidence *= shrink
 
 
 def _prune(row: ItemRow, keep: int) -> None:
@@ -125,22 +117,6 @@ def _prune(row: ItemRow, keep: int) -> None:
     row.prunings += 1
 
 
-def _absorb_vector(row: ItemRow, signal: Signal, growth: float, rules: ItemRules) -> None:
-    vector = array("f", row.vector) if row.vector else array("f", bytes(4 * rules.vector_width))
-    for earlier, _ in signal.context[: rules.vector_context]:
-        for place, sign in _index_of(earlier, rules.vector_width):
-            vector[place] += sign * growth
-    row.vector = vector.tobytes()
-    row.evidence += growth
-
-
 @lru_cache(maxsize=8)
 def _discounts(power: float) -> tuple[float, ...]:
     return tuple((1.0 + place) ** -power for place in range(256))
-
-
-@lru_cache(maxsize=1 << 17)
-def _index_of(item_id: str, width: int) -> tuple[tuple[int, float], ...]:
-    """The item's sparse random index vector (Sahlgren 2005): four signed places, the same on every machine."""
-    number = hash64(item_id)
-    return tuple(((number >> shift) % width, 1.0 if number >> (shift + 15) & 1 else -1.0) for shift in (0, 16, 32, 48))

@@ -10,7 +10,6 @@ Invariant: what is reported of an engagement depends on nothing after it, except
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +21,7 @@ from store.events import Engagement, Upload
 from store.histories import HistoryRules, UserRow, trim
 from store.histories import absorb as absorb_engagement
 from store.items import ItemRow
-from store.keys import hash64
+from store.keys import hash64, partition_of
 from store.requests import Answer
 from store.settings import Events, Settings
 from trainer.ablation import FROM as ABLATE_FROM
@@ -32,13 +31,17 @@ from trainer.binding import Binding
 from trainer.bystanders import Bystanders
 from trainer.cards import plain_card
 from trainer.codebook import zero_codebook
+from trainer.cost import Timed
 from trainer.impressions import ImpressionRules
 from trainer.item_learning import absorb as absorb_signal
 from trainer.ranker import Example, RankerLearner, RankerRules
 from trainer.recommender import Recommender, RecommenderRules, request_of
 from trainer.recorded import chosen, eligible
+from trainer.vector_learning import memory_learners, publish_vector
 
 DEEPEST = 50
+PUBLISH_EVERY = 16
+"""Engagements between two micro-batches of vectors: their bounds must not depend on what is sampled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,12 +128,13 @@ class Replay:
         shown = ImpressionRules(window_s=options.impression_window_s, completed=options.ranker.completed)
         self._bystanders = Bystanders(self.recommender, self.learner, options.weights, options.examples, shown)
         self.record = Record()
+        self._vectors = memory_learners(self.recommender.learned, rules.vectors, Settings().kafka.partitions)
         self._ablation = Ablation(options.ranker) if options.ablate else None
         window = max(1, int(options.popular_window * len(engagements)))
         self._baselines: dict[str, Baseline] = (
             {"popular": Popular(window), "item-knn": ItemKnn(options.knn_half_life_s)} if options.baselines else {}
         )
-        self._next_upload = 0
+        self._next_upload = self._learned = 0
         self._pending: list[tuple[int, Engagement]] = []
         self._frozen_until = -np.inf
 
@@ -140,7 +144,7 @@ class Replay:
             if progress is not None and place % 500 == 0:
                 progress(place, len(self.engagements), self._headline())
         if self._ablation is not None:
-            with _Timed(self.record.cost, "ablations_s"):
+            with Timed(self.record.cost, "ablations_s"):
                 self.record.ablations = self._ablation.measure(self.options.k)
         return self.record
 
@@ -183,6 +187,9 @@ class Replay:
             self._frozen_until = (now_s // delay_s + 1) * delay_s
         for place, event in self._pending:
             self._learn(place, event)
+            self._learned += 1
+            if self._learned % PUBLISH_EVERY == 0:
+                self._learn_vectors()
         self._pending.clear()
         self._publish_uploads(now_s)
         self._refit()
@@ -193,7 +200,7 @@ class Replay:
             self._next_upload += 1
         if first == self._next_upload:
             return
-        with _Timed(self.record.cost, "uploads_s"):
+        with Timed(self.record.cost, "uploads_s"):
             new = self.uploads[first : self._next_upload]
             for upload, parts in zip(new, self._encode(new), strict=True):
                 self.recommender.insert(plain_card(upload, parts, int(upload.uploaded_at * 1000)))
@@ -207,35 +214,44 @@ class Replay:
         trim(user, place + 1, self._rules)
         row = self._items.setdefault(event.item_id, ItemRow())
         absorb_signal(row, signal, self.options.recommender.item)
+        self._vectors[partition_of(event.item_id, len(self._vectors))].absorb(signal)
         self.recommender.update(event.item_id, row)
         if signal.weight > 0:
             for baseline in self._baselines.values():
                 baseline.learn(event.item_id, event.occurred_at, context)
 
+    def _learn_vectors(self) -> None:
+        """Does what the owners of items do when they publish."""
+        with Timed(self.record.cost, "vectors_s"):
+            for learner in self._vectors:
+                for item_id, learned in learner.learn().items():
+                    publish_vector(self._items[item_id], *learned)
+                    self.recommender.update(item_id, self._items[item_id])
+
     def _refit(self) -> None:
         if self.recommender.space.due():
-            with _Timed(self.record.cost, "space_s"):
+            with Timed(self.record.cost, "space_s"):
                 self.recommender.maintain()
         if self.learner.due():
-            with _Timed(self.record.cost, "ranker_s"):
+            with Timed(self.record.cost, "ranker_s"):
                 ranker = self.learner.refit()
             self.recommender.exchange_ranker(ranker)
 
     def _test(self, place: int, event: Engagement, evaluated: bool, candidate: bool) -> None:
         user = self._users.get(event.user_id)
-        with _Timed(self.record.cost, "bystanders_s"):
+        with Timed(self.record.cost, "bystanders_s"):
             self._bystanders.meet(user, event)
         if self._rules.weights.get(event.kind, 0.0) <= 0:
             return
         handle = self.recommender.catalog.handles.get(event.item_id)
         positives = int(self.recommender.catalog.positives_N[handle]) if handle is not None else 0
         if candidate and positives < 5 and len(self.record.within) < self.options.within_limit:
-            with _Timed(self.record.cost, "within_s"):
+            with Timed(self.record.cost, "within_s"):
                 self._rank_within(event, user, handle, positives)
         taught = hash64(f"example/{event.event_id}") < self.options.examples * 2.0**64
         if not (evaluated or taught):
             return
-        with _Timed(self.record.cost, "serve_s"):
+        with Timed(self.record.cost, "serve_s"):
             inspected = self.recommender.inspect(user, event, ordered=evaluated)
         example = None
         proposers: tuple[str, ...] = ()
@@ -246,7 +262,7 @@ class Replay:
             if evaluated and self._ablation is not None:
                 self._ablation.keep(ranking, handle)
         if evaluated:
-            with _Timed(self.record.cost, "baselines_s"):
+            with Timed(self.record.cost, "baselines_s"):
                 others = self._test_baselines(event, user)
             outcome = _outcome(place, event, example, positives, others)
             self.record.outcomes.append(replace(outcome, proposers=proposers))
@@ -320,16 +336,3 @@ def _outcome(
         example.candidates,
         baselines,
     )
-
-
-class _Timed:
-    """Adds the seconds of a block to `cost[name]`."""
-
-    def __init__(self, cost: dict[str, float], name: str) -> None:
-        self._cost, self._name = cost, name
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._cost[self._name] = self._cost.get(self._name, 0.0) + time.perf_counter() - self._began

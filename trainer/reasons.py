@@ -15,6 +15,7 @@ _REASONS: Mapping[str, str] = {
     "two": "Chosen by people whose choices resemble yours",
     "after": "Often comes right after {title}",
     "near": "Close to your taste",
+    "vector": "Close to your taste",
     "content": "Similar in content to {title}",
     "query": "Matches what you are looking for",
     "popular": "Popular now",

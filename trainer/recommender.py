@@ -30,10 +30,12 @@ from trainer.exploration import Exploration
 from trainer.features import NAMES, TASKS, compute
 from trainer.heads import CLICK, HEADS
 from trainer.item_learning import ItemRules
+from trainer.learned import Learned
 from trainer.ranker import Example, Prior, Ranker
 from trainer.reasons import EXPLORE, reason, winner
 from trainer.search import Query, WordIndex, by_relevance
 from trainer.space import Space, SpaceRules
+from trainer.vector_learning import VectorRules
 from trainer.view import raw_of_text
 
 
@@ -44,6 +46,7 @@ class RecommenderRules:
 
     item: ItemRules = field(default_factory=ItemRules)
     space: SpaceRules = field(default_factory=SpaceRules)
+    vectors: VectorRules = field(default_factory=VectorRules)
     candidates: CandidateRules = field(default_factory=CandidateRules)
     utility: Utility = field(default_factory=Utility)
     explore_share: float = 0.1
@@ -99,6 +102,7 @@ class Recommender:
         self.rules = rules
         self.catalog = Catalog(rules.item, rules.space.content_width)
         self.space = Space(self.catalog, rules.space)
+        self.learned = Learned(self.catalog, rules.vectors.width)
         self.now_s = 0.0
         self.ranker: Ranker = ranker or Prior()
         self.serving = serving
@@ -112,7 +116,8 @@ class Recommender:
     def insert(self, card: ItemCard) -> None:
         """Makes an item recommendable, or moves it."""
         self._words.replace(self.catalog.handle(card.item_id), self._card(card.item_id), card)
-        self.space.describe(self.catalog.insert(card))
+        self.space.describe(handle := self.catalog.insert(card))
+        self.learned.describe(handle)
         self.observe(card.uploaded_at)
 
     def remove(self, item_id: str) -> None:
@@ -126,7 +131,8 @@ class Recommender:
 
     def update(self, item_id: str, row: ItemRow) -> None:
         """Takes over what behaviour has taught about an item."""
-        self.space.place(self.catalog.update(item_id, row))
+        self.space.place(handle := self.catalog.update(item_id, row))
+        self.learned.place(handle, row)
         self.observe(row.last_at)
 
     def observe(self, now_s: float) -> None:
@@ -148,6 +154,7 @@ class Recommender:
         if not self.space.due():
             return False
         self.space.refit()
+        self.learned.refit()
         return True
 
     # What it is asked
@@ -243,7 +250,8 @@ class Recommender:
     def _evidence(self, request: Request, user: UserRow | None) -> Evidence:
         catalog, rules = self.catalog, self.rules.candidates
         view = catalog.handles.get(request.item_id or "") if request.task != "search" else None
-        return Evidence(catalog, self.space, taste_of(user, catalog, rules, view), rules, self._query(request))
+        taste = taste_of(user, catalog, rules, view)
+        return Evidence(catalog, self.space, self.learned, taste, rules, self._query(request))
 
     def _query(self, request: Request) -> Query | None:
         text = request.query

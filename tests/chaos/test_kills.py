@@ -10,6 +10,7 @@ import time
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from store.settings import Settings, settings_from
@@ -20,10 +21,12 @@ from tests.chaos.workers import (
     await_committed,
     published_counters,
     published_histories,
+    published_vectors,
     read_topic,
 )
 from tests.oracle import Oracle
 
+GROUPS = 4
 KILLS = int(os.environ.get("SIDESTREAM_CHAOS_KILLS", "10"))
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -76,10 +79,11 @@ class Load(threading.Thread):
 
     def _event(self) -> dict[str, object]:
         self.sent += 1
+        user = self._random.randrange(60)
         return {
             "event_id": f"event-{self.sent}",
-            "user_id": f"user-{self._random.randrange(60)}",
-            "item_id": f"item-{self._random.randrange(40)}",
+            "user_id": f"user-{user}",
+            "item_id": f"item-{GROUPS * self._random.randrange(10) + user % GROUPS}",
             "kind": self._random.choice(["click", "watch", "like", "hide", "impression"]),
             "occurred_at": 1_700_000_000.0 + self.sent,
         }
@@ -94,7 +98,21 @@ def assert_exact(settings: Settings) -> int:
     histories = {user: events[-length:] for user, events in published_histories(settings).items()}
     assert histories == {user: events[-length:] for user, events in oracle.histories.items()}
     assert published_counters(settings) == dict(oracle.counters)
+    assert_learned(settings)
     return sum(sum(counts.values()) for counts in oracle.counters.values())
+
+
+def assert_learned(settings: Settings) -> None:
+    """Vectors are of length 1 and as one undisturbed pass would have them up to their tolerance: items that the same
+    users chose lie together."""
+    vectors = published_vectors(settings)
+    group_N = np.array([int(item.removeprefix("item-")) % GROUPS for item in vectors])
+    x_ND = np.stack(list(vectors.values()))
+    assert np.allclose(np.linalg.norm(x_ND, axis=1), 1.0, atol=1e-2)
+    cosine_NN = x_ND @ x_ND.T
+    same_NN = group_N[:, None] == group_N
+    np.fill_diagonal(cosine_NN, np.nan)
+    assert np.nanmean(cosine_NN[same_NN]) > np.nanmean(cosine_NN[~same_NN]) + 0.3
 
 
 def test_two_workers_killed_at_random_lose_and_double_nothing(cluster, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import msgspec
+import numpy as np
 from kafka import TopicPartition
 
 from store.events import KINDS
@@ -115,6 +116,12 @@ def published_counters(settings: Settings) -> dict[str, Counter[str]]:
         item: Counter({KINDS[kind]: count for kind, count in row.counters.items()})
         for item, row in _rows(settings, "item-states", ItemRow).items()
     }
+
+
+def published_vectors(settings: Settings) -> dict[str, np.ndarray]:
+    """Learned vectors by item as the state topic ends, of items with positive engagements."""
+    rows = _rows(settings, "item-states", ItemRow)
+    return {item: row.vector_D().astype(np.float32) for item, row in rows.items() if row.positives}
 
 
 def _rows(settings: Settings, name: str, kind: type) -> dict[str, object]:

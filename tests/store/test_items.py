@@ -41,7 +41,7 @@ def test_unknown_fields_of_a_newer_card_are_ignored() -> None:
 
 
 def test_a_row_survives_msgpack_and_an_older_one_is_filled_up() -> None:
-    row = ItemRow(3, {1: 2}, 2, 0, popularity=[1.0], neighbours={"b": 0.5}, vector=np.ones(4, "<f4").tobytes())
+    row = ItemRow(3, {1: 2}, 2, 0, popularity=[1.0], neighbours={"b": 0.5}, vector=np.ones(4, "<f2").tobytes())
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(row), type=ItemRow) == row
     assert row.vector_D().tolist() == [1.0] * 4
     older = msgspec.msgpack.decode(msgspec.msgpack.encode([7, {1: 2}]), type=ItemRow)

@@ -15,6 +15,7 @@ from store.signals import Origin, Signal, SignalFrame, encode_frames
 from stream.item_side import ItemSide
 from stream.records import Record
 from tests.folders import memory_folder
+from tests.item_vectors import item_vectors
 from trainer.item_learning import ItemRules
 
 
@@ -22,8 +23,9 @@ from trainer.item_learning import ItemRules
 def side() -> Iterator[ItemSide]:
     folder = memory_folder()
     rows = RowStore(folder / "rows", ItemRow)
-    yield ItemSide(0, rows, ItemRules())
-    rows.close()
+    opened = ItemSide(0, rows, ItemRules(), item_vectors(folder / "vectors"))
+    yield opened
+    opened.close()
     shutil.rmtree(folder)
 
 
@@ -106,13 +108,14 @@ def test_what_is_no_frame_is_refused(value: bytes | None) -> None:
     folder = memory_folder()
     rows = RowStore(folder / "rows", ItemRow)
     try:
-        effects = ItemSide(0, rows, ItemRules()).absorb([record(0, value), signals(1, (0, 0), "a")])
+        side = ItemSide(0, rows, ItemRules(), item_vectors(folder / "vectors"))
+        effects = side.absorb([record(0, value), signals(1, (0, 0), "a")])
         assert [(refused.refusal.reason, refused.refusal.event) for refused in effects.refused] == [
             ("not_an_event", value or b"")
         ]
         assert effects.absorbed == 1
     finally:
-        rows.close()
+        side.close()
         shutil.rmtree(folder)
 
 

@@ -10,6 +10,8 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +25,7 @@ from stream.records import Record
 from stream.states import POSITION_KEY, Announcement, decode_announcement, encode_announcement
 from stream.user_side import UserSide
 from tests.folders import memory_folder
+from tests.item_vectors import item_vectors
 from tests.oracle import Oracle
 from trainer.item_learning import ItemRules
 
@@ -56,12 +59,13 @@ class World:
         return side
 
     def open_items(self, p: int) -> ItemSide:
-        side = ItemSide(p, RowStore(self.folder / f"items-{p}", ItemRow), ItemRules())
+        rows, vectors = self.folder / f"items-{p}", self.folder / f"vectors-{p}"
+        side = ItemSide(p, RowStore(rows, ItemRow), ItemRules(), item_vectors(vectors, p, PARTITIONS))
         for key, value in self.topic("item-states", p):
             if key == POSITION_KEY:
                 side.meet(decode_announcement(value).position)
             elif (row := side.merge(key.decode(), value)) is not None:
-                side.rows.write({key.decode(): row})
+                side.restore({key.decode(): row})
         self.read_to["item-signals", p] = side.rows.position.safe + 1
         return side
 
@@ -75,9 +79,14 @@ class World:
         owners, kind, reopen = (
             (self.users, "users", self.open_users) if side == "users" else (self.items, "items", self.open_items)
         )
-        owners[p].rows.close()
-        if wiped:
-            shutil.rmtree(self.folder / f"{kind}-{p}")
+        owner = owners[p]
+        if isinstance(owner, ItemSide):
+            owner.close()
+        else:
+            owner.rows.close()
+        for name in [kind, "vectors"] if kind == "items" else [kind]:
+            if wiped:
+                shutil.rmtree(self.folder / f"{name}-{p}")
         owners[p] = reopen(p)
 
     def work_users(self, p: int, n: int, sends: int | None) -> None:
@@ -90,6 +99,12 @@ class World:
 
     def work_items(self, p: int, n: int) -> None:
         self.items[p].absorb(self.records("item-signals", p, n))
+
+    def learn(self, p: int) -> None:
+        """Writes the vectors and dies before the rows are written."""
+        items = self.items[p]
+        items.vectors.learn(items.rows.position.absorbed, items.rows)
+        self.crash("items", p, wiped=False)
 
     def publish(self, side: str, p: int, steps: int) -> None:
         """Publishes as far as `steps` goes: rows, then the position; dies if it does not reach the end."""
@@ -118,8 +133,10 @@ class World:
             side.flush()
 
     def close(self) -> None:
-        for side in (*self.users.values(), *self.items.values()):
-            side.rows.close()
+        for users in self.users.values():
+            users.rows.close()
+        for items in self.items.values():
+            items.close()
 
 
 event = st.fixed_dictionaries(
@@ -137,6 +154,7 @@ action = st.one_of(
     st.tuples(st.just("users"), partition, st.integers(1, 4), st.none() | st.integers(0, 3)),
     st.tuples(st.just("items"), partition, st.integers(1, 4)),
     st.tuples(st.just("publish"), st.sampled_from(["users", "items"]), partition, st.integers(0, 12)),
+    st.tuples(st.just("learn"), partition),
     st.tuples(st.just("crash"), st.sampled_from(["users", "items"]), partition, st.booleans()),
 )
 
@@ -157,6 +175,7 @@ def test_every_engagement_counts_once_whatever_dies(actions) -> None:
                 {
                     "users": world.work_users,
                     "items": world.work_items,
+                    "learn": world.learn,
                     "publish": world.publish,
                     "crash": world.crash,
                 }[name](*arguments)
@@ -180,3 +199,17 @@ def assert_equal(world: World, oracle: Oracle) -> None:
         for item_id, row in side.rows.scan():
             counters[item_id] = {KINDS[kind]: n for kind, n in row.counters.items()}
     assert counters == {item: dict(counts) for item, counts in oracle.counters.items()}
+    assert_vectors(world, oracle)
+
+
+def assert_vectors(world: World, oracle: Oracle) -> None:
+    """Each positive engagement was learned from once, and each row has its item's vector, but for the steps in which it
+    only was a negative."""
+    for side in world.items.values():
+        for item_id, row in side.rows.scan():
+            learned = side.vectors.store.read([item_id])
+            counts = oracle.counters[item_id]
+            assert learned.sights_B[0] == row.positives == counts["click"] + counts["like"]
+            if row.positives:
+                assert float(np.linalg.norm(row.vector_D().astype(float))) == pytest.approx(1.0, abs=1e-2)
+                assert float(np.linalg.norm(learned.vectors_BD[0])) == pytest.approx(1.0, abs=1e-2)

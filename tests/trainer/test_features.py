@@ -21,7 +21,8 @@ def world_with_untouched_items() -> World:
 def evidence_of(world: World, user_id: str) -> Evidence:
     recommender = world.recommender
     taste = taste_of(world.users[user_id], recommender.catalog, recommender.rules.candidates)
-    return Evidence(recommender.catalog, recommender.space, taste, recommender.rules.candidates)
+    rules = recommender.rules.candidates
+    return Evidence(recommender.catalog, recommender.space, recommender.learned, taste, rules)
 
 
 def test_what_is_borrowed_from_touched_items_looks_as_untouched_ones_do() -> None:

@@ -91,17 +91,7 @@ def test_pruning_keeps_the_heaviest_in_order() -> None:
 def test_ages_of_time_do_not_overflow() -> None:
     row = learned(*(signal(year * 365 * DAY_S, "a", f"b{year}") for year in range(60)))
     assert all(np.isfinite(weight) for weight in row.neighbours.values())
-    assert np.isfinite(row.vector_D()).all()
     assert row.neighbours["a"] == max(row.neighbours.values())
-
-
-def test_items_after_the_same_items_point_the_same_way() -> None:
-    rules = ItemRules()
-    one = learned(*(signal(0.0, f"a{n}") for n in range(10)), rules=rules).vector_D()
-    two = learned(*(signal(9.0, f"a{n}") for n in range(10)), rules=rules).vector_D()
-    other = learned(*(signal(0.0, f"b{n}") for n in range(10)), rules=rules).vector_D()
-    assert one @ two / np.linalg.norm(one) / np.linalg.norm(two) == pytest.approx(1.0)
-    assert abs(one @ other / np.linalg.norm(one) / np.linalg.norm(other)) < 0.6
 
 
 def test_a_full_row_stays_small() -> None:
