@@ -5,8 +5,8 @@ Which one is chosen by Thompson sampling (Thompson, Biometrika 1933; Chapelle an
 little-known candidate is drawn from its Beta posterior, and the highest draw is shown. The prior is what the ranker,
 which knows the item's content and its few engagements, expects of this user, held as loosely as a single click: what is
 least known is drawn high most often. Each showing in vain narrows it downwards, each click on one upwards; from `below`
-engagements on an item stands on its own. Every other time only items that nobody has touched yet are drawn for: what
-the ranker expects of those is a guess from content, and would never win against a single engagement.
+engagements on an item stands on its own. Every other time only the newest uploads that nobody has touched yet are drawn
+for: what the ranker expects of those is a guess from content, and would never win against a single engagement.
 
 Invariant: no more than `share` of the answers explore (in expectation), each with one line; a choice is a function of
 the seed, the user, the moment and what was shown before.
@@ -53,10 +53,11 @@ class Exploration:
         draw = self._draw(request, now_s, "due") / 2.0**64
         return request.task != "search" and k > 1 and draw < self.share
 
-    def pool(self, request: Request, now_s: float, known_B: np.ndarray) -> np.ndarray:
-        """Places of the candidates that are drawn for, of those with `known_B` engagements, best first."""
+    def pool(self, request: Request, now_s: float, known_B: np.ndarray, newest_B: np.ndarray) -> np.ndarray:
+        """Places of the candidates that are drawn for, of those with `known_B` engagements, best first; `newest_B`
+        tells which are among the newest uploads."""
         little = np.flatnonzero(known_B < self.below)
-        untouched = little[known_B[little] == 0]
+        untouched = little[(known_B[little] == 0) & newest_B[little]]
         by_turns = self._draw(request, now_s, "pool") % 2 == 0
         return (untouched if by_turns and len(untouched) else little)[:MOST_DRAWN]
 

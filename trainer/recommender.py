@@ -322,7 +322,8 @@ class Recommender:
         if not exploration.due(request, self.now_s, count):
             return None
         known_B = self.catalog.positives_N[ranking.handles_B]
-        places = count + exploration.pool(request, self.now_s, known_B[count:])
+        newest_B = np.isin(ranking.handles_B, ranking.proposed.get("fresh", ()))
+        places = count + exploration.pool(request, self.now_s, known_B[count:], newest_B[count:])
         if not len(places):
             return None
         click_B = ranker.probabilities(ranking.x_BF[places])[:, CLICK]

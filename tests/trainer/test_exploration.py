@@ -57,14 +57,15 @@ def test_what_was_shown_in_vain_gives_way_and_clicks_bring_it_back() -> None:
     assert clicked > 2 * vain
 
 
-def test_every_other_time_it_is_for_those_that_nobody_has_touched() -> None:
+def test_every_other_time_it_is_for_new_ones_that_nobody_has_touched() -> None:
     exploration = Exploration(1.0, 5, seed=0)
-    known = np.array([9.0, 4.0, 0.0, 1.0, 0.0])
-    pools = [tuple(exploration.pool(ASKED, float(n), known).tolist()) for n in range(400)]
-    assert set(pools) == {(2, 4), (1, 2, 3, 4)}
+    known = np.array([9.0, 4.0, 0.0, 1.0, 0.0, 0.0])
+    newest = np.array([True, True, True, True, True, False])
+    pools = [tuple(exploration.pool(ASKED, float(n), known, newest).tolist()) for n in range(400)]
+    assert set(pools) == {(2, 4), (1, 2, 3, 4, 5)}
     assert np.mean([pool == (2, 4) for pool in pools]) == pytest.approx(0.5, abs=0.1)
-    assert exploration.pool(ASKED, 0.0, known[:2]).tolist() == [1]
-    assert exploration.pool(ASKED, 0.0, known[:1]).tolist() == []
+    assert exploration.pool(ASKED, 0.0, known[:2], newest[:2]).tolist() == [1]
+    assert exploration.pool(ASKED, 0.0, known[:1], newest[:1]).tolist() == []
 
 
 def test_coverage_counts_little_known_live_items_that_were_shown() -> None:
