@@ -170,12 +170,13 @@ class Scorer:
 
     def now_s(self) -> float:
         """Event time: the highest time absorbed, or wall time once the stream is within an hour of it."""
-        now = time.time()
-        return now if now - self.recommender.now_s < 3600.0 else self.recommender.now_s
+        now, recommender = time.time(), self.recommender
+        return now if now - max(recommender.now_s, recommender.uploaded_s) < 3600.0 else recommender.now_s
 
     async def recommend(self, request: Request, user: UserRow | None, *, degraded: bool = False) -> Answer:
         """The answer, made in the answering thread."""
-        self.recommender.observe(self.now_s())
+        if (now_s := self.now_s()) > self.recommender.now_s:
+            self.recommender.observe(now_s)
         loop = asyncio.get_running_loop()
         served = await loop.run_in_executor(
             self._answering, lambda: self.recommender.serve(request, user, degraded=degraded)

@@ -104,6 +104,8 @@ class Recommender:
         self.space = Space(self.catalog, rules.space)
         self.learned = Learned(self.catalog, rules.vectors.width)
         self.now_s = 0.0
+        self.uploaded_s = 0.0
+        self._engaged = False
         self.ranker: Ranker = ranker or Prior()
         self.serving = serving
         self._encode = encode
@@ -118,7 +120,9 @@ class Recommender:
         self._words.replace(self.catalog.handle(card.item_id), self._card(card.item_id), card)
         self.space.describe(handle := self.catalog.insert(card))
         self.learned.describe(handle)
-        self.observe(card.uploaded_at)
+        self.uploaded_s = max(self.uploaded_s, card.uploaded_at)
+        if not self._engaged:
+            self.now_s = self.uploaded_s
 
     def remove(self, item_id: str) -> None:
         """Takes an item down, from this moment on."""
@@ -133,11 +137,14 @@ class Recommender:
         """Takes over what behaviour has taught about an item."""
         self.space.place(handle := self.catalog.update(item_id, row))
         self.learned.place(handle, row)
-        self.observe(row.last_at)
+        if row.last_at:
+            self.observe(row.last_at)
 
     def observe(self, now_s: float) -> None:
-        """Moves the event-time clock forward; it never goes back."""
-        self.now_s = max(self.now_s, now_s)
+        """Moves the event-time clock forward. Uploads move it only until this is first called: a catalogue that is
+        published before its engagements must not put the clock at the end of them."""
+        self.now_s = max(self.now_s, now_s) if self._engaged else now_s
+        self._engaged = True
 
     def exchange(self, serving: Binding) -> Binding:
         """Serves another checkpoint, its tree filled, from the next answer on; returns the previous one."""

@@ -103,6 +103,19 @@ def test_an_answer_is_given_before_anything_is_known() -> None:
     assert answer.items[0].source in ("fresh", "explore")
 
 
+def test_the_clock_follows_engagements_and_uploads_only_before_the_first() -> None:
+    recommender = Recommender(serving=Binding(zero_codebook(Settings())))
+    recommender.insert(card(1, START + 300 * DAY_S))
+    assert recommender.now_s == START + 300 * DAY_S
+    recommender.update("a row of impressions only", ItemRow(counters={0: 3}))
+    assert recommender.now_s == START + 300 * DAY_S
+    recommender.observe(START)
+    assert recommender.now_s == START
+    recommender.insert(card(2, START + 400 * DAY_S))
+    recommender.observe(START - DAY_S)
+    assert recommender.now_s == START
+
+
 def test_taste_decides_and_what_the_user_has_never_comes_back(world: World) -> None:
     for name in ("u1", "u2"):
         have = {entry.item_id for entry in world.users[name].entries}
