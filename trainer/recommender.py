@@ -103,8 +103,7 @@ class Recommender:
         self.catalog = Catalog(rules.item, rules.space.content_width)
         self.space = Space(self.catalog, rules.space)
         self.learned = Learned(self.catalog, rules.vectors.width)
-        self.now_s = 0.0
-        self.uploaded_s = 0.0
+        self.now_s = self.uploaded_s = 0.0
         self._engaged = False
         self.ranker: Ranker = ranker or Prior()
         self.serving = serving
@@ -121,8 +120,7 @@ class Recommender:
         self.space.describe(handle := self.catalog.insert(card))
         self.learned.describe(handle)
         self.uploaded_s = max(self.uploaded_s, card.uploaded_at)
-        if not self._engaged:
-            self.now_s = self.uploaded_s
+        self.now_s = self.now_s if self._engaged else self.uploaded_s
 
     def remove(self, item_id: str) -> None:
         """Takes an item down, from this moment on."""
@@ -143,8 +141,7 @@ class Recommender:
     def observe(self, now_s: float) -> None:
         """Moves the event-time clock forward. Uploads move it only until this is first called: a catalogue that is
         published before its engagements must not put the clock at the end of them."""
-        self.now_s = max(self.now_s, now_s) if self._engaged else now_s
-        self._engaged = True
+        self.now_s, self._engaged = max(self.now_s, now_s) if self._engaged else now_s, True
 
     def exchange(self, serving: Binding) -> Binding:
         """Serves another checkpoint, its tree filled, from the next answer on; returns the previous one."""
