@@ -83,9 +83,8 @@ class Space:
             live = [start + place for place, card in enumerate(cards[start : start + VIEW_SAMPLE]) if card is not None]
             if live:
                 content_NC[live] = view.of(np.stack([raw_of(card) for card in map(cards.__getitem__, live) if card]))
-        found = fit(catalog, content_NC[:size], view, self.rules, self.fit)
         content_ND = np.zeros((len(content_NC), self.rules.width), np.float32)
-        content_ND[:size] = mapped(content_NC[:size], found.map_CD)
+        found, content_ND[:size] = fit(catalog, content_NC[:size], view, self.rules, self.fit)
         x_ND = np.zeros_like(content_ND)
         x_ND[:size] = self._blend(slice(0, size), unit(graph(catalog, size) @ found.axes_ND), content_ND[:size])
         touched, self._touched = self._touched, None
@@ -166,8 +165,11 @@ def graph(catalog: Catalog, size: int) -> sparse.csr_matrix:
     return (half + half.T).tocsr().astype(np.float32)
 
 
-def fit(catalog: Catalog, content_NC: np.ndarray, view: View, rules: SpaceRules, previous: Fit | None) -> Fit:
-    """The axes and the content map of the items that `content_NC` has rows for, as they are."""
+def fit(
+    catalog: Catalog, content_NC: np.ndarray, view: View, rules: SpaceRules, previous: Fit | None
+) -> tuple[Fit, np.ndarray]:
+    """The axes and the content map of the items that `content_NC` has rows for, as they are; and where content says
+    that these lie."""
     size, positives = len(content_NC), catalog.positives
     a_NN = graph(catalog, size)
     degree_N = np.asarray(a_NN.sum(axis=1)).ravel()
@@ -181,19 +183,31 @@ def fit(catalog: Catalog, content_NC: np.ndarray, view: View, rules: SpaceRules,
     for _ in range(rules.iterations):
         q_ND[:, :size] = np.linalg.qr(m_NN @ q_ND + q_ND)[0]  # shifted to be definite: the largest come first
     axes_ND = np.asarray(q_ND * inverse_N[:, None], np.float32)
-    map_CD = content_map(content_NC, unit(a_NN @ axes_ND), catalog.positives_N[:size], rules.ridge)
-    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, view, positives)
+    map_CD, content_ND = content_map(content_NC, unit(a_NN @ axes_ND), catalog.positives_N[:size], rules.ridge)
+    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, view, positives), content_ND
 
 
-def content_map(content_NC: np.ndarray, x_ND: np.ndarray, evidence_N: np.ndarray, ridge: float) -> np.ndarray:
-    """Ridge regression of behaviour on content, items weighing by saturating evidence."""
+def content_map(
+    content_NC: np.ndarray, x_ND: np.ndarray, evidence_N: np.ndarray, ridge: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression of behaviour on content, items weighing by saturating evidence; and what it says of each item,
+    of those that it learned from as if it had not (the leave-one-out residual of a linear smoother is its residual over
+    1 - leverage: Allen 1974). Otherwise content would look as telling for every item as it is for those it was fitted
+    to, and rankers would trust it too much where there is nothing else."""
     known = np.flatnonzero((evidence_N >= 3) & (np.abs(content_NC).sum(axis=1) > 0))
     if len(known) < 10:
-        return np.zeros((content_NC.shape[1] + 1, x_ND.shape[1]), np.float32)
+        map_CD = np.zeros((content_NC.shape[1] + 1, x_ND.shape[1]), np.float32)
+        return map_CD, mapped(content_NC, map_CD)
     weight = np.sqrt(evidence_N[known] / (evidence_N[known] + 10.0))[:, None]
-    c, x = with_constant(content_NC[known]) * weight, x_ND[known] * weight
-    gram = c.T @ c + ridge * np.eye(c.shape[1], dtype=np.float32)
-    return np.asarray(np.linalg.solve(gram, c.T @ x), np.float32)
+    c_KC, x_KD = with_constant(content_NC[known]) * weight, x_ND[known] * weight
+    gram_CC = c_KC.T @ c_KC + ridge * np.eye(c_KC.shape[1], dtype=np.float32)
+    solved = np.linalg.solve(gram_CC, np.concatenate([c_KC.T @ x_KD, c_KC.T], axis=1))
+    map_CD = np.asarray(solved[:, : x_ND.shape[1]], np.float32)
+    leverage_K = np.einsum("kc,ck->k", c_KC, solved[:, x_ND.shape[1] :])
+    says_ND = with_constant(content_NC) @ map_CD
+    residual_KD = x_ND[known] - says_ND[known]
+    says_ND[known] -= (leverage_K / np.maximum(1.0 - leverage_K, 0.1))[:, None] * residual_KD
+    return map_CD, unit(np.where(content_NC.any(axis=-1, keepdims=True), says_ND, 0.0))
 
 
 def mapped(content_NC: np.ndarray, map_CD: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from store.items import ItemCard, ItemRow, pack_parts
 from store.signals import Signal
 from trainer.catalog import Catalog
 from trainer.item_learning import absorb
-from trainer.space import Space, SpaceRules
+from trainer.space import Space, SpaceRules, content_map, unit
 
 RULES = SpaceRules(width=8, content_width=16, min_positives=50)
 
@@ -95,3 +95,16 @@ def test_a_refit_is_deterministic_and_agrees_with_folding_in() -> None:
         space.place(handle)
     assert space.x_ND == pytest.approx(placed, abs=1e-4)
     del other_catalog
+
+
+def test_content_says_of_a_known_item_what_it_would_say_if_the_item_were_new() -> None:
+    rng = np.random.default_rng(0)
+    content_NC = rng.standard_normal((60, 12)).astype(np.float32)
+    x_ND = unit(content_NC @ rng.standard_normal((12, 5)) + rng.standard_normal((60, 5))).astype(np.float32)
+    evidence_N = rng.integers(3, 40, 60).astype(np.float32)
+    _, says_ND = content_map(content_NC, x_ND, evidence_N, ridge=2.0)
+    for left_out in (0, 17, 59):
+        without_N = evidence_N.copy()
+        without_N[left_out] = 0
+        _, new_ND = content_map(content_NC, x_ND, without_N, ridge=2.0)
+        np.testing.assert_allclose(says_ND[left_out], new_ND[left_out], atol=1e-4)
