@@ -1,8 +1,6 @@
 """Features: what the ranker sees of each candidate, one float32 row of a fixed set of columns.
 
-Groups name columns that can be taken away together, for ablations. `as_untouched` turns rows into what they would be if
-nobody had engaged with their items yet: trained on such copies, a ranker learns from every engagement what content
-alone tells, though engagements with truly untouched items are few.
+Groups name columns that can be taken away together, for ablations.
 
 Invariant: a feature depends only on what was known before the engagement that it helps to predict.
 """
@@ -102,7 +100,7 @@ def compute(
     for name in GROUPS["ranks"]:
         score_B = x_BF[:, COLUMNS[name.removeprefix("rank_")]]
         score_A = score_B if among_A is None else _ranked(name, evidence, among_A, now_s)
-        put(name, _ranks(score_B, score_A, len(score_A)))
+        put(name, _ranks(score_B, score_A))
     _put_user(put, evidence, taste, heat_BW, age_B, now_s)
     for name, value in _of_request(request, now_s).items():
         put(name, value)
@@ -190,51 +188,11 @@ def _ranked(name: str, evidence: Evidence, among_A: np.ndarray, now_s: float) ->
     return np.asarray(np.log2(FAINT + score_A), np.float32)
 
 
-def _ranks(score_B: np.ndarray, among_A: np.ndarray, candidates: int) -> np.ndarray:
-    """Place of each score among all candidates, of whom `among_A` is a sample, as 1/(1 + place/10): the share of the
-    sample that scores higher, times how many they are."""
+def _ranks(score_B: np.ndarray, among_A: np.ndarray) -> np.ndarray:
+    """Place of each score among those of all candidates, as 1/(1 + place/10)."""
     order = np.sort(among_A)
     higher_B = len(order) - np.searchsorted(order, score_B, side="right")
-    return np.asarray(1.0 / (1.0 + higher_B * (candidates / max(1, len(order))) / 10.0))
-
-
-_UNTOUCHED: Mapping[str, float] = {
-    **dict.fromkeys((*GROUPS["transitions"], *GROUPS["two_hops"]), float(np.log2(FAINT))),
-    **dict.fromkeys(("positives", "trend_short", "trend_long", "negative_share"), 0.0),
-    **{name: FLOOR for name in GROUPS["popularity"] if name.startswith("heat_")},
-    "since_first": -1.0,
-    "since_last": 20.0,
-    "value": np.nan,
-}
-
-
-_MAPPED = {
-    "near_taste": "content_space",
-    "near_last": "content_space_last",
-    "near_max": "content_space_max",
-    "vector_taste": "expected_taste",
-    "vector_last": "expected_last",
-    "vector_max": "expected_max",
-}
-"""An untouched item lies where its content says."""
-
-
-def as_untouched(x_BF: np.ndarray, among_AF: np.ndarray, candidates: int, rng: np.random.Generator) -> np.ndarray:
-    """A copy in which every item looks as `compute` would show it if nobody had engaged with it yet, among candidates
-    of whom `among_AF` is a sample. Ages are shuffled: an untouched item's age must teach nothing."""
-    x_BF = x_BF.copy()
-    for name, value in _UNTOUCHED.items():
-        x_BF[:, COLUMNS[name]] = value
-    for near, mapped in _MAPPED.items():
-        x_BF[:, COLUMNS[near]] = x_BF[:, COLUMNS[mapped]]
-    order = rng.permutation(len(x_BF))
-    for name in ("age", "age_difference"):
-        x_BF[:, COLUMNS[name]] = x_BF[order, COLUMNS[name]]
-    x_BF[:, COLUMNS["heat_difference"]] = FLOOR - x_BF[:, COLUMNS["user_heat"]]
-    for name in GROUPS["ranks"]:
-        column = COLUMNS[name.removeprefix("rank_")]
-        x_BF[:, COLUMNS[name]] = _ranks(x_BF[:, column], among_AF[:, column], candidates)
-    return x_BF
+    return np.asarray(1.0 / (1.0 + higher_B / 10.0))
 
 
 def without(groups: Sequence[str]) -> list[int]:

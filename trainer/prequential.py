@@ -55,8 +55,8 @@ class ReplayOptions:
     weights: Mapping[str, float] = field(default_factory=lambda: Events().weights)
     repeats: bool = False
     evaluated_from: float = 0.5
-    within_limit: int = 3000
-    examples: float = 0.15
+    within_limit: int = 2000
+    examples: float = 0.3
     impression_window_s: float = 1800.0
     delay_s: float = 0.0
     baselines: bool = True
@@ -248,7 +248,7 @@ class Replay:
         if candidate and positives < 5 and len(self.record.within) < self.options.within_limit:
             with Timed(self.record.cost, "within_s"):
                 self._rank_within(event, user, handle, positives)
-        taught = hash64(f"example/{event.event_id}") < self.options.examples * 2.0**64
+        taught = positives == 0 or hash64(f"example/{event.event_id}") < self.options.examples * 2.0**64
         if not (evaluated or taught):
             return
         with Timed(self.record.cost, "serve_s"):

@@ -3,7 +3,7 @@
 An `Example` is an engagement scored before it was learned from: the features as they were, of the true item and of
 others that stood beside it. The learner keeps the newest examples and refits boosted trees (LightGBM, Ke et al. 2017)
 whenever they have grown by a share, from the first few on; before that a fixed prior orders.
-Half of what it learns from untouched items is borrowed: copies of examples in which every item looks untouched.
+Items that nobody had touched are judged by their content (`trainer.first_sight`), learned from first engagements.
 What people said to what they were shown becomes the heads (`trainer.heads`), which weigh the best of that order by
 their utility.
 
@@ -23,8 +23,10 @@ import numpy as np
 
 from store.settings import Utility
 from trainer.calibration import sigmoid
-from trainer.features import COLUMNS, NAMES, as_untouched
+from trainer.features import COLUMNS, NAMES
 from trainer.feedback import Feedback, HeldOut
+from trainer.first_sight import FirstSight
+from trainer.first_sight import fit as fit_first_sight
 from trainer.heads import CLICK, HEADS, Heads, worth
 from trainer.impressions import Impression
 
@@ -36,8 +38,8 @@ class Example(msgspec.Struct, kw_only=True, frozen=True, tag="engaged"):
     """An engagement scored before it was learned from: a record on `ranking-examples`. A `weight` below 0 is negative.
 
     `rank` is the true item's place (from 0) in the order that would have been served, or -1 when it was not among the
-    candidates; `features` holds float16 rows of `columns` columns: the true item's, those of other candidates, and the
-    last `strangers` those of any live items; none unless `found`. `positives` and `age_s` are the item's at the time.
+    candidates. `features` holds float16 rows of `columns` columns: the true item's; if `found`, other candidates'; and
+    if it was untouched, `strangers` of live items as untouched. `positives` and `age_s` are the item's at the time.
     """
 
     user_id: str
@@ -63,28 +65,29 @@ class Example(msgspec.Struct, kw_only=True, frozen=True, tag="engaged"):
         """Whether the true item was among the candidates."""
         return self.rank >= 0
 
+    def rows(self) -> np.ndarray:
+        """The rows (float16); none if they have the columns of another version."""
+        if self.columns != len(NAMES):
+            return np.zeros((0, len(NAMES)), np.float16)
+        return np.frombuffer(self.features, "<f2").reshape(-1, self.columns)
+
     def group(self) -> Group | None:
-        """What can be learned from: None without the true item or rivals, or with the columns of another version."""
-        if not self.found or self.columns != len(NAMES):
-            return None
-        x_BF = np.frombuffer(self.features, "<f2").reshape(-1, self.columns)
+        """The true item's row and other candidates': None without either."""
+        x_BF = self.rows()
         rivals = len(x_BF) - self.strangers
-        return Group(x_BF[:rivals], x_BF[rivals:], self.candidates) if rivals > 1 else None
+        return Group(x_BF[:rivals], self.candidates) if self.found and rivals > 1 else None
+
+    def first_engagement(self) -> np.ndarray | None:
+        """The untouched true item's row and its strangers': None if it was touched, or if there are none."""
+        x_BF = self.rows()
+        return x_BF[[0, *range(len(x_BF) - self.strangers, len(x_BF))]] if self.strangers and len(x_BF) else None
 
 
 class Group(NamedTuple):
-    """Rows (float16) of one example: the true item's and other candidates', and those of strangers; how many candidates
-    there were."""
+    """Rows (float16) of one example, the true item's first, and how many candidates these are drawn from."""
 
     candidates_BF: np.ndarray
-    strangers_SF: np.ndarray
     candidates: int
-
-    def untouched(self, rng: np.random.Generator) -> np.ndarray:
-        """The true item against strangers, as if nobody had touched any of them yet."""
-        among_AF = self.candidates_BF.astype(np.float32)
-        x_BF = np.concatenate([among_AF[:1], self.strangers_SF.astype(np.float32)])
-        return as_untouched(x_BF, among_AF, self.candidates, rng)
 
 
 class Ranker(Protocol):
@@ -133,15 +136,18 @@ class Prior:
 class Boosted:
     """A fitted ranker. `name` tells how many examples it rests on."""
 
-    def __init__(self, model: str, name: str, heads: Heads | None = None) -> None:
+    def __init__(self, model: str, name: str, first_sight: FirstSight, heads: Heads | None = None) -> None:
         self.name = name
+        self.first_sight = first_sight
         self.heads = heads
         self._model = model
         self._booster = lightgbm.Booster(model_str=model)
 
     def raw(self, x_BF: np.ndarray) -> np.ndarray:
         """The large model's score, about log odds among the examples as they were drawn."""
-        return np.asarray(self._booster.predict(x_BF, raw_score=True, num_threads=1)) if len(x_BF) else np.zeros(0)
+        if not len(x_BF):
+            return np.zeros(0)
+        return np.asarray(self._booster.predict(self.first_sight.beside(x_BF), raw_score=True, num_threads=1))
 
     def score(self, x_BF: np.ndarray, utility: Utility = Utility()) -> np.ndarray:
         """The best `RESCORED` by the large model have the utility of their heads; the others follow in its order."""
@@ -163,7 +169,7 @@ class Boosted:
         return self.heads.probabilities(x_BF, raw_B)
 
     def to_bytes(self) -> bytes:
-        return msgspec.json.encode(_File(self.name, len(NAMES), self._model, self.heads))
+        return msgspec.json.encode(_File(self.name, len(NAMES), self._model, self.first_sight, self.heads))
 
 
 class _File(msgspec.Struct):
@@ -172,6 +178,7 @@ class _File(msgspec.Struct):
     name: str
     columns: int
     model: str
+    first_sight: FirstSight
     heads: Heads | None
 
 
@@ -185,23 +192,23 @@ def ranker_from(data: bytes) -> Ranker:
         raise ValueError(f"no ranker of this version, the trainer will fit another: {error}") from None
     if file.columns != len(NAMES):
         raise ValueError(f"it knows {file.columns} columns, not {len(NAMES)}: the trainer will fit another")
-    return Boosted(file.model, file.name, file.heads)
+    return Boosted(file.model, file.name, file.first_sight, file.heads)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RankerRules:
-    """`window` newest examples are kept, and as many acts; a refit is due when `first` came, then at each `growth` more
-    (of impressions, too). The newest `held_out` of the examples calibrate. `completed`: kind → least value that counts
-    as completed."""
+    """`window` newest examples are kept, and as many acts, and `firsts` first engagements; a refit is due when `first`
+    came, then at each `growth` more (of impressions, too). The newest `held_out` of the examples calibrate.
+    `completed`: kind → least value that counts as completed."""
 
-    window: int = 20_000
+    window: int = 30_000
+    firsts: int = 5_000
     impressions: int = 5_000
     completed: Mapping[str, float] = field(default_factory=dict)
     held_out: float = 0.05
     first: int = 200
     growth: float = 0.5
     refit_every: int = 8_000
-    untouched_share: float = 0.15
     trees: int = 300
     leaves: int = 31
     learning_rate: float = 0.04
@@ -217,6 +224,7 @@ class RankerLearner:
     def __init__(self, rules: RankerRules = RankerRules()) -> None:
         self.rules = rules
         self.examples: deque[Group] = deque(maxlen=rules.window)
+        self.firsts: deque[np.ndarray] = deque(maxlen=rules.firsts)
         self.feedback = Feedback(rules.window, rules.impressions, rules.completed)
         self.absorbed = 0
         self.fitted_at = 0
@@ -224,6 +232,9 @@ class RankerLearner:
 
     def absorb(self, example: Example) -> None:
         """Takes an example in, if something can be learned from it."""
+        first_RF = example.first_engagement()
+        if first_RF is not None and example.weight > 0:
+            self.firsts.append(first_RF)
         group = example.group()
         if group is not None:
             self.feedback.engaged(example, group.candidates_BF[0])
@@ -248,25 +259,22 @@ class RankerLearner:
         self.fitted_at, self._closed_at = self.absorbed, self.feedback.closed
         examples = list(self.examples)
         held = max(1, int(len(examples) * self.rules.held_out)) if self.feedback.acts and len(examples) > 1 else 0
-        x_RF, label_R, sizes = self._table(examples[: len(examples) - held])
-        x_RF[:, list(self.rules.blank)] = 0.0
-        data = lightgbm.Dataset(x_RF, label_R, group=sizes, free_raw_data=True, params={"verbose": -1, "max_bin": 127})
-        booster = lightgbm.train(self._parameters(len(sizes)), data, num_boost_round=self._trees(len(sizes)))
-        ranker = Boosted(booster.model_to_string(), str(self.absorbed))
+        groups = [group.candidates_BF for group in examples[: len(examples) - held]]
+        first_sight = fit_first_sight([self._blanked(x_RF) for x_RF in self.firsts])
+        x_RF, label_R = _table([*groups, *self.firsts])
+        x_RF = first_sight.beside(self._blanked(x_RF))
+        data = lightgbm.Dataset(x_RF, label_R, free_raw_data=True, params={"verbose": -1, "max_bin": 127})
+        booster = lightgbm.train(self._parameters(len(groups)), data, num_boost_round=self._trees(len(groups)))
+        ranker = Boosted(booster.model_to_string(), str(self.absorbed), first_sight)
         if held:
             held_out = _held_out(examples[-held:])
             ranker.heads = self.feedback.fit(ranker.raw, held_out, self.rules.seed, self.rules.threads)
         return ranker
 
-    def _table(self, examples: Sequence[Group]) -> tuple[np.ndarray, np.ndarray, list[int]]:
-        rng = np.random.default_rng((self.rules.seed, self.absorbed))
-        groups = [group.candidates_BF.astype(np.float32) for group in examples]
-        borrowed = rng.random(len(groups)) < self.rules.untouched_share
-        groups += [examples[place].untouched(rng) for place in np.flatnonzero(borrowed).tolist()]
-        sizes = [len(x_BF) for x_BF in groups]
-        label_R = np.zeros(sum(sizes), np.int8)
-        label_R[np.cumsum([0, *sizes[:-1]])] = 1
-        return np.concatenate(groups), label_R, sizes
+    def _blanked(self, x_BF: np.ndarray) -> np.ndarray:
+        x_BF = x_BF.astype(np.float32)
+        x_BF[:, list(self.rules.blank)] = 0.0
+        return x_BF
 
     def _trees(self, groups: int) -> int:
         return int(min(self.rules.trees, 30 + groups / 20))
@@ -289,6 +297,14 @@ class RankerLearner:
             "force_row_wise": True,
             "verbose": -1,
         }
+
+
+def _table(groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """All rows, and which are true."""
+    sizes = [len(x_BF) for x_BF in groups]
+    label_R = np.zeros(sum(sizes), np.int8)
+    label_R[np.cumsum([0, *sizes[:-1]])] = 1
+    return np.concatenate(groups), label_R
 
 
 def _held_out(examples: list[Group]) -> HeldOut:

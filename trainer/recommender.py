@@ -75,6 +75,7 @@ class Ranking:
         return self.evidence.taste
 
 
+_NO_HANDLES = np.zeros(0, np.int64)
 _NONE_B = np.zeros(0)
 _NONE_BF = np.zeros((0, len(NAMES)), np.float32)
 
@@ -204,13 +205,15 @@ class Recommender:
         need not be `ordered`, which halves its cost: its rank then says no more than whether it was a candidate."""
         handle = self.catalog.handles.get(engagement.item_id)
         request = request_of(engagement)
-        if handle is None or not self.allowed(request, user)[handle]:
+        allowed_N = self.allowed(request, user)
+        if handle is None or not allowed_N[handle]:
             return None
         self.observe(engagement.occurred_at)
         ranking = self._rank(request, user, self.serving, self.ranker if ordered else None)
         place = np.flatnonzero(ranking.handles_B == handle)
         rank = int(place[0]) if len(place) else -1
-        sample_BF = self._sample(ranking, rank, request, user, engagement.event_id) if rank >= 0 else None
+        others, strangers = self._sample(ranking, handle, rank >= 0, allowed_N, engagement.event_id)
+        sampled = [handle, *others, *strangers] if len(others) or len(strangers) else []
         example = Example(
             user_id=engagement.user_id,
             item_id=engagement.item_id,
@@ -225,9 +228,9 @@ class Recommender:
             age_s=engagement.occurred_at - float(self.catalog.uploaded_at_N[handle]),
             history=ranking.taste.count,
             columns=len(NAMES),
-            strangers=self.rules.strangers,
+            strangers=len(strangers),
             value=engagement.value,
-            features=b"" if sample_BF is None else sample_BF.astype("<f2").tobytes(),
+            features=self._features(ranking, np.array(sampled, np.int64), request).astype("<f2").tobytes(),
         )
         return example, ranking
 
@@ -248,8 +251,7 @@ class Recommender:
     def score(self, request: Request, user: UserRow | None, handles_B: np.ndarray) -> np.ndarray:
         """The ranker's scores of any items, as they would have among the request's candidates."""
         among = self._rank(request, user, self.serving, None)
-        x_BF = compute(among.evidence, handles_B, self.now_s, request, None, among.handles_B)
-        return self.ranker.score(x_BF, self.rules.utility)
+        return self.ranker.score(self._features(among, handles_B, request), self.rules.utility)
 
     def _evidence(self, request: Request, user: UserRow | None) -> Evidence:
         catalog, rules = self.catalog, self.rules.candidates
@@ -289,20 +291,27 @@ class Recommender:
         order = np.argsort(-scores_B, kind="stable")
         return Ranking(handles_B[order], scores_B[order], x_BF[order], proposed, evidence, model_N)
 
-    def _sample(self, ranking: Ranking, rank: int, request: Request, user: UserRow | None, event_id: str) -> np.ndarray:
-        """Rows of an example: the true item, then other candidates, then strangers from the whole catalogue, all by
-        chance (seeded by the event). Evenly: negatives picked from the top of the order would teach that what ranks
-        high is wrong; and candidates alone, each of which some source has picked, would teach that to be picked is
-        nothing special, which is wrong where no source has picked."""
+    def _sample(
+        self, ranking: Ranking, true: int, found: bool, allowed_N: np.ndarray, event_id: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What the true item of an example is set against, by chance (seeded by the event): other candidates if it is
+        one, evenly, since negatives picked from the top of the order would teach that what ranks high is wrong; and if
+        nobody has touched it, strangers as untouched, since the few untouched candidates have each been picked for
+        their content by some source, and against them content would seem to tell nothing."""
         rng = np.random.default_rng((self.rules.seed, hash64(event_id)))
-        true, handles_B = ranking.handles_B[rank], np.sort(ranking.handles_B)
-        rivals = handles_B[handles_B != true]
+        rivals = np.sort(ranking.handles_B[ranking.handles_B != true]) if found else _NO_HANDLES
         others = rng.choice(rivals, min(len(rivals), self.rules.negatives), replace=False)
-        allowed = np.flatnonzero(self.allowed(request, user)[: ranking.evidence.size])
-        strangers = rng.choice(allowed[allowed != true], self.rules.strangers) if len(allowed) > 1 else others[:0]
-        chosen = np.concatenate([[true], others, strangers])
-        model_B = None if ranking.model_N is None else ranking.model_N[chosen]
-        return compute(ranking.evidence, chosen, self.now_s, request, model_B, handles_B)
+        allowed_N = allowed_N[: ranking.evidence.size]
+        if self.catalog.positives_N[true] > 0 or true >= len(allowed_N):
+            return others, _NO_HANDLES
+        untouched = np.flatnonzero(allowed_N & (self.catalog.positives_N[: len(allowed_N)] == 0))
+        untouched = untouched[untouched != true]
+        return others, rng.choice(untouched, self.rules.strangers) if len(untouched) else _NO_HANDLES
+
+    def _features(self, ranking: Ranking, handles_B: np.ndarray, request: Request) -> np.ndarray:
+        """Features of any items, as they would have them among the ranking's candidates."""
+        model_B = None if ranking.model_N is None else ranking.model_N[handles_B]
+        return compute(ranking.evidence, handles_B, self.now_s, request, model_B, ranking.handles_B)
 
     def _line(
         self, ranking: Ranking, place: int, serving: Binding, explored: bool, heads: list[float] | None

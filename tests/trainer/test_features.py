@@ -4,8 +4,8 @@ import numpy as np
 
 from store.requests import Request
 from tests.trainer.test_recommender import START, World, card
-from trainer.candidates import Evidence, gather, taste_of, united
-from trainer.features import COLUMNS, GROUPS, as_untouched, compute
+from trainer.candidates import Evidence, taste_of
+from trainer.features import COLUMNS, GROUPS, compute
 from trainer.item_learning import DAY_S
 
 
@@ -23,27 +23,6 @@ def evidence_of(world: World, user_id: str) -> Evidence:
     taste = taste_of(world.users[user_id], recommender.catalog, recommender.rules.candidates)
     rules = recommender.rules.candidates
     return Evidence(recommender.catalog, recommender.space, recommender.learned, taste, rules)
-
-
-def test_what_is_borrowed_from_touched_items_looks_as_untouched_ones_do() -> None:
-    world = world_with_untouched_items()
-    evidence = evidence_of(world, "u3")
-    candidates = united(gather(evidence, world.recommender.catalog.live_N[: evidence.size]), evidence.size)
-    untouched = candidates[world.recommender.catalog.positives_N[candidates] == 0]
-    assert len(untouched) > 5
-    now_s = START + 5 * DAY_S
-    all_AF = compute(evidence, candidates, now_s, Request(task="next"), None)
-    x_BF = compute(evidence, untouched, now_s, Request(task="next"), None, candidates)
-    borrowed_BF = as_untouched(x_BF, all_AF, len(candidates), np.random.default_rng(0))
-    atol = np.full(x_BF.shape[1], 1e-5)
-    atol[COLUMNS["rank_near_taste"]] = 0.1  # one place: the same product, rounded another way
-    apart = np.flatnonzero(~np.isclose(borrowed_BF, x_BF, atol=atol, equal_nan=True).all(axis=0))
-    assert set(apart) <= {COLUMNS["age"], COLUMNS["age_difference"]}
-    touched = candidates[world.recommender.catalog.positives_N[candidates] > 0]
-    before_BF = compute(evidence, touched, now_s, Request(task="next"), None, candidates)
-    after_BF = as_untouched(before_BF, all_AF, len(candidates), np.random.default_rng(0))
-    assert (after_BF[:, COLUMNS["positives"]] == 0).all()
-    assert not np.isclose(before_BF, after_BF, equal_nan=True)[:, COLUMNS["heat_4"]].any()
 
 
 def test_features_of_some_candidates_are_those_they_have_among_all() -> None:

@@ -14,6 +14,7 @@ from store.requests import Answer, Request
 from store.settings import Settings
 from trainer.binding import Binding
 from trainer.codebook import zero_codebook
+from trainer.features import COLUMNS
 from trainer.item_learning import DAY_S
 from trainer.item_learning import absorb as absorb_signal
 from trainer.ranker import Example, Prior, RankerLearner, RankerRules, ranker_from
@@ -203,13 +204,30 @@ def test_an_example_is_the_engagement_as_it_was_before_it(world: World) -> None:
     group = example.group()
     assert group is not None
     assert len(group.candidates_BF) == min(world.recommender.rules.negatives + 1, example.candidates)
-    assert len(group.strangers_SF) == world.recommender.rules.strangers
+    assert example.strangers == 0, "it is no longer untouched"
     assert example == world.recommender.examine(have, event, 1.0)
     unordered = world.recommender.inspect(have, event, ordered=False)
     assert unordered is not None
     assert unordered[0].features == example.features
     world.engage("u9", "i3", at)
     assert world.recommender.examine(have, event, 1.0) != example
+
+
+def test_a_first_engagement_is_an_example_against_others_as_untouched(world: World) -> None:
+    for number in range(100, 110):
+        world.recommender.insert(card(number, START + 5 * DAY_S))
+    event = world.event("u1", "i103", START + 6 * DAY_S)
+    example = world.recommender.examine(world.users["u1"], event)
+    assert example is not None
+    first_RF = example.first_engagement()
+    assert first_RF is not None
+    assert example.strangers == len(first_RF) - 1 == world.recommender.rules.strangers
+    assert (first_RF[:, COLUMNS["positives"]] == 0).all()
+    assert len(np.unique(first_RF[1:, COLUMNS["content_near"]])) > 1
+    world.engage("u2", "i103", START + 6 * DAY_S)
+    later = world.recommender.examine(world.users["u1"], world.event("u1", "i103", START + 7 * DAY_S))
+    assert later is not None
+    assert later.first_engagement() is None
 
 
 def test_an_engagement_that_could_not_have_been_recommended_is_no_example(world: World) -> None:
