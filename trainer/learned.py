@@ -62,10 +62,10 @@ class Learned:
         size = len(self.catalog)
         known_N, x_ND, content_NC = self._known_N[:size].copy(), self.x_ND[:size].copy(), self.catalog.content_NC[:size]
         evidence_N = np.where(known_N, self.catalog.positives_N[:size], 0.0)
-        self._map_CD = content_map(content_NC, x_ND, evidence_N, self._ridge)
-        mapped_ND = self._mapped(content_NC)
-        self._prefixes = self._gather_prefixes(np.flatnonzero(evidence_N >= 3).tolist(), x_ND - mapped_ND)
-        self._expect(np.arange(size), mapped_ND)
+        self._map_CD, mapped_ND = content_map(content_NC, x_ND, evidence_N, self._ridge)
+        rest_ND = np.where((evidence_N >= 3)[:, None], x_ND - mapped_ND, 0.0)
+        self._prefixes = self._gather_prefixes(np.flatnonzero(evidence_N >= 3).tolist(), rest_ND)
+        self._expect(np.arange(size), mapped_ND, rest_ND)
         for handle in range(size, len(self.catalog)):
             self.describe(handle)
 
@@ -94,11 +94,12 @@ class Learned:
         predicted_ND = with_constant(content_NC) @ self._map_CD
         return np.asarray(np.where(content_NC.any(axis=-1, keepdims=True), predicted_ND, 0.0), np.float32)
 
-    def _expect(self, handles: np.ndarray, mapped_HD: np.ndarray) -> None:
+    def _expect(self, handles: np.ndarray, mapped_HD: np.ndarray, own_HD: np.ndarray | None = None) -> None:
+        """`own_HD`: what an item itself has put under its prefixes (0: nothing). It must not expect itself."""
         expected_HD = mapped_HD.copy()
         if self._prefixes:
             for place, handle in enumerate(handles.tolist()):
-                expected_HD[place] += self._prefix_mean(handle)
+                expected_HD[place] += self._prefix_mean(handle, None if own_HD is None else own_HD[place])
         length_H = np.sqrt(np.einsum("hd,hd->h", expected_HD, expected_HD))
         expected_HD /= np.maximum(1.0, length_H)[:, None]
         self.expected_ND[handles] = expected_HD
@@ -113,12 +114,14 @@ class Learned:
                 found[prefix] = (total_D + rest_ND[handle], count + 1)
         return found
 
-    def _prefix_mean(self, handle: int) -> np.ndarray | float:
-        """The mean under the longest prefix that has items, shrunk by how few they are."""
+    def _prefix_mean(self, handle: int, own_D: np.ndarray | None) -> np.ndarray | float:
+        """The mean under the longest prefix that has other items, shrunk by how few they are."""
+        inside = own_D is not None and bool(own_D.any())
         for prefix in self._prefixes_of(handle):
-            if prefix in self._prefixes:
-                total_D, count = self._prefixes[prefix]
-                return np.asarray(total_D / (count + self._prefix_prior))
+            total_D, count = self._prefixes.get(prefix, (0.0, 0))
+            if count > inside:
+                others_D = total_D - own_D if own_D is not None and inside else total_D
+                return np.asarray(others_D / (count - inside + self._prefix_prior))
         return 0.0
 
     def _prefixes_of(self, handle: int) -> list[tuple[int, ...]]:

@@ -33,6 +33,7 @@ from trainer.item_learning import ItemRules
 from trainer.learned import Learned
 from trainer.ranker import Example, Prior, Ranker
 from trainer.reasons import EXPLORE, reason, winner
+from trainer.rivals import NOBODY, Draw
 from trainer.search import Query, WordIndex, by_relevance
 from trainer.space import Space, SpaceRules
 from trainer.vector_learning import VectorRules
@@ -75,7 +76,6 @@ class Ranking:
         return self.evidence.taste
 
 
-_NO_HANDLES = np.zeros(0, np.int64)
 _NONE_B = np.zeros(0)
 _NONE_BF = np.zeros((0, len(NAMES)), np.float32)
 
@@ -212,8 +212,10 @@ class Recommender:
         ranking = self._rank(request, user, self.serving, self.ranker if ordered else None)
         place = np.flatnonzero(ranking.handles_B == handle)
         rank = int(place[0]) if len(place) else -1
-        others, strangers = self._sample(ranking, handle, rank >= 0, allowed_N, engagement.event_id)
-        sampled = [handle, *others, *strangers] if len(others) or len(strangers) else []
+        draw, allowed_N = Draw(self.rules.seed, engagement.event_id), allowed_N[: ranking.evidence.size]
+        others = draw.candidates(handle, ranking.handles_B, self.rules.negatives) if rank >= 0 else NOBODY
+        strangers = draw.strangers(handle, allowed_N, self.catalog.positives_N, self.rules.strangers)
+        sampled = np.concatenate([[handle], others, strangers]) if len(others) or len(strangers) else NOBODY
         example = Example(
             user_id=engagement.user_id,
             item_id=engagement.item_id,
@@ -230,7 +232,7 @@ class Recommender:
             columns=len(NAMES),
             strangers=len(strangers),
             value=engagement.value,
-            features=self._features(ranking, np.array(sampled, np.int64), request).astype("<f2").tobytes(),
+            features=self._features(ranking, sampled, request).astype("<f2").tobytes(),
         )
         return example, ranking
 
@@ -290,23 +292,6 @@ class Recommender:
             scores_B = by_relevance(evidence.dense["query"][handles_B], scores_B)
         order = np.argsort(-scores_B, kind="stable")
         return Ranking(handles_B[order], scores_B[order], x_BF[order], proposed, evidence, model_N)
-
-    def _sample(
-        self, ranking: Ranking, true: int, found: bool, allowed_N: np.ndarray, event_id: str
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """What the true item of an example is set against, by chance (seeded by the event): other candidates if it is
-        one, evenly, since negatives picked from the top of the order would teach that what ranks high is wrong; and if
-        nobody has touched it, strangers as untouched, since the few untouched candidates have each been picked for
-        their content by some source, and against them content would seem to tell nothing."""
-        rng = np.random.default_rng((self.rules.seed, hash64(event_id)))
-        rivals = np.sort(ranking.handles_B[ranking.handles_B != true]) if found else _NO_HANDLES
-        others = rng.choice(rivals, min(len(rivals), self.rules.negatives), replace=False)
-        allowed_N = allowed_N[: ranking.evidence.size]
-        if self.catalog.positives_N[true] > 0 or true >= len(allowed_N):
-            return others, _NO_HANDLES
-        untouched = np.flatnonzero(allowed_N & (self.catalog.positives_N[: len(allowed_N)] == 0))
-        untouched = untouched[untouched != true]
-        return others, rng.choice(untouched, self.rules.strangers) if len(untouched) else _NO_HANDLES
 
     def _features(self, ranking: Ranking, handles_B: np.ndarray, request: Request) -> np.ndarray:
         """Features of any items, as they would have them among the ranking's candidates."""

@@ -183,8 +183,8 @@ def fit(
     for _ in range(rules.iterations):
         q_ND[:, :size] = np.linalg.qr(m_NN @ q_ND + q_ND)[0]  # shifted to be definite: the largest come first
     axes_ND = np.asarray(q_ND * inverse_N[:, None], np.float32)
-    map_CD, content_ND = content_map(content_NC, unit(a_NN @ axes_ND), catalog.positives_N[:size], rules.ridge)
-    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, view, positives), content_ND
+    map_CD, says_ND = content_map(content_NC, unit(a_NN @ axes_ND), catalog.positives_N[:size], rules.ridge)
+    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, view, positives), unit(says_ND)
 
 
 def content_map(
@@ -197,7 +197,7 @@ def content_map(
     known = np.flatnonzero((evidence_N >= 3) & (np.abs(content_NC).sum(axis=1) > 0))
     if len(known) < 10:
         map_CD = np.zeros((content_NC.shape[1] + 1, x_ND.shape[1]), np.float32)
-        return map_CD, mapped(content_NC, map_CD)
+        return map_CD, np.zeros_like(x_ND)
     weight = np.sqrt(evidence_N[known] / (evidence_N[known] + 10.0))[:, None]
     c_KC, x_KD = with_constant(content_NC[known]) * weight, x_ND[known] * weight
     gram_CC = c_KC.T @ c_KC + ridge * np.eye(c_KC.shape[1], dtype=np.float32)
@@ -207,7 +207,7 @@ def content_map(
     says_ND = with_constant(content_NC) @ map_CD
     residual_KD = x_ND[known] - says_ND[known]
     says_ND[known] -= (leverage_K / np.maximum(1.0 - leverage_K, 0.1))[:, None] * residual_KD
-    return map_CD, unit(np.where(content_NC.any(axis=-1, keepdims=True), says_ND, 0.0))
+    return map_CD, np.asarray(np.where(content_NC.any(axis=-1, keepdims=True), says_ND, 0.0), np.float32)
 
 
 def mapped(content_NC: np.ndarray, map_CD: np.ndarray) -> np.ndarray:
