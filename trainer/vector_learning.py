@@ -20,13 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Protocol
 
 import numpy as np
 
 from store.embeddings import Block
 from store.items import ItemRow
-from store.keys import hash64, partition_of
+from store.keys import partition_of
 from store.signals import Signal
 from trainer.space import unit
 
@@ -48,18 +49,18 @@ class Published(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VectorRules:
-    """`context` newest items speak, weighing (1 + place) ** -power; logits are cosines over `temperature`; `rate` is
-    the length of a row's first step; up to `chunk` signals take one step together; `negatives` are drawn for each
-    `learn` from the last `pool` items engaged with; the `hard` nearest to each of `hard_users` users join them, as far
-    as they are owned. An item in a signal's context is no negative of it."""
+    """`width` is at most 512; `context` newest items speak, weighing (1 + place) ** -power; logits are cosines over
+    `temperature`; `rate` is the length of a row's first step; up to `chunk` signals take one step together; `negatives`
+    are drawn for each `learn` from the last `pool` items engaged with; the `hard` nearest to each of `hard_users` users
+    join them, as far as they are owned. An item in a signal's context is no negative of it."""
 
     width: int = 64
-    context: int = 10
+    context: int = 6
     position_power: float = 0.7
     temperature: float = 0.1
     rate: float = 0.8
-    chunk: int = 32
-    negatives: int = 200
+    chunk: int = 64
+    negatives: int = 128
     hard: int = 20
     hard_users: int = 4
     pool: int = 20_000
@@ -264,7 +265,9 @@ class _Batch:
 def start_of(item_id: str, expected_D: np.ndarray) -> np.ndarray:
     """Where an item starts: where it is expected, as far as that goes (the shorter, the less is known), and for the
     rest in a random direction that its id decides. Without it, all that is little known would crowd in one place."""
-    random_D = unit(np.random.default_rng(hash64(item_id)).standard_normal(len(expected_D)).astype(np.float32))
+    width = len(expected_D)
+    bits_D = np.unpackbits(np.frombuffer(blake2b(item_id.encode(), digest_size=-(-width // 8)).digest(), np.uint8))
+    random_D = (2.0 * bits_D[:width] - 1.0) / np.sqrt(width)
     return np.asarray(expected_D + np.sqrt(max(0.0, 1.0 - float(expected_D @ expected_D))) * random_D, np.float32)
 
 
