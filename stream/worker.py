@@ -183,6 +183,7 @@ class Worker:
             cached_rows=store.cached_vectors // count,
         )
         vectors = EmbeddingStore(self._folder / "rows" / f"vectors-{number}", rules)
+        vectors.sweep()  # now, while nobody waits: what expires later reads as absent until the next start
         owns = lambda item_id: partition_of(item_id, count) == number  # noqa: E731
         return ItemVectors(vectors, owns, recommender.learned, recommender.rules.vectors)
 
