@@ -154,7 +154,7 @@ class EmbeddingStore:
     def sweep(self) -> int:
         """Removes expired rows from disk and memory; returns how many. Reads every row, if rows expire at all."""
         begin_s, swept = self.now_s - self.rules.horizon_s, 0
-        if begin_s == -inf:
+        if begin_s == -np.inf:
             return 0
         batch = WriteBatch(raw_mode=True)
         for key, value in self._db.items(from_key=_ROW):
