@@ -55,8 +55,8 @@ class ReplayOptions:
     weights: Mapping[str, float] = field(default_factory=lambda: Events().weights)
     repeats: bool = False
     evaluated_from: float = 0.5
-    within_limit: int = 2000
-    examples: float = 0.3
+    within_limit: int = 1500
+    examples: float = 0.25
     impression_window_s: float = 1800.0
     delay_s: float = 0.0
     baselines: bool = True

@@ -207,8 +207,8 @@ class RankerRules:
     completed: Mapping[str, float] = field(default_factory=dict)
     held_out: float = 0.05
     first: int = 200
-    growth: float = 0.5
-    refit_every: int = 8_000
+    growth: float = 0.25
+    refit_every: int = 5_000
     trees: int = 300
     leaves: int = 31
     learning_rate: float = 0.04
