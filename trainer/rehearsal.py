@@ -14,6 +14,7 @@ import logging
 import multiprocessing
 import os
 import time
+from collections import deque
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -35,25 +36,30 @@ GROWTH = 0.5
 WANTED_SHARE = 0.05
 """Live examples of so many engagements are enough: then there is nothing to rehearse."""
 SHARE = 0.3
-"""Of the engagements are examined, at most: twice what a replay examines, and the ranker still comes soon."""
+"""Of the engagements are examined, at most: about what a replay examines, and the ranker still comes soon."""
 COUNT_EVERY_S = 5.0
 NICENESS = 5
 """Beside the trainer's own: a rehearsal must not hold up a training run."""
 
 
 class Examples(RankerLearner):
-    """A learner that keeps the newest examples as they are, and never fits."""
+    """A learner that keeps the newest examples as they are, and never fits: `limit` first engagements and as many
+    others."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
-        self.limit = limit
-        self.kept: list[Example] = []
+        self._others: deque[Example] = deque(maxlen=limit)
+        self._firsts: deque[Example] = deque(maxlen=limit)
 
     def absorb(self, example: Example) -> None:
-        if example.found:
-            self.kept.append(example)
-            if len(self.kept) > 2 * self.limit:
-                del self.kept[: -self.limit]
+        if example.strangers:
+            self._firsts.append(example)
+        elif example.found:
+            self._others.append(example)
+
+    def kept(self) -> list[Example]:
+        """In order of time."""
+        return sorted([*self._firsts, *self._others], key=lambda example: example.occurred_at)
 
     def due(self) -> bool:
         return False
@@ -61,7 +67,7 @@ class Examples(RankerLearner):
 
 def rehearse(settings: Settings, examples: int, share: float = SHARE) -> list[Example]:
     """Up to about so many of the newest examples that a replay of the log finds, which examines at most a share of the
-    engagements."""
+    engagements; and up to as many first engagements of items, all of which it examines."""
     training = settings.training
     limits = {"max_engagements": training.rehearsal_engagements, "lookback_engagements": 0, "replay_ratio": 0.0}
     limited = msgspec.structs.replace(settings, training=msgspec.structs.replace(training, **limits))
@@ -77,7 +83,7 @@ def rehearse(settings: Settings, examples: int, share: float = SHARE) -> list[Ex
     replay = Replay(uploads, events, lambda some: [cards[one.item_id].parts() for one in some], options)
     replay.learner = found = Examples(examples)
     replay.run()
-    return found.kept[-examples:]
+    return found.kept()
 
 
 class Rehearsals:
