@@ -3,7 +3,7 @@
 A worker makes examples in a share of its time, so a log that is filled faster than it was lived (a first load, a
 stream that is sent again) leaves the ranker with next to none, and those come from a state that lagged behind. So the
 trainer runs the newest part of the log through `Replay`, in event time, in a process of its own, and learns from what
-that finds: what a replay would have learned, a running system has learned soon after.
+that finds, piece by piece while it goes on: what a replay would have learned, a running system has learned soon after.
 
 Invariant: a rehearsal is a function of the log and the settings; it changes nothing but the learner's examples.
 """
@@ -14,7 +14,8 @@ import logging
 import multiprocessing
 import os
 import time
-from collections import deque
+from collections.abc import Iterator
+from itertools import islice
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -37,37 +38,36 @@ WANTED_SHARE = 0.05
 """Live examples of so many engagements are enough: then there is nothing to rehearse."""
 SHARE = 0.3
 """Of the engagements are examined, at most: about what a replay examines, and the ranker still comes soon."""
+PIECE = 1_000
+"""So many examples are handed over at once: the first ranker need not wait for the end of a long log."""
 COUNT_EVERY_S = 5.0
 NICENESS = 5
 """Beside the trainer's own: a rehearsal must not hold up a training run."""
 
 
 class Examples(RankerLearner):
-    """A learner that keeps the newest examples as they are, and never fits: `limit` first engagements and as many
-    others."""
+    """A learner that passes examples on as they are, and never fits."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._others: deque[Example] = deque(maxlen=limit)
-        self._firsts: deque[Example] = deque(maxlen=limit)
+        self._waiting: list[Example] = []
 
     def absorb(self, example: Example) -> None:
-        if example.strangers:
-            self._firsts.append(example)
-        elif example.found:
-            self._others.append(example)
+        if example.found or example.strangers:
+            self._waiting.append(example)
 
-    def kept(self) -> list[Example]:
-        """In order of time."""
-        return sorted([*self._firsts, *self._others], key=lambda example: example.occurred_at)
+    def taken(self) -> list[Example]:
+        """What has come since the last time."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
 
     def due(self) -> bool:
         return False
 
 
-def rehearse(settings: Settings, examples: int, share: float = SHARE) -> list[Example]:
-    """Up to about so many of the newest examples that a replay of the log finds, which examines at most a share of the
-    engagements; and up to as many first engagements of items, all of which it examines."""
+def rehearse(settings: Settings, examples: int, share: float = SHARE) -> Iterator[Example]:
+    """The examples that a replay of the log finds, which examines at most a share of the engagements, and so many that
+    about `examples` are found; beside them all first engagements of items."""
     training = settings.training
     limits = {"max_engagements": training.rehearsal_engagements, "lookback_engagements": 0, "replay_ratio": 0.0}
     limited = msgspec.structs.replace(settings, training=msgspec.structs.replace(training, **limits))
@@ -81,9 +81,10 @@ def rehearse(settings: Settings, examples: int, share: float = SHARE) -> list[Ex
     share = min(share, 1.5 * examples / max(1, positives))  # about a third is not among the candidates
     options = ReplayOptions(sample=0, within_limit=0, baselines=False, weights=weights, examples=share)
     replay = Replay(uploads, events, lambda some: [cards[one.item_id].parts() for one in some], options)
-    replay.learner = found = Examples(examples)
-    replay.run()
-    return found.kept()
+    replay.learner = found = Examples()
+    for _ in replay.steps():
+        yield from found.taken()
+    yield from found.taken()
 
 
 class Rehearsals:
@@ -93,7 +94,7 @@ class Rehearsals:
         self._settings = settings
         self._log = reader
         self._examples = examples
-        self._file = settings.checkpoint_folder() / "rankers" / "rehearsal.msgpack"
+        self._folder = settings.checkpoint_folder() / "rankers"
         self._process: BaseProcess | None = None
         self._counted_at = 0.0
         self._events = 0
@@ -105,9 +106,9 @@ class Rehearsals:
         return self._process is not None
 
     def turn(self, now: float, absorbed: int) -> list[Example]:
-        """Starts one when it is due; the examples of one that has ended, once. `absorbed`: live examples so far."""
+        """Starts one when it is due; what one has found since the last turn. `absorbed`: live examples so far."""
         if self._process is not None:
-            return [] if self._process.is_alive() else self._collect()
+            return self._collect(self._process)
         if self._settings.training.rehearsal_engagements and now - self._counted_at >= COUNT_EVERY_S:
             self._counted_at = now
             events = count_new(self._log, self._settings, {}, now, sample_records=20)
@@ -128,31 +129,37 @@ class Rehearsals:
         return absorbed - self._absorbed < min(WANTED_SHARE * new, self._examples / 2)
 
     def _start(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._file.unlink(missing_ok=True)
-        arguments = (self._settings, self._examples, self._file)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for piece in self._folder.glob("rehearsal-*"):
+            piece.unlink()
+        arguments = (self._settings, self._examples, self._folder)
         self._process = multiprocessing.get_context("spawn").Process(target=_run, args=arguments, daemon=True)
         self._process.start()
         log.info("rehearsing about %s engagements", self._events)
 
-    def _collect(self) -> list[Example]:
-        assert self._process is not None
-        code, self._process = self._process.exitcode, None
-        if code != 0 or not self._file.exists():
-            log.warning("the rehearsal ended with status %s; live examples are learned from all the same", code)
-            return []
-        found = msgspec.msgpack.decode(self._file.read_bytes(), type=list[Example])
-        self._file.unlink()
-        log.info("rehearsed: %s examples", len(found))
+    def _collect(self, process: BaseProcess) -> list[Example]:
+        ended = not process.is_alive()
+        found: list[Example] = []
+        for piece in sorted(self._folder.glob("rehearsal-*.msgpack")):
+            found += msgspec.msgpack.decode(piece.read_bytes(), type=list[Example])
+            piece.unlink()
+        if ended:
+            self._process = None
+            log.info("the rehearsal ended")
+            if process.exitcode != 0:
+                log.warning("it had status %s; live examples are learned from all the same", process.exitcode)
         return found
 
 
-def _run(settings: Settings, examples: int, file: Path) -> None:
+def _run(settings: Settings, examples: int, folder: Path) -> None:
     os.nice(NICENESS)
-    found = rehearse(settings, examples)
-    temporary = file.with_suffix(".writing")
-    temporary.write_bytes(msgspec.msgpack.encode(found))
-    temporary.rename(file)
+    found, number = rehearse(settings, examples), 0
+    while piece := list(islice(found, PIECE)):
+        path = folder / f"rehearsal-{number:06d}.msgpack"
+        temporary = path.with_suffix(".writing")
+        temporary.write_bytes(msgspec.msgpack.encode(piece))
+        temporary.rename(path)
+        number += 1
 
 
 def _upload_of(card: ItemCard) -> Upload:
