@@ -94,6 +94,11 @@ class EmbeddingStore:
         self._slab = _Slab(rules.record, rules.cached_rows)
         self._index: _Index | None = None
 
+    @property
+    def _begin_s(self) -> float:
+        """What was last seen before this moment has expired."""
+        return self.now_s - self.rules.horizon_s
+
     def observe(self, now_s: float) -> None:
         """Moves the event clock forward; it never goes back. The next write keeps it."""
         self.now_s = max(self.now_s, now_s)
@@ -134,7 +139,7 @@ class EmbeddingStore:
             self._index = _Index(self.rules)
             for keys, block in self.scan():
                 self._index.put(keys, block)
-        return self._index.nearest(vector_D, k, self.now_s - self.rules.horizon_s)
+        return self._index.nearest(vector_D, k, self._begin_s)
 
     def scan(self) -> Iterator[tuple[list[str], Block]]:
         """Every row that is not expired, in key order, in blocks, as of the call."""
@@ -153,7 +158,7 @@ class EmbeddingStore:
 
     def sweep(self) -> int:
         """Removes expired rows from disk and memory; returns how many. Reads every row, if rows expire at all."""
-        begin_s, swept = self.now_s - self.rules.horizon_s, 0
+        begin_s, swept = self._begin_s, 0
         if begin_s == -np.inf:
             return 0
         batch = WriteBatch(raw_mode=True)
@@ -193,7 +198,7 @@ class EmbeddingStore:
 
     def _living(self, keys: list[str], values: list[bytes]) -> Iterator[tuple[list[str], Block]]:
         records = self._unpacked(values)
-        living = np.flatnonzero(records["at_s"] >= self.now_s - self.rules.horizon_s)
+        living = np.flatnonzero(records["at_s"] >= self._begin_s)
         if len(living):
             yield [keys[place] for place in living.tolist()], self._block(records[living])
 
@@ -203,7 +208,7 @@ class EmbeddingStore:
         return np.frombuffer(b"".join(values), self.rules.record)
 
     def _block(self, records: np.ndarray) -> Block:
-        sights_B = np.where(records["at_s"] >= self.now_s - self.rules.horizon_s, records["sights"], 0).astype(np.int64)
+        sights_B = np.where(records["at_s"] >= self._begin_s, records["sights"], 0).astype(np.int64)
         admitted_B = (sights_B >= self.rules.admit_after) & (sights_B > 0)
         known_B = sights_B > 0
         return Block(

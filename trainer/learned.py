@@ -17,7 +17,7 @@ import numpy as np
 from store.items import ItemRow
 from store.neighbours import Neighbours
 from trainer.catalog import Catalog
-from trainer.space import content_map, with_constant
+from trainer.space import content_map, predicted
 
 WINDOW = 2048
 """Hard negatives are looked for among so many items: what they cost does not grow with the catalogue."""
@@ -54,7 +54,7 @@ class Learned:
     def describe(self, handle: int) -> None:
         """Expects an item where its new card says."""
         self._reserve()
-        self._expect(np.array([handle]), self._mapped(self.catalog.content_NC[handle][None]))
+        self._expect(np.array([handle]), predicted(self.catalog.content_NC[handle][None], self._map_CD))
 
     def refit(self) -> None:
         """Fits the expectation anew and places every item that has no vector. May run in another thread."""
@@ -63,8 +63,9 @@ class Learned:
         known_N, x_ND, content_NC = self._known_N[:size].copy(), self.x_ND[:size].copy(), self.catalog.content_NC[:size]
         evidence_N = np.where(known_N, self.catalog.positives_N[:size], 0.0)
         self._map_CD, mapped_ND = content_map(content_NC, x_ND, evidence_N, self._ridge)
-        rest_ND = np.where((evidence_N >= 3)[:, None], x_ND - mapped_ND, 0.0)
-        self._prefixes = self._gather_prefixes(np.flatnonzero(evidence_N >= 3).tolist(), rest_ND)
+        telling_N = evidence_N >= 3
+        rest_ND = np.where(telling_N[:, None], x_ND - mapped_ND, 0.0)
+        self._prefixes = self._gather_prefixes(np.flatnonzero(telling_N).tolist(), rest_ND)
         self._expect(np.arange(size), mapped_ND, rest_ND)
         for handle in range(size, len(self.catalog)):
             self.describe(handle)
@@ -88,11 +89,6 @@ class Learned:
         found = np.unique(np.argpartition(cosine_UN, -k, axis=1)[:, -k:]) if count > k else np.arange(count)
         found = found[self._known_N[first + found]]
         return [self.catalog.ids[first + place] for place in found.tolist()]
-
-    def _mapped(self, content_NC: np.ndarray) -> np.ndarray:
-        """What content alone predicts: the less it tells, the shorter."""
-        predicted_ND = with_constant(content_NC) @ self._map_CD
-        return np.asarray(np.where(content_NC.any(axis=-1, keepdims=True), predicted_ND, 0.0), np.float32)
 
     def _expect(self, handles: np.ndarray, mapped_HD: np.ndarray, own_HD: np.ndarray | None = None) -> None:
         """`own_HD`: what an item itself has put under its prefixes (0: nothing). It must not expect itself."""

@@ -47,7 +47,7 @@ PUBLISH_EVERY = 16
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplayOptions:
     """`sample` engagements of the part after `evaluated_from` are evaluated; `examples` is the share of all events that
-    teach the ranker; state is frozen between multiples of `delay_s`."""
+    teach the ranker, beside every first engagement of an item; state is frozen between multiples of `delay_s`."""
 
     sample: int = 3000
     k: int = 10

@@ -204,16 +204,21 @@ def content_map(
     solved = np.linalg.solve(gram_CC, np.concatenate([c_KC.T @ x_KD, c_KC.T], axis=1))
     map_CD = np.asarray(solved[:, : x_ND.shape[1]], np.float32)
     leverage_K = np.einsum("kc,ck->k", c_KC, solved[:, x_ND.shape[1] :])
-    says_ND = with_constant(content_NC) @ map_CD
+    says_ND = predicted(content_NC, map_CD)
     residual_KD = x_ND[known] - says_ND[known]
     says_ND[known] -= (leverage_K / np.maximum(1.0 - leverage_K, 0.1))[:, None] * residual_KD
-    return map_CD, np.asarray(np.where(content_NC.any(axis=-1, keepdims=True), says_ND, 0.0), np.float32)
+    return map_CD, says_ND
+
+
+def predicted(content_NC: np.ndarray, map_CD: np.ndarray) -> np.ndarray:
+    """What a map says of content: the less it tells, the shorter; zeros for items without."""
+    x_ND = with_constant(content_NC) @ map_CD
+    return np.asarray(np.where(content_NC.any(axis=-1, keepdims=True), x_ND, 0.0), np.float32)
 
 
 def mapped(content_NC: np.ndarray, map_CD: np.ndarray) -> np.ndarray:
     """Where content says that items lie; nowhere for items without."""
-    x_ND = with_constant(content_NC) @ map_CD
-    return unit(np.where(content_NC.any(axis=-1, keepdims=True), x_ND, 0.0))
+    return unit(predicted(content_NC, map_CD))
 
 
 def with_constant(content_NC: np.ndarray) -> np.ndarray:
