@@ -65,7 +65,7 @@ class Recent:
     """What absorbing asks of a row's newest entries, packed. Entries lie scattered in memory: reading 128 of them again
     for every event costs more than all else that happens to it. Good as long as `fits` says so."""
 
-    __slots__ = ("_count", "_ids", "_last", "_positives", "_reach", "_row", "_rules")
+    __slots__ = ("_count", "_ids", "_items", "_last", "_places", "_reach", "_row", "_rules")
 
     def __init__(self, row: UserRow, rules: HistoryRules) -> None:
         self._row = row
@@ -74,11 +74,9 @@ class Recent:
         self._ids = b"".join(_packed(entry.event_id) for entry in row.entries[-rules.length :])
         self._last: Entry | None = row.entries[-1] if row.entries else None
         self._count = len(row.entries)
-        self._positives = [
-            (place, (entry.item_id, entry.occurred_at))
-            for place, entry in enumerate(row.entries[-self._reach :], max(0, self._count - self._reach))
-            if entry.weight > 0
-        ]
+        first = max(0, self._count - self._reach)
+        self._places = [place for place, entry in enumerate(row.entries[first:], first) if entry.weight > 0]
+        self._items = [row.entries[place].item_id for place in self._places]
 
     def fits(self, row: UserRow) -> bool:
         """Whether this is of `row` as it is."""
@@ -88,18 +86,21 @@ class Recent:
         """False only for an id that is not among the newest entries."""
         return _packed(event_id) in self._ids
 
-    def context(self) -> list[tuple[str, float]]:
+    def context(self) -> list[str]:
         """The context of the signal of what comes next, newest first."""
-        begin = self._count - self._reach
-        found = [pair for place, pair in self._positives if place >= begin]
-        return found[: -self._rules.context - 1 : -1]
+        beyond = bisect_left(self._places, self._count - self._reach)
+        if beyond:
+            del self._places[:beyond], self._items[:beyond]
+        return self._items[: -self._rules.context - 1 : -1]
 
     def append(self, entry: Entry) -> None:
         """Follows the row."""
         self._ids = (self._ids + _packed(entry.event_id))[-8 * self._rules.length :]
         if entry.weight > 0:
-            self._positives.append((self._count, (entry.item_id, entry.occurred_at)))
-            del self._positives[: -self._rules.context]
+            self._places.append(self._count)
+            self._items.append(entry.item_id)
+            if len(self._items) > 2 * self._rules.context:
+                del self._places[: -self._rules.context], self._items[: -self._rules.context]
         self._last = entry
         self._count += 1
 
@@ -168,13 +169,13 @@ _event_id = attrgetter("event_id")
 _offset = attrgetter("offset")
 
 
-def _context(entries: list[Entry], end: int, rules: HistoryRules) -> list[tuple[str, float]]:
+def _context(entries: list[Entry], end: int, rules: HistoryRules) -> list[str]:
     """The positive entries before `end`, newest first."""
     newest = entries[max(0, end - _reach(rules)) : end]
-    return [(entry.item_id, entry.occurred_at) for entry in newest if entry.weight > 0][: -rules.context - 1 : -1]
+    return [entry.item_id for entry in newest if entry.weight > 0][: -rules.context - 1 : -1]
 
 
-def _signal(entry: Entry, context: list[tuple[str, float]]) -> Signal:
+def _signal(entry: Entry, context: list[str]) -> Signal:
     return Signal(entry.item_id, entry.event_id, entry.kind, entry.occurred_at, entry.weight, entry.value, context)
 
 

@@ -13,7 +13,7 @@ import msgspec
 class Signal(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One engagement as its item needs it: what was done, when, and the user's positive items just before it.
 
-    `kind` is a code into `store.events.KINDS`; `context` is newest first, (item_id, occurred_at in epoch seconds).
+    `kind` is a code into `store.events.KINDS`; `context` holds item ids, newest first.
     """
 
     item_id: str
@@ -22,7 +22,7 @@ class Signal(msgspec.Struct, array_like=True, frozen=True, gc=False):
     occurred_at: float
     weight: float
     value: float | None
-    context: list[tuple[str, float]]
+    context: list[str]
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True, order=True):

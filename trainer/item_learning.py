@@ -96,7 +96,7 @@ def _absorb_context(row: ItemRow, signal: Signal, rules: ItemRules) -> None:
     growth = signal.weight * 2.0**doublings
     neighbours = row.neighbours
     own = signal.item_id
-    for (earlier, _), discount in zip(signal.context, _discounts(rules.position_power), strict=False):
+    for earlier, discount in zip(signal.context, _discounts(rules.position_power), strict=False):
         if earlier != own:
             neighbours[earlier] = neighbours.get(earlier, 0.0) + growth * discount
     if len(neighbours) > rules.neighbours + rules.slack:

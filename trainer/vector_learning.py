@@ -164,7 +164,7 @@ class VectorLearner:
 
     def _user_of(self, signal: Signal) -> np.ndarray:
         """The user's vector by what is published."""
-        context = [item_id for item_id, _ in signal.context[: self.rules.context]]
+        context = signal.context[: self.rules.context]
         return np.asarray(self._discount_L[: len(context)] @ self._published.of(context))
 
     def _remember(self, signals: Sequence[Signal]) -> None:
@@ -244,7 +244,7 @@ class _Batch:
 
     def __init__(self, signals: Sequence[Signal], drawn: Sequence[str], owns: Owns, length: int) -> None:
         contexts = [
-            [earlier for earlier, _ in signal.context[:length] if earlier != signal.item_id] for signal in signals
+            [earlier for earlier in signal.context[:length] if earlier != signal.item_id] for signal in signals
         ]
         every = dict.fromkeys(signal.item_id for signal in signals)
         every.update(dict.fromkeys(drawn))

@@ -92,7 +92,7 @@ def test_a_signal_carries_the_positives_before_it_newest_first() -> None:
     for number, kind in enumerate(["click", "hide", "like", "impression", "click", "click"]):
         absorb(row, event(number, item=number, kind=kind), number, 0, RULES)
     signal = absorb(row, event(9, item=9, kind="hide"), 9, 0, RULES)
-    assert signal == Signal("i9", "e9", KIND_CODES["hide"], 9.0, -1.0, 0.5, [("i5", 5.0), ("i4", 4.0), ("i2", 2.0)])
+    assert signal == Signal("i9", "e9", KIND_CODES["hide"], 9.0, -1.0, 0.5, ["i5", "i4", "i2"])
     assert [entry.item_id for entry in row.positives()] == ["i5", "i4", "i2", "i0"]
 
 

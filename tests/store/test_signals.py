@@ -19,7 +19,7 @@ signals = st.builds(
     occurred_at=numbers,
     weight=numbers,
     value=st.none() | numbers,
-    context=st.lists(st.tuples(text, numbers), max_size=4),
+    context=st.lists(text, max_size=4),
 )
 origins = st.builds(Origin, st.integers(0, 2**62), st.integers(0, 2**31))
 frames = st.builds(SignalFrame, st.integers(0, 999), origins, st.integers(0, 2**42), st.lists(signals, max_size=4))

@@ -53,7 +53,7 @@ def test_both_ends_agree_and_skipped_rows_do_not_matter(some: list[tuple[str, li
     for number, (item, context, published) in enumerate(some):
         at = 1e9 + number * DAY_S
         row = rows.setdefault(item, ItemRow())
-        absorb(row, Signal(item, "e", 1, at, 1.0, None, [(one, at) for one in context]), RULES)
+        absorb(row, Signal(item, "e", 1, at, 1.0, None, list(context)), RULES)
         every.update(item, row)
         if published:
             coalesced.update(item, row)
@@ -83,7 +83,7 @@ def test_heat_is_the_decayed_popularity_at_any_later_time() -> None:
 def test_an_item_is_live_from_its_card_to_its_removal_and_behaviour_outlives_it() -> None:
     catalog = Catalog(RULES)
     row = ItemRow()
-    absorb(row, Signal("a", "e", 1, 1e9, 1.0, None, [("b", 1e9)]), RULES)
+    absorb(row, Signal("a", "e", 1, 1e9, 1.0, None, ["b"]), RULES)
     catalog.update("a", row)
     assert catalog.live_count == 0
     catalog.insert(card("a"))

@@ -14,7 +14,7 @@ RULES = ItemRules(half_lives_s=(DAY_S, 10 * DAY_S), neighbours=4, slack=2, neigh
 
 
 def signal(at: float, *context: str, kind: int = 1, weight: float = 1.0, value: float | None = None) -> Signal:
-    return Signal("here", f"{at}", kind, at, weight, value, [(item, at - 1.0) for item in context])
+    return Signal("here", f"{at}", kind, at, weight, value, list(context))
 
 
 def learned(*signals: Signal, rules: ItemRules = RULES) -> ItemRow:

@@ -45,7 +45,7 @@ def card(number: int, group: int) -> ItemCard:
 
 def engage(catalog: Catalog, space: Space, rows: dict[str, ItemRow], item: str, before: str, at: float) -> None:
     row = rows.setdefault(item, ItemRow())
-    absorb(row, Signal(item, "e", 1, at, 1.0, None, [(before, at)]), catalog.rules)
+    absorb(row, Signal(item, "e", 1, at, 1.0, None, [before]), catalog.rules)
     space.place(catalog.update(item, row))
 
 

@@ -36,7 +36,7 @@ def signals(count: int, seed: int = 0) -> list[Signal]:
     for at in range(count):
         user = int(rng.integers(60))
         item = f"{user % GROUPS}-{rng.choice(SIZE, p=popularity / popularity.sum())}"
-        context = [(earlier, 0.0) for earlier in histories[user][:-11:-1]]
+        context = histories[user][:-11:-1]
         found.append(Signal(item, f"{at}", 1, float(at), 1.0, None, context))
         histories[user].append(item)
     return found
@@ -116,10 +116,10 @@ def test_only_owned_rows_are_written() -> None:
 
 def test_every_signal_is_a_sight_and_what_is_not_positive_is_none() -> None:
     learner = World(1).learners[0]
-    learner.absorb(Signal("a", "1", 1, 5.0, 1.0, None, [("b", 1.0)]))
+    learner.absorb(Signal("a", "1", 1, 5.0, 1.0, None, ["b"]))
     learner.absorb(Signal("a", "2", 1, 3.0, 2.0, None, []))
-    learner.absorb(Signal("a", "3", 1, 9.0, 0.0, None, [("b", 1.0)]))
-    learner.absorb(Signal("c", "4", 11, 9.0, -2.0, None, [("b", 1.0)]))
+    learner.absorb(Signal("a", "3", 1, 9.0, 0.0, None, ["b"]))
+    learner.absorb(Signal("c", "4", 11, 9.0, -2.0, None, ["b"]))
     assert learner.pending == 2
     assert set(learner.learn()) == {"a"}
     found = learner.table.read(["a", "b", "c"])
