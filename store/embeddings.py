@@ -5,11 +5,14 @@ time). Rows are read and written in blocks, one call each: columns of numpy arra
 the partition's position are one write batch, so a crash leaves both or neither. Hot rows lie in one slab of bounded
 size; who leaves it is decided by second chance (the clock algorithm), so that a hit costs no bookkeeping in Python.
 
+A row that changes many times between two publications is staged, and written once.
+
 Two rules hold on every read, whatever lies on disk (as in Monolith, Liu et al. 2022): a row is admitted after so many
 sights, until then it has counters but no vector; and a row whose last event lies further back than the horizon, by the
 store's event clock, is absent. `sweep` removes those from disk later.
 
-Invariant: what `read` returns is a function of the writes and of the clock; across reopenings, of what was written.
+Invariant: what `read` returns is a function of what was staged or written and of the clock; across reopenings, of what
+was written.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from rocksdict import AccessType, Checkpoint, Options, Rdict, WriteBatch
 
 from store.neighbours import Neighbours
 from store.rows import Position
+from store.slab import Slab, Staged
 
 _ROW = b"v"
 _META = b"\x00meta"
@@ -91,7 +95,8 @@ class EmbeddingStore:
                 f"{folder} holds vectors of width {meta.width}, not {rules.width}: delete it, they are learned anew"
             )
         self.position, self.now_s = meta.position, meta.now_s
-        self._slab = _Slab(rules.record, rules.cached_rows)
+        self._slab = Slab(rules.record, rules.cached_rows)
+        self._staged = Staged(rules.record)
         self._index: _Index | None = None
 
     @property
@@ -108,20 +113,32 @@ class EmbeddingStore:
         return self._block(self._records(keys))
 
     def write(self, keys: Sequence[str], block: Block) -> None:
-        """Writes the rows of `keys` and `self.position` as one batch; of a repeated key the last counts. A row that is
-        not admitted yet may be given a vector: it is kept, and read once the sights suffice.
+        """Writes the rows of `keys`, what is staged and `self.position` as one batch: `stage`, then `flush`."""
+        self.stage(keys, block)
+        self.flush()
 
-        Raises `ValueError`, and writes nothing, for a vector that is not finite or a block of another shape."""
+    def stage(self, keys: Sequence[str], block: Block) -> None:
+        """Changes the rows of `keys` in memory; of a repeated key the last counts. A row that is not admitted yet may
+        be given a vector: it is kept, and read once the sights suffice.
+
+        Raises `ValueError`, and changes nothing, for a vector that is not finite or a block of another shape."""
         shape = (len(keys), self.rules.width)
         if block.vectors_BD.shape != shape:
             raise ValueError(f"a block of {block.vectors_BD.shape} for {shape}: give one row of the width for each key")
         if not (np.isfinite(block.vectors_BD).all() and np.isfinite(block.steps_B).all()):
-            raise ValueError("a vector or its step is not finite: lower the learning rate; nothing was written")
+            raise ValueError("a vector or its step is not finite: lower the learning rate; nothing was changed")
         records = np.zeros(len(keys), self.rules.record)
         records["vector"], records["step"] = block.vectors_BD, block.steps_B
         records["sights"], records["at_s"] = block.sights_B, block.at_s_B
         if len(keys):
             self.observe(float(block.at_s_B.max()))
+        self._staged.put(keys, records)
+        if self._index is not None:
+            self._index.put(keys, self._block(records))
+
+    def flush(self) -> None:
+        """Writes what is staged, and `self.position`, as one batch."""
+        keys, records = self._staged.take()
         batch = WriteBatch(raw_mode=True)
         packed, size = records.tobytes(), self.rules.record.itemsize
         for place, key in enumerate(keys):
@@ -129,8 +146,6 @@ class EmbeddingStore:
         batch.put(_META, msgspec.msgpack.encode(_Meta(self.rules.width, self.now_s, self.position)))
         self._db.write(batch)
         self._slab.put(keys, records)
-        if self._index is not None:
-            self._index.put(keys, self._block(records))
 
     def nearest(self, vector_D: np.ndarray, k: int) -> list[tuple[str, float]]:
         """The k admitted rows with the highest cosine to a vector, best first. The first call reads every row; from
@@ -139,10 +154,12 @@ class EmbeddingStore:
             self._index = _Index(self.rules)
             for keys, block in self.scan():
                 self._index.put(keys, block)
+            keys, records = self._staged.all()
+            self._index.put(keys, self._block(records))
         return self._index.nearest(vector_D, k, self._begin_s)
 
     def scan(self) -> Iterator[tuple[list[str], Block]]:
-        """Every row that is not expired, in key order, in blocks, as of the call."""
+        """Every written row that is not expired, in key order, in blocks, as of the call."""
         items = self._db.items(from_key=_ROW)
         keys: list[str] = []
         values: list[bytes] = []
@@ -182,12 +199,13 @@ class EmbeddingStore:
             raise EmbeddingStoreError(f"no copy in {folder}: {error}. Name a folder that does not exist yet") from error
 
     def close(self) -> None:
-        self._slab = _Slab(self.rules.record, 0)
+        self._slab, self._staged = Slab(self.rules.record, 0), Staged(self.rules.record)
         self._index = None
         self._db.close()
 
     def _records(self, keys: Sequence[str]) -> np.ndarray:
-        records, missing = self._slab.get(keys)
+        records = np.zeros(len(keys), self.rules.record)
+        missing = self._slab.fill(keys, self._staged.fill(keys, range(len(keys)), records), records)
         if missing:
             stored = self._db.get([_ROW + keys[place].encode() for place in missing])
             found = [place for place, value in zip(missing, stored, strict=True) if value is not None]
@@ -218,73 +236,6 @@ class EmbeddingStore:
             np.where(known_B, records["at_s"], 0.0),
             admitted_B,
         )
-
-
-class _Slab:
-    """The cache: records in one array, by key. A slot that was used since the hand last passed gets a second chance;
-    slots are freed many at a time, so that the passing of the hand is shared by all of them."""
-
-    def __init__(self, record: np.dtype[np.void], capacity: int) -> None:
-        self._records = np.zeros(capacity, record)
-        self._used = np.zeros(capacity, bool)
-        self._slots: dict[str, int] = {}
-        self._keys: list[str | None] = [None] * capacity
-        self._free = list(range(capacity))
-        self._hand = 0
-
-    def get(self, keys: Sequence[str]) -> tuple[np.ndarray, list[int]]:
-        """Records in the order of `keys`, zeros for those that are not here, and the places of these."""
-        slots = np.fromiter((self._slots.get(key, -1) for key in keys), np.int64, len(keys))
-        records = np.zeros(len(keys), self._records.dtype)
-        here = np.flatnonzero(slots >= 0)
-        if len(here):
-            records[here] = self._records[slots[here]]
-            self._used[slots[here]] = True
-        return records, np.flatnonzero(slots < 0).tolist()
-
-    def put(self, keys: Sequence[str], records: np.ndarray) -> None:
-        """Keeps these records, the last of a repeated key; of more than there is room for, the last."""
-        newest = dict(zip(keys, range(len(keys)), strict=True))
-        known = [key for key in newest if key in self._slots]
-        new = [key for key in newest if key not in self._slots]
-        self._used[[self._slots[key] for key in known]] = True
-        room = len(self._keys) - len(known)
-        for key in new[len(new) - min(room, len(new)) :]:
-            if not self._free:
-                self._evict(known)
-            if not self._free:
-                break
-            slot = self._free.pop()
-            self._slots[key], self._keys[slot] = slot, key
-            known.append(key)
-        slots = [self._slots[key] for key in known]
-        self._records[slots] = records[[newest[key] for key in known]]
-        self._used[slots] = True
-
-    def forget(self, key: str) -> None:
-        slot = self._slots.pop(key, None)
-        if slot is not None:
-            self._keys[slot] = None
-            self._used[slot] = False
-            self._free.append(slot)
-
-    def _evict(self, kept: list[str]) -> None:
-        """Frees a sixteenth of the slots, none of `kept`."""
-        pinned = {self._slots[key] for key in kept}
-        capacity = len(self._keys)
-        wanted = max(1, capacity // 16)
-        for _ in range(2 * capacity):
-            slot, self._hand = self._hand, (self._hand + 1) % capacity
-            key = self._keys[slot]
-            if slot in pinned or key is None:
-                continue
-            if self._used[slot]:
-                self._used[slot] = False
-                continue
-            self.forget(key)
-            wanted -= 1
-            if not wanted:
-                return
 
 
 class _Index:

@@ -48,12 +48,12 @@ class ItemSide:
             self._absorb_record(record, effects)
             position.absorbed = max(position.absorbed, record.offset)
             if self.vectors.due:
-                self.vectors.learn(position.absorbed, self.rows)
+                self.vectors.learn()
         return effects
 
     def flush(self) -> dict[str, Change]:
         """Writes what has changed; returns what the state topic has not got yet."""
-        self.vectors.learn(self.rows.position.absorbed, self.rows)
+        self.vectors.flush(self.rows.position.absorbed, self.rows)
         caused_at, self._caused_at = self._caused_at, {}
         rows = self.rows.flush()
         return {item_id: Change(row, caused_at.get(item_id, 0)) for item_id, row in rows.items() if row is not None}

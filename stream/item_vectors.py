@@ -1,9 +1,10 @@
 """The vectors of one item partition: learned from the signals that its rows absorb, written before the rows are.
 
 Whether a signal is new is the rows' to know (`stream.item_side`). Vectors lie in a store of their own, whose position
-names the last record in them. They are written first, so a crash between the two leaves them ahead of the rows: a
-record that the rows absorb again and that the vectors have is not learned again, and its item's row takes over the
-vector as it is. What is published, and what a wiped disk comes back from, is the copy in the row.
+names the last record in them. They are staged while signals come, and written when the rows are, and first: so a crash
+between the two leaves them ahead of the rows. A record that the rows absorb again and that the vectors have is not
+learned again, and its item's row takes over the vector as it is. What is published, and what a wiped disk comes back
+from, is the copy in the row.
 
 Invariant: each signal that a row has absorbed is learned from once.
 """
@@ -31,6 +32,7 @@ class ItemVectors:
         self.store = store
         self._learner = VectorLearner(store, owns, published, rules)
         self._behind: dict[str, None] = {}
+        self._learned: dict[str, tuple[np.ndarray, float]] = {}
 
     def absorb(self, signal: Signal, offset: int) -> None:
         """Takes a signal that its row has just absorbed, of the record at `offset`."""
@@ -44,15 +46,22 @@ class ItemVectors:
         """Whether enough has gathered."""
         return self._learner.pending >= MICRO_BATCH
 
-    def learn(self, offset: int, rows: RowStore[ItemRow]) -> None:
+    def learn(self) -> None:
+        """Learns from what was absorbed. Nothing is on disk before `flush`."""
+        self._learned.update(self._learner.learn())
+
+    def flush(self, offset: int, rows: RowStore[ItemRow]) -> None:
         """Learns and writes what was absorbed up to the record at `offset`; puts it into the rows, which are staged."""
         position = self.store.position
         if offset > position.absorbed:
             position.absorbed = offset
-            for item_id, learned in self._learner.learn().items():
+            self.learn()
+            self.store.flush()
+            learned, self._learned = self._learned, {}
+            for item_id, (vector_D, step) in learned.items():
                 row = rows.get(item_id)
                 if row is not None and row.positives >= self.store.rules.admit_after:
-                    publish_vector(row, *learned)
+                    publish_vector(row, vector_D, step)
         behind, self._behind = list(self._behind), {}
         block = self.store.read(behind)
         for place in np.flatnonzero(block.admitted_B).tolist():

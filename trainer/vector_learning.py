@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -72,7 +73,7 @@ class Table(Protocol):
 
     def read(self, keys: Sequence[str]) -> Block: ...
 
-    def write(self, keys: Sequence[str], block: Block) -> None: ...
+    def stage(self, keys: Sequence[str], block: Block) -> None: ...
 
 
 class MemoryTable:
@@ -90,7 +91,7 @@ class MemoryTable:
             column[missing] = 0
         return found
 
-    def write(self, keys: Sequence[str], block: Block) -> None:
+    def stage(self, keys: Sequence[str], block: Block) -> None:
         places = [self._places.setdefault(key, len(self._places)) for key in keys]
         if len(self._places) > len(self._block.steps_B):
             more = _empty_block(max(len(self._block.steps_B), len(keys)), block.vectors_BD.shape[1])
@@ -124,7 +125,7 @@ class VectorLearner:
         return len(self._pending)
 
     def learn(self) -> dict[str, tuple[np.ndarray, float]]:
-        """Learns what was absorbed and writes the changed rows as one block. Returns, for each item that had a signal,
+        """Learns what was absorbed and stages the changed rows as one block. Returns, for each item that had a signal,
         its vector (D, float32, of length 1) and step accumulator."""
         signals, self._pending = self._pending, []
         batch = _Batch(signals, self._draw(signals), self._owns, self.rules.context)
@@ -138,10 +139,10 @@ class VectorLearner:
         owned = len(batch.owned)
         sights_B = block.sights_B + np.bincount(batch.targets_P, minlength=owned)
         at_s_B = block.at_s_B.copy()
-        np.maximum.at(at_s_B, batch.targets_P, np.array([signal.occurred_at for signal in signals]))
+        np.maximum.at(at_s_B, batch.targets_P, np.fromiter((signal.occurred_at for signal in signals), float))
         changed_N[batch.targets_P] = True
         known = np.flatnonzero(changed_N[:owned] & (sights_B > 0))  # what has only been context is not a row yet
-        self.table.write(
+        self.table.stage(
             [batch.owned[place] for place in known.tolist()],
             Block(x_ND[known], step_N[known], sights_B[known], at_s_B[known], sights_B[known] > 0),
         )
@@ -204,12 +205,10 @@ class VectorLearner:
         error_PM = self._errors(user_PD, x_MD, batch.log_q_N[column_M], _rivals(target_P, column_M, context_PL))
         toward_PD = error_PM @ x_MD
         toward_PD -= np.einsum("pd,pd->p", toward_PD, user_PD)[:, None] * user_PD
-        row_E = np.concatenate([column_M, context_PL.ravel()])
-        gradient_ED = np.concatenate(
-            [error_PM.T @ user_PD, (weight_PL[:, :, None] * toward_PD[:, None, :]).reshape(-1, x_ND.shape[1])]
-        )
-        mine = np.flatnonzero((row_E >= 0) & (row_E < len(batch.owned)))
-        _descend(row_E[mine], gradient_ED[mine], x_ND, step_N, self.rules.rate)
+        p_C, l_C = np.nonzero((context_PL >= 0) & (context_PL < len(batch.owned)))
+        row_E = np.concatenate([column_M, context_PL[p_C, l_C]])
+        gradient_ED = np.concatenate([error_PM.T @ user_PD, weight_PL[p_C, l_C][:, None] * toward_PD[p_C]])
+        _descend(row_E, gradient_ED, x_ND, step_N, self.rules.rate)
 
     def _errors(self, user_PD: np.ndarray, x_MD: np.ndarray, log_q_M: np.ndarray, rivals_PM: np.ndarray) -> np.ndarray:
         """Gradient of the softmax by its cosines: probability less truth, over the temperature."""
@@ -243,23 +242,29 @@ class _Batch:
     first, -1 beyond its end; `negatives_K` places of what was drawn, each once."""
 
     def __init__(self, signals: Sequence[Signal], drawn: Sequence[str], owns: Owns, length: int) -> None:
-        contexts = [
-            [earlier for earlier in signal.context[:length] if earlier != signal.item_id] for signal in signals
-        ]
-        every = dict.fromkeys(signal.item_id for signal in signals)
-        every.update(dict.fromkeys(drawn))
-        own = list(every)
-        seen = dict.fromkeys(item_id for context in contexts for item_id in context if item_id not in every)
-        own += [item_id for item_id in seen if owns(item_id)]
-        self.owned = own
-        self.others = [item_id for item_id in seen if not owns(item_id)]
-        place_of = {item_id: place for place, item_id in enumerate([*own, *self.others])}
-        self.targets_P = np.array([place_of[signal.item_id] for signal in signals], np.int64)
-        self.contexts_PL = np.full((len(signals), length), -1, np.int64)
-        for row, context in enumerate(contexts):
-            self.contexts_PL[row, : len(context)] = [place_of[item_id] for item_id in context]
-        self.negatives_K = np.array([place_of[item_id] for item_id in dict.fromkeys(drawn)], np.int64)
+        targets = [signal.item_id for signal in signals]
+        contexts = [_without(target, signal.context[:length]) for target, signal in zip(targets, signals, strict=True)]
+        negatives = dict.fromkeys(drawn)
+        self.owned = list({**dict.fromkeys(targets), **negatives})
+        own = set(self.owned)
+        self.others: list[str] = []
+        for item_id in dict.fromkeys(chain.from_iterable(contexts)):
+            if item_id not in own:
+                (self.owned if owns(item_id) else self.others).append(item_id)
+        every = [*self.owned, *self.others]
+        place_of = dict(zip(every, range(len(every)), strict=True)).__getitem__
+        self.targets_P = np.fromiter(map(place_of, targets), np.int32, len(targets))
+        self.contexts_PL = np.full((len(signals), length), -1, np.int32)
+        size_P1 = np.fromiter(map(len, contexts), np.int32, len(contexts))[:, None]
+        self.contexts_PL[np.arange(length) < size_P1] = np.fromiter(
+            map(place_of, chain.from_iterable(contexts)), np.int32, int(size_P1.sum())
+        )
+        self.negatives_K = np.fromiter(map(place_of, negatives), np.int32, len(negatives))
         self.log_q_N = np.zeros(0, np.float32)
+
+
+def _without(item_id: str, context: list[str]) -> list[str]:
+    return [earlier for earlier in context if earlier != item_id] if item_id in context else context
 
 
 def start_of(item_id: str, expected_D: np.ndarray) -> np.ndarray:

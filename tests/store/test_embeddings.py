@@ -50,7 +50,8 @@ rows = st.tuples(st.lists(numbers, min_size=WIDTH, max_size=WIDTH), numbers, st.
 
 
 class EmbeddingsAgainstADictionary(RuleBasedStateMachine):
-    """Any sequence of writes, observed times, sweeps, crashes and reopenings leaves what a dictionary holds."""
+    """Any sequence of writes, observed times, sweeps, crashes and reopenings leaves what a dictionary holds; what is
+    staged is read, and lost with the process."""
 
     @initialize(cached=st.sampled_from([0, 1, 3, 1000]), horizon_s=st.sampled_from([10.0, np.inf]))
     def open(self, cached: int, horizon_s: float) -> None:
@@ -59,6 +60,7 @@ class EmbeddingsAgainstADictionary(RuleBasedStateMachine):
         self.rules = replace(RULES, cached_rows=cached, horizon_s=horizon_s)
         self.store = EmbeddingStore(self.folder / "0", self.rules)
         self.model: dict[str, Kept] = {}
+        self.disk: dict[str, Kept] = {}
         self.position, self.now_s, self.written_s = Position(), 0.0, 0.0
 
     @rule(some=st.lists(st.tuples(keys, rows), max_size=6), absorbed=st.integers(-1, 99))
@@ -66,10 +68,28 @@ class EmbeddingsAgainstADictionary(RuleBasedStateMachine):
         self.store.position.absorbed = absorbed
         self.store.position.passed[absorbed % 3] = (absorbed, 1)
         self.store.write([key for key, _ in some], block(*(row for _, row in some)))
+        self._change(some)
+        self._written()
+
+    @rule(some=st.lists(st.tuples(keys, rows), max_size=6))
+    def stage(self, some: list[tuple[str, tuple[list[float], float, int, int]]]) -> None:
+        self.store.stage([key for key, _ in some], block(*(row for _, row in some)))
+        self._change(some)
+
+    @rule(absorbed=st.integers(-1, 99))
+    def flush(self, absorbed: int) -> None:
+        self.store.position.absorbed = absorbed
+        self.store.flush()
+        self._written()
+
+    def _change(self, some: list[tuple[str, tuple[list[float], float, int, int]]]) -> None:
         self.model.update((key, Kept(list(row[0]), *row[1:])) for key, row in some)
-        self.position.absorbed = absorbed
-        self.position.passed[absorbed % 3] = (absorbed, 1)
-        self.now_s = self.written_s = max([self.now_s, *(float(row[3]) for _, row in some)])
+        self.now_s = max([self.now_s, *(float(row[3]) for _, row in some)])
+
+    def _written(self) -> None:
+        self.disk = dict(self.model)
+        self.position = Position(absorbed=self.store.position.absorbed, passed=dict(self.store.position.passed))
+        self.written_s = self.now_s
 
     @rule(now_s=st.integers(0, 60))
     def observe(self, now_s: int) -> None:
@@ -98,10 +118,12 @@ class EmbeddingsAgainstADictionary(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        dead = {key for key, row in self.model.items() if not self._lives(row)}
+        dead = {key for key, row in self.disk.items() if not self._lives(row)}
         assert self.store.sweep() == len(dead)
         for key in dead:
-            del self.model[key]
+            gone = self.disk.pop(key)
+            if self.model[key] is gone:  # else a newer one is staged
+                del self.model[key]
 
     @rule(wanted=st.lists(keys, max_size=8))
     def read(self, wanted: list[str]) -> None:
@@ -134,15 +156,15 @@ class EmbeddingsAgainstADictionary(RuleBasedStateMachine):
     def all_is_there(self) -> None:
         if hasattr(self, "store"):
             found = [key for some, _ in self.store.scan() for key in some]
-            assert found == sorted((key for key, row in self.model.items() if self._lives(row)), key=str.encode)
-            assert self.store.position == self.position
+            assert found == sorted((key for key, row in self.disk.items() if self._lives(row)), key=str.encode)
 
     def _lives(self, row: Kept) -> bool:
         return row.at_s >= self.now_s - self.rules.horizon_s
 
     def _begin(self, folder: Path) -> None:
         self.store = EmbeddingStore(folder, self.rules)
-        self.now_s = self.written_s  # what was only observed is not kept
+        assert self.store.position == self.position
+        self.now_s, self.model = self.written_s, dict(self.disk)  # what was only observed or staged is not kept
 
     def teardown(self) -> None:
         if hasattr(self, "store"):

@@ -103,7 +103,7 @@ class World:
     def learn(self, p: int) -> None:
         """Writes the vectors and dies before the rows are written."""
         items = self.items[p]
-        items.vectors.learn(items.rows.position.absorbed, items.rows)
+        items.vectors.flush(items.rows.position.absorbed, items.rows)
         self.crash("items", p, wiped=False)
 
     def publish(self, side: str, p: int, steps: int) -> None:
