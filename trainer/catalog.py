@@ -75,7 +75,8 @@ class HotLists:
 
 
 class Catalog:
-    """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, C content."""
+    """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, C content. `uploads` counts the
+    cards that made an item live, or newer."""
 
     def __init__(self, rules: ItemRules = ItemRules(), content_width: int = 128, capacity: int = 1024) -> None:
         self.rules = rules
@@ -88,7 +89,7 @@ class Catalog:
         self.prunings: list[int] = []
         self.hot = HotLists(len(rules.half_lives_s))
         self._newest: list[tuple[float, int]] = []
-        self._uploads = 0
+        self.uploads = 0
         self._newest_handles = (-1, np.zeros(0, np.int64))
         self.live_count = 0
         self.positives = 0.0
@@ -121,7 +122,7 @@ class Catalog:
         if self.cards[handle] is None or self.uploaded_at_N[handle] != card.uploaded_at:
             insort(self._newest, (card.uploaded_at, handle))
             del self._newest[:-NEWEST]
-            self._uploads += 1
+            self.uploads += 1
         self.cards[handle] = card
         self.uploaded_at_N[handle] = card.uploaded_at
         return handle
@@ -154,7 +155,7 @@ class Catalog:
 
     def newest_handles(self) -> np.ndarray:
         """Handles of the `NEWEST` newest uploads, ascending, made anew after an upload only."""
-        uploads, (made, handles) = self._uploads, self._newest_handles
+        uploads, (made, handles) = self.uploads, self._newest_handles
         if made != uploads:
             handles = np.unique([handle for _, handle in self._newest[:]]).astype(np.int64)
             self._newest_handles = (uploads, handles)

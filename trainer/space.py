@@ -11,11 +11,13 @@ Invariant: a fit is a function of the catalogue, the previous axes and the seed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
+from store.items import ItemCard
 from trainer.catalog import Catalog
 from trainer.view import View, first_view, fit_view, raw_of
 
@@ -61,6 +63,7 @@ class Space:
         self.x_ND = np.zeros((capacity, rules.width), np.float32)
         self.content_ND = np.zeros((capacity, rules.width), np.float32)
         self.view = first_view(rules.content_width)
+        self._viewed_at = 0
 
     def due(self) -> bool:
         """Whether enough was learned since the last fit to fit again."""
@@ -73,16 +76,7 @@ class Space:
         in another thread: what is placed meanwhile is placed again."""
         catalog, size = self.catalog, len(self.catalog)
         self._touched = set()
-        cards = catalog.cards[:size]
-        described = [card for card in cards if card is not None]
-        sample = described[:: max(1, len(described) // VIEW_SAMPLE)]
-        view = fit_view(np.stack([raw_of(card) for card in sample]), self.rules.content_width) if sample else None
-        view = view or self.view
-        content_NC = np.zeros((len(catalog.live_N), self.rules.content_width), np.float32)
-        for start in range(0, size, VIEW_SAMPLE):
-            live = [start + place for place, card in enumerate(cards[start : start + VIEW_SAMPLE]) if card is not None]
-            if live:
-                content_NC[live] = view.of(np.stack([raw_of(card) for card in map(cards.__getitem__, live) if card]))
+        view, content_NC = self._look_again(catalog.cards[:size])
         content_ND = np.zeros((len(content_NC), self.rules.width), np.float32)
         found, content_ND[:size] = fit(catalog, content_NC[:size], view, self.rules, self.fit)
         x_ND = np.zeros_like(content_ND)
@@ -92,6 +86,23 @@ class Space:
         catalog.content_NC = content_NC
         for handle in touched:
             self.describe(handle)
+
+    def _look_again(self, cards: Sequence[ItemCard | None]) -> tuple[View, np.ndarray]:
+        """The view of content, and all items through it. While the catalogue has not grown by `growth` either, that is
+        what `describe` has kept: most of a fit would go into seeing the same cards again."""
+        uploads, live = self.catalog.uploads, [handle for handle, card in enumerate(cards) if card is not None]
+        content_NC = np.zeros((len(self.catalog.live_N), self.rules.content_width), np.float32)
+        if self._viewed_at and uploads < self._viewed_at * (1.0 + self.rules.growth):
+            content_NC[live] = self.catalog.content_NC[live]
+            return self.view, content_NC
+        sample = [card for handle in live[:: max(1, len(live) // VIEW_SAMPLE)] if (card := cards[handle]) is not None]
+        found = fit_view(np.stack([raw_of(card) for card in sample]), self.rules.content_width) if sample else None
+        self._viewed_at = uploads if found is not None else 0
+        view = found or self.view
+        for start in range(0, len(live), VIEW_SAMPLE):
+            some = live[start : start + VIEW_SAMPLE]
+            content_NC[some] = view.of(np.stack([raw_of(card) for card in map(cards.__getitem__, some) if card]))
+        return view, content_NC
 
     def describe(self, handle: int) -> None:
         """Places one item by what its new card says, and its row."""
