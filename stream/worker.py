@@ -38,6 +38,7 @@ from stream.item_partition import ItemPartition
 from stream.item_side import ItemSide
 from stream.item_vectors import ItemVectors
 from stream.lag import LagWatch
+from stream.leisure import Leisure
 from stream.metrics import Metrics
 from stream.partition import Partition
 from stream.request_partition import RequestPartition
@@ -57,6 +58,8 @@ STOP_TIMEOUT_S = 8.0
 SWITCH_S = 0.0005
 """The event loop gives up the interpreter with every system call and, beside a thread that computes an answer, gets it
 back only after this: Python's 5 ms would leave it a few calls a second."""
+AT_LEISURE = 3.0
+"""So many times as many rows are published while the event loop has time: after a burst it shows sooner."""
 GARBAGE = (20_000, 20, 20)
 """What is made for each engagement lives long or goes by itself: Python's 700 objects between two looks for cycles cost
 a tenth of all."""
@@ -73,6 +76,7 @@ class Worker:
         self._folder = Path(settings.data_dir)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._fault = fault_from(os.environ)
+        self._leisure = Leisure()
         self._encoder = text_encoder(settings.content.encoder)
         self.emitter = Emitter(settings)
         self.scorer = Scorer(settings, self.metrics, self._encoder, self.emitter)
@@ -104,6 +108,7 @@ class Worker:
         self._supervise("lag", LagWatch(self.settings, self.metrics).run())
         await self._app.start()
         self._supervise("faust", self._watch_app())
+        self._supervise("leisure", self._leisure.run())
 
     async def stop(self) -> None:
         """Stops in the order of the flow: nothing new comes in, what is in flight is left to the log."""
@@ -195,7 +200,8 @@ class Worker:
         return RequestPartition(number, self.settings, self.emitter, self.metrics, self.service)
 
     def _rows_per_s(self, agent: str, share: float = 1.0) -> float:
-        """One partition's part of the rows that this worker may publish for an agent."""
+        """One partition's part of the rows that this worker may publish for an agent, more at leisure."""
+        share *= AT_LEISURE if self._leisure.has_time else 1.0
         return share * self.settings.store.published_rows_per_s / max(1, self.assignment.count(agent))
 
     def _generation(self) -> int:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
 from typing import Protocol
@@ -270,10 +271,15 @@ def _without(item_id: str, context: list[str]) -> list[str]:
 def start_of(item_id: str, expected_D: np.ndarray) -> np.ndarray:
     """Where an item starts: where it is expected, as far as that goes (the shorter, the less is known), and for the
     rest in a random direction that its id decides. Without it, all that is little known would crowd in one place."""
-    width = len(expected_D)
+    rest = max(0.0, 1.0 - float(expected_D @ expected_D)) ** 0.5
+    return np.asarray(expected_D + rest * _direction(item_id, len(expected_D)), np.float32)
+
+
+@lru_cache(maxsize=1 << 13)
+def _direction(item_id: str, width: int) -> np.ndarray:
+    """A direction of the item's own."""
     bits_D = np.unpackbits(np.frombuffer(blake2b(item_id.encode(), digest_size=-(-width // 8)).digest(), np.uint8))
-    random_D = (2.0 * bits_D[:width] - 1.0) / np.sqrt(width)
-    return np.asarray(expected_D + np.sqrt(max(0.0, 1.0 - float(expected_D @ expected_D))) * random_D, np.float32)
+    return np.asarray((2.0 * bits_D[:width] - 1.0) / np.sqrt(width))
 
 
 def _rivals(target_P: np.ndarray, column_M: np.ndarray, context_PL: np.ndarray) -> np.ndarray:
