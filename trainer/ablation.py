@@ -1,8 +1,8 @@
 """Ablation: what each group of features and each source is worth, measured inside one replay.
 
 From three quarters of a stream on, the evaluated engagements keep all their candidates. Afterwards a ranker is fitted
-for every group of features with that group blanked, all to the same examples from before; and every source is taken
-away in turn by dropping the candidates that it alone proposed.
+for every group of features with that group, and the ranks by it, blanked, all to the same examples from before; and
+every source is taken away in turn by dropping the candidates that it alone proposed.
 
 Invariant: every variant ranks the same engagements with rankers fitted to the same examples, so differences are paired.
 """
@@ -46,6 +46,7 @@ class Ablation:
         """Remembers the examples so far: what all variants learn from."""
         self.learner = RankerLearner(self.rules)
         self.learner.examples.extend(list(learner.examples)[-MOST_EXAMPLES:])
+        self.learner.firsts.extend(learner.firsts)
         self.learner.absorbed = learner.absorbed
 
     def keep(self, ranking: Ranking, handle: int) -> None:
@@ -58,27 +59,34 @@ class Ablation:
         self.kept.append(Kept(ranking.x_BF.astype(np.float16), sources_BS, int(found[0]) if len(found) else -1))
 
     def measure(self, k: int) -> dict[str, Any]:
-        """Variant → hit ratio at k over the kept engagements."""
+        """Variant → hit ratio at k over the kept engagements, and which hits it gains and loses."""
         if self.learner is None or not self.learner.examples or not self.kept:
             return {}
         everything = self._fit(())
-        found = {"everything": self._hits(everything, k, ())}
+        whole = self._hits(everything, k, ())
+        found = {"everything": whole}
         for group in GROUPS:
             columns = tuple(without([group]))
             found[f"without {group} features"] = self._hits(self._fit(columns), k, columns)
         for source in dict.fromkeys("popular" if name.startswith("popular_") else name for name in self.names):
             found[f"without source {source}"] = self._hits(everything, k, (), source)
-        return {name: {f"hr@{k}": hits / len(self.kept), "evaluated": len(self.kept)} for name, hits in found.items()}
+        return {name: self._told(hits_E, whole, k) for name, hits_E in found.items()}
+
+    def _told(self, hits_E: np.ndarray, whole_E: np.ndarray, k: int) -> dict[str, Any]:
+        gained, lost = int(np.sum(hits_E & ~whole_E)), int(np.sum(whole_E & ~hits_E))
+        return {f"hr@{k}": float(hits_E.mean()), "evaluated": len(hits_E), "gained": gained, "lost": lost}
 
     def _fit(self, blank: tuple[int, ...]) -> Ranker:
         assert self.learner is not None
         learner = RankerLearner(replace(self.rules, blank=blank))
         learner.examples.extend(self.learner.examples)
+        learner.firsts.extend(self.learner.firsts)
         learner.absorbed = self.learner.absorbed
         return learner.refit()
 
-    def _hits(self, ranker: Ranker, k: int, blank: tuple[int, ...], source: str | None = None) -> int:
-        return sum(self._hit(one, ranker, k, blank, source) for one in self.kept if one.true >= 0)
+    def _hits(self, ranker: Ranker, k: int, blank: tuple[int, ...], source: str | None = None) -> np.ndarray:
+        """Which of the kept engagements are hit (E)."""
+        return np.array([one.true >= 0 and self._hit(one, ranker, k, blank, source) for one in self.kept])
 
     def _hit(self, one: Kept, ranker: Ranker, k: int, blank: tuple[int, ...], source: str | None) -> bool:
         staying_B: np.ndarray = np.ones(len(one.x_BF), bool)

@@ -196,5 +196,6 @@ def _ranks(score_B: np.ndarray, among_A: np.ndarray) -> np.ndarray:
 
 
 def without(groups: Sequence[str]) -> list[int]:
-    """Columns of the named groups: what an ablation blanks."""
-    return [COLUMNS[name] for group in groups for name in GROUPS[group]]
+    """Columns of the named groups and the ranks by them: what an ablation blanks."""
+    names = {name for group in groups for name in GROUPS[group]}
+    return sorted(COLUMNS[name] for name in NAMES if name in names or name.removeprefix("rank_") in names)

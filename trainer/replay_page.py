@@ -26,6 +26,7 @@ def page(report: Mapping[str, Any]) -> str:
         f"<h1>{title}</h1>",
         f"<p>{report['evaluated']} engagements, each ranked among all live items before it was learned from; "
         f"seed {report['seed']}. Intervals hold 95 %.</p>",
+        "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in report["headline"]) + "</ul>",
         "<h2>Quality</h2>",
         _quality(report, k),
         "<h2>Little-known items among their own kind</h2>",
@@ -45,9 +46,16 @@ def page(report: Mapping[str, Any]) -> str:
             count = next(iter(report[name].values()))["evaluated"]
             parts += [f"<h2>{heading}</h2>", _bars(ratios, against_first=True)]
             parts += [f"<p class=faint>Hit ratio at {k} of {count} engagements, the same for all lines.</p>"]
+            parts += [_exchanged(report[name])] if name == "ablations" else []
     parts += ["<h2>Cost</h2>", _pairs(report["cost"], " s"), "<h2>Settings</h2>", _pairs(_flat(report["settings"]))]
     head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _exchanged(variants: Mapping[str, Any]) -> str:
+    """What each variant hits that the whole does not, and the reverse: a difference of a few is chance."""
+    rows = [[escape(name), str(found["gained"]), str(found["lost"])] for name, found in variants.items()]
+    return _table(["", "hits gained", "hits lost"], rows[1:])
 
 
 def _quality(report: Mapping[str, Any], k: int) -> str:

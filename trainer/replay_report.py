@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log2, sqrt
 from typing import Any
 
@@ -27,7 +27,7 @@ def report(stream: str, record: Record, options: ReplayOptions) -> dict[str, Any
     ours = {name: measure([one.rank for one in some], options.k) for name, some in slices.items()}
     ours["cold"]["within"] = within([one for one in record.within if one.cold], options.k)
     ours["fresh"]["within"] = within([one for one in record.within if not one.cold], options.k)
-    return {
+    found = {
         "stream": stream,
         "k": options.k,
         "seed": options.seed,
@@ -53,6 +53,27 @@ def report(stream: str, record: Record, options: ReplayOptions) -> dict[str, Any
         "cost": {name: round(seconds, 1) for name, seconds in record.cost.items()},
         "settings": settings(options),
     }
+    return {**found, "headline": headline(found)}
+
+
+def headline(found: Mapping[str, Any]) -> list[str]:
+    """What a report says, in sentences: against the better baseline, on fresh items, on cold ones among their kind."""
+    measured, lines = f"hr@{found['k']}", []
+    for part in ("overall", "fresh"):
+        rivals = {name: each[part][measured] for name, each in found["baselines"].items()}
+        best = max(rivals, key=lambda name: rivals[name] or 0.0, default=None)
+        ours = found[part][measured]
+        if best is not None and ours is not None:
+            times = f" = {ours / rivals[best]:.2f} ×" if rivals[best] else ""
+            lines.append(f"{part}: {measured} {ours:.3f} against {rivals[best]:.3f} of {best}, the better one{times}")
+    cold, chance = found["cold"]["within"], f"chance@{found['k']}"
+    if cold[chance]:
+        times = f"{cold[measured] / cold[chance]:.1f} × chance ({cold[measured]:.3f} / {cold[chance]:.3f})"
+        lines.append(f"cold items among {cold['rivals']:.0f} as untouched: {times}, {cold['evaluated']} of them")
+    candidates = found["candidates"]
+    if candidates["recall"] is not None:
+        lines.append(f"candidates: {candidates['recall']:.2f} of the true items are among {candidates['size']:.0f}")
+    return lines
 
 
 def measure(ranks: Sequence[int], k: int) -> dict[str, Any]:

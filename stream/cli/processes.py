@@ -161,6 +161,8 @@ def show_replay(result: Mapping[str, Any]) -> None:
     ]
     headings = ("", *(f"hr@{k} {part}" for part in slices), *(f"ndcg@{k} {part}" for part in slices))
     table(headings, rows, title=f"{result['stream']}: {result['evaluated']:,} engagements evaluated")
+    for line in result["headline"]:
+        typer.echo(line)
     recalls = {name: {"recall": share} for name, share in result["source_recall"].items()}
     parts = (
         ("source", "recall", recalls),

@@ -59,14 +59,23 @@ def test_slices_count_what_they_say() -> None:
     assert found["cold"]["within"]["hr@10"] == 1.0
     assert found["cold"]["within"]["chance@10"] == pytest.approx(0.1)
     assert found["fresh"]["within"]["hr@10"] == 0.0
+    assert found["headline"] == [
+        "overall: hr@10 0.500 against 0.250 of popular, the better one = 2.00 ×",
+        "fresh: hr@10 1.000 against 0.000 of popular, the better one",
+        "cold items among 100 as untouched: 10.0 × chance (1.000 / 0.100), 1 of them",
+        "candidates: 0.75 of the true items are among 200",
+    ]
 
 
 def test_the_page_plots_and_escapes() -> None:
-    record = Record(outcomes=[outcome(0), outcome(-1)], ablations={"everything": {"hr@10": 0.5, "evaluated": 2}})
+    whole = {"hr@10": 0.5, "evaluated": 2, "gained": 0, "lost": 0}
+    less = {"hr@10": 0.0, "evaluated": 2, "gained": 7, "lost": 8}
+    record = Record(outcomes=[outcome(0), outcome(-1)], ablations={"everything": whole, "without hops": less})
     text = page(report("<stream>", record, ReplayOptions()))
     assert "&lt;stream&gt;" in text
     assert "<stream>" not in text
     assert text.count("<svg") == 5
+    assert "<td>without hops</td><td>7</td><td>8</td>" in text
     assert "http" not in text
 
 
