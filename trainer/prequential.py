@@ -34,6 +34,7 @@ from trainer.codebook import zero_codebook
 from trainer.cost import Timed
 from trainer.impressions import ImpressionRules
 from trainer.item_learning import absorb as absorb_signal
+from trainer.little_known import KNOWN, Within, rank_within
 from trainer.ranker import Example, RankerLearner, RankerRules
 from trainer.recommender import Recommender, RecommenderRules, request_of
 from trainer.recorded import chosen, eligible
@@ -55,7 +56,7 @@ class ReplayOptions:
     weights: Mapping[str, float] = field(default_factory=lambda: Events().weights)
     repeats: bool = False
     evaluated_from: float = 0.5
-    within_limit: int = 1500
+    within_limit: int = 3000
     examples: float = 0.25
     impression_window_s: float = 1800.0
     delay_s: float = 0.0
@@ -82,15 +83,6 @@ class Outcome:
     candidates: int
     baselines: dict[str, int]
     proposers: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Within:
-    """One engagement with a little-known item, ranked among the live items that are as little known."""
-
-    cold: bool
-    rank: int
-    rivals: int
 
 
 @dataclass(slots=True)
@@ -245,9 +237,10 @@ class Replay:
             return
         handle = self.recommender.catalog.handles.get(event.item_id)
         positives = int(self.recommender.catalog.positives_N[handle]) if handle is not None else 0
-        if candidate and positives < 5 and len(self.record.within) < self.options.within_limit:
+        room = self.options.within_limit - len(self.record.within)
+        if candidate and handle is not None and positives < KNOWN and room > 0:
             with Timed(self.record.cost, "within_s"):
-                self._rank_within(event, user, handle, positives)
+                self.record.within += rank_within(self.recommender, request_of(event), user, handle)[:room]
         taught = positives == 0 or hash64(f"example/{event.event_id}") < self.options.examples * 2.0**64
         if not (evaluated or taught):
             return
@@ -281,20 +274,6 @@ class Replay:
             ranked = baseline.recommend(context, (), live, DEEPEST)
             ranks[name] = ranked.index(event.item_id) if event.item_id in ranked else -1
         return ranks
-
-    def _rank_within(self, event: Engagement, user: UserRow | None, handle: int | None, positives: int) -> None:
-        recommender = self.recommender
-        request = request_of(event)
-        allowed_N = recommender.allowed(request, user)
-        if handle is None or not allowed_N[handle]:
-            return
-        positives_N = recommender.catalog.positives_N[: len(allowed_N)]
-        for cold in (True, False) if positives == 0 else (False,):
-            rivals = np.flatnonzero(allowed_N & (positives_N < (1 if cold else 5)))
-            score_B = recommender.score(request, user, rivals)
-            own = score_B[np.searchsorted(rivals, handle)]
-            ties = (int(np.sum(score_B == own)) - 1) // 2
-            self.record.within.append(Within(cold, int(np.sum(score_B > own)) + ties, len(rivals)))
 
     def _context(self, user: UserRow) -> list[str]:
         """The user's last positive items, newest first, each once."""

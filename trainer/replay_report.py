@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from trainer.prequential import Outcome, Record, ReplayOptions, Within
+from trainer.little_known import KNOWN, Within
+from trainer.prequential import Outcome, Record, ReplayOptions
 
 DAY_S = 86_400.0
 
@@ -20,7 +21,7 @@ def report(stream: str, record: Record, options: ReplayOptions) -> dict[str, Any
     names = list(outcomes[0].baselines) if outcomes else []
     slices = {
         "cold": [one for one in outcomes if one.positives == 0],
-        "fresh": [one for one in outcomes if one.positives < 5],
+        "fresh": [one for one in outcomes if one.positives < KNOWN],
         "younger_than_day": [one for one in outcomes if one.age_s < DAY_S],
         "younger_than_week": [one for one in outcomes if one.age_s < 7 * DAY_S],
     }

@@ -6,75 +6,17 @@ import msgspec
 import numpy as np
 import pytest
 
-from store.events import Engagement
-from store.histories import HistoryRules, UserRow
-from store.histories import absorb as absorb_engagement
-from store.items import ItemCard, ItemRow, pack_parts
+from store.histories import UserRow
+from store.items import ItemCard, ItemRow
 from store.requests import Answer, Request
 from store.settings import Settings
+from tests.small_world import START, World, card
 from trainer.binding import Binding
 from trainer.codebook import zero_codebook
 from trainer.features import COLUMNS
 from trainer.item_learning import DAY_S
-from trainer.item_learning import absorb as absorb_signal
 from trainer.ranker import Example, Prior, RankerLearner, RankerRules, ranker_from
 from trainer.recommender import Recommender, RecommenderRules
-
-RULES = HistoryRules(weights=Settings().events.weights)
-START = 1.6e9
-
-
-def direction(group: int) -> np.ndarray:
-    vector = np.zeros(256, np.float32)
-    vector[group] = 1.0
-    return vector
-
-
-def card(number: int, at: float = START) -> ItemCard:
-    content = pack_parts({"text": direction(number % 2) + 0.1 * direction(2 + number)})
-    return ItemCard(
-        item_id=f"i{number}",
-        codebook="c",
-        codes=[number],
-        suffix=0,
-        assigned_at=at,
-        uploaded_at=at,
-        published_at_ms=0,
-        title=f"Item {number}",
-        content=content,
-    )
-
-
-class World:
-    """Odd users like odd items: owners' state and one recommender, as the agents would keep them."""
-
-    def __init__(self, rules: RecommenderRules = RecommenderRules(explore_share=0.0)) -> None:
-        self.users: dict[str, UserRow] = {}
-        self.items: dict[str, ItemRow] = {}
-        self.offset = 0
-        self.recommender = Recommender(
-            rules,
-            encode=lambda text: direction(len(text) % 2),
-            serving=Binding(zero_codebook(Settings())),
-        )
-
-    def engage(self, user_id: str, item_id: str, at: float, kind: str = "click") -> None:
-        event = self.event(user_id, item_id, at, kind)
-        user = self.users.setdefault(user_id, UserRow())
-        signal = absorb_engagement(user, event, self.offset, 0, RULES)
-        assert signal is not None
-        row = self.items.setdefault(item_id, ItemRow())
-        absorb_signal(row, signal, self.recommender.rules.item)
-        self.recommender.update(item_id, row)
-        self.recommender.maintain()
-
-    def event(self, user_id: str, item_id: str, at: float, kind: str = "click") -> Engagement:
-        self.offset += 1
-        fields = {"event_id": f"e{self.offset}", "user_id": user_id, "item_id": item_id, "kind": kind}
-        return msgspec.convert({**fields, "occurred_at": at}, Engagement)
-
-    def ask(self, user_id: str = "", **fields: object) -> Answer:
-        return self.recommender.recommend(Request(user_id=user_id, **fields), self.users.get(user_id))  # type: ignore[arg-type]
 
 
 @pytest.fixture

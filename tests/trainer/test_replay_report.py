@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.prequential import Outcome, Record, ReplayOptions, Within
+from trainer.little_known import Within
+from trainer.prequential import Outcome, Record, ReplayOptions
 from trainer.replay_page import page
 from trainer.replay_report import measure, report, wilson
 
