@@ -31,15 +31,14 @@ class ItemVectors:
     def __init__(self, store: EmbeddingStore, owns: Owns, published: Published, rules: VectorRules) -> None:
         self.store = store
         self._learner = VectorLearner(store, owns, published, rules)
-        self._behind: dict[str, None] = {}
-        self._learned: dict[str, tuple[np.ndarray, float]] = {}
+        self._changed: dict[str, None] = {}
 
     def absorb(self, signal: Signal, offset: int) -> None:
         """Takes a signal that its row has just absorbed, of the record at `offset`."""
         if offset > self.store.position.absorbed:
             self._learner.absorb(signal)
         else:
-            self._behind[signal.item_id] = None
+            self._changed[signal.item_id] = None
 
     @property
     def due(self) -> bool:
@@ -48,7 +47,7 @@ class ItemVectors:
 
     def learn(self) -> None:
         """Learns from what was absorbed. Nothing is on disk before `flush`."""
-        self._learned.update(self._learner.learn())
+        self._changed.update(self._learner.advance())
 
     def flush(self, offset: int, rows: RowStore[ItemRow]) -> None:
         """Learns and writes what was absorbed up to the record at `offset`; puts it into the rows, which are staged."""
@@ -57,15 +56,10 @@ class ItemVectors:
             position.absorbed = offset
             self.learn()
             self.store.flush()
-            learned, self._learned = self._learned, {}
-            for item_id, (vector_D, step) in learned.items():
-                row = rows.get(item_id)
-                if row is not None and row.positives >= self.store.rules.admit_after:
-                    publish_vector(row, vector_D, step)
-        behind, self._behind = list(self._behind), {}
-        block = self.store.read(behind)
+        changed, self._changed = list(self._changed), {}
+        block = self.store.read(changed)
         for place in np.flatnonzero(block.admitted_B).tolist():
-            row = rows.get(behind[place])
+            row = rows.get(changed[place])
             if row is not None:
                 publish_vector(row, block.vectors_BD[place], float(block.steps_B[place]))
 

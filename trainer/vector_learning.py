@@ -126,8 +126,14 @@ class VectorLearner:
         return len(self._pending)
 
     def learn(self) -> dict[str, tuple[np.ndarray, float]]:
-        """Learns what was absorbed and stages the changed rows as one block. Returns, for each item that had a signal,
-        its vector (D, float32, of length 1) and step accumulator."""
+        """`advance`; returns, for each item that had a signal, its vector (D, float32, of length 1) and step
+        accumulator."""
+        changed = list(self.advance())
+        block = self.table.read(changed)
+        return dict(zip(changed, zip(block.vectors_BD, block.steps_B.tolist(), strict=True), strict=True))
+
+    def advance(self) -> dict[str, None]:
+        """Learns what was absorbed and stages the changed rows as one block. Returns the items that had a signal."""
         signals, self._pending = self._pending, []
         batch = _Batch(signals, self._draw(signals), self._owns, self.rules.context)
         block = self.table.read(batch.owned)
@@ -147,8 +153,7 @@ class VectorLearner:
             [batch.owned[place] for place in known.tolist()],
             Block(x_ND[known], step_N[known], sights_B[known], at_s_B[known], sights_B[known] > 0),
         )
-        targets = dict.fromkeys(batch.targets_P.tolist())
-        return {batch.owned[place]: (x_ND[place], float(step_N[place])) for place in targets}
+        return dict.fromkeys(signal.item_id for signal in signals)
 
     def _draw(self, signals: Sequence[Signal]) -> list[str]:
         """Negatives for these signals: recent items, and what lies nearest to some of the users."""
