@@ -2,8 +2,8 @@
 
 An item gets a dense int handle when it is first named, by a card, a row or another item's row; it can be recommended
 while it is live. Popularity is kept as log2 of its forward-decayed weight: that number does not change while time
-passes, and the decayed weight at any time is one subtraction away. Transitions are kept from both ends, so that both
-what follows an item and what precedes it are one array each.
+passes, and the decayed weight at any time is one subtraction away. Transitions are kept from both ends
+(`trainer.transitions`).
 
 Invariant: the catalogue is a function of the newest card and the newest row of each item, in any order of arrival
 (handles differ, answers do not).
@@ -11,41 +11,23 @@ Invariant: the catalogue is a function of the newest card and the newest row of 
 
 from __future__ import annotations
 
-from array import array
 from bisect import insort
 from collections.abc import Iterable
+from itertools import repeat
 
 import numpy as np
 
 from store.items import ItemCard, ItemRow
 from store.keys import hash64
 from trainer.item_learning import ItemRules
+from trainer.transitions import Edges as Edges
+from trainer.transitions import End, Transitions
 
 NEWEST = 2000
 """So many of the newest uploads are kept in order."""
 
 NEVER = -1e30
 """log2 of no weight at all, finite so that differences stay finite."""
-
-
-class Edges:
-    """The transitions at one item: `weights` are log2 of forward-decayed weights since time 0; `twin` is the place of
-    the same transition at its other end."""
-
-    __slots__ = ("items", "twins", "weights")
-
-    def __init__(self) -> None:
-        self.items = array("i")
-        self.weights = array("f")
-        self.twins = array("i")
-
-    def copied(self) -> tuple[np.ndarray, np.ndarray]:
-        """Items (int32) and weights (float32) as they are now, for a reader in another thread: `tobytes` is one step
-        of the interpreter, where a numpy view of the array would keep the writer from growing it."""
-        items = np.frombuffer(self.items.tobytes(), np.int32)
-        weights = np.frombuffer(self.weights.tobytes(), np.float32)
-        count = min(len(items), len(weights))
-        return items[:count], weights[:count]
 
 
 class HotLists:
@@ -84,9 +66,8 @@ class Catalog:
         self.handles: dict[str, int] = {}
         self.ids: list[str] = []
         self.cards: list[ItemCard | None] = []
-        self.incoming: list[Edges | None] = []
-        self.outgoing: list[Edges | None] = []
-        self.prunings: list[int] = []
+        self.transitions = Transitions()
+        self.incoming, self.outgoing = End(self.transitions, True), End(self.transitions, False)
         self.hot = HotLists(len(rules.half_lives_s))
         self._newest: list[tuple[float, int]] = []
         self.uploads = 0
@@ -150,7 +131,7 @@ class Catalog:
             self.heat_NW[handle] = heat_W
             self.hot.rise(handle, self.heat_NW)
         if row.neighbours:
-            self._update_incoming(handle, row)
+            self._connect(handle, row)
         return handle
 
     def newest_handles(self) -> np.ndarray:
@@ -173,9 +154,7 @@ class Catalog:
         self.handles[item_id] = handle
         self.ids.append(item_id)
         self.cards.append(None)
-        self.incoming.append(None)
-        self.outgoing.append(None)
-        self.prunings.append(0)
+        self.transitions.reserve(handle + 1)
         self.by_hash[hash64(item_id)] = handle
         return handle
 
@@ -185,58 +164,13 @@ class Catalog:
                 fresh = np.full_like(column, NEVER if name == "heat_NW" else np.nan if name == "value_N" else 0)
                 setattr(self, name, np.concatenate([column, fresh]))
 
-    def _update_incoming(self, handle: int, row: ItemRow) -> None:
-        edges = self.incoming[handle]
-        if edges is None:
-            edges = self.incoming[handle] = Edges()
-        if row.prunings != self.prunings[handle]:
-            self._forget_incoming(handle, edges)
-            self.prunings[handle] = row.prunings
-        self.heaviest = max(self.heaviest, row.decayed_at / self.rules.neighbour_half_life_s)
-        known = len(edges.items)
-        weights = np.fromiter(row.neighbours.values(), np.float64, len(row.neighbours))
-        weights = (np.log2(weights) + row.landmark / self.rules.neighbour_half_life_s).astype(np.float32)
-        changed = np.flatnonzero(weights[:known] != np.frombuffer(edges.weights, np.float32)).tolist()
-        for place in changed:
-            weight = float(weights[place])
-            edges.weights[place] = weight
-            source = self.outgoing[edges.items[place]]
-            assert source is not None
-            source.weights[edges.twins[place]] = weight
-        if len(weights) > known:
-            for item_id, weight in zip(list(row.neighbours)[known:], weights[known:].tolist(), strict=True):
-                self._connect(self.handle(item_id), handle, weight)
-
-    def _connect(self, source: int, target: int, weight: float) -> None:
-        outgoing = self.outgoing[source]
-        if outgoing is None:
-            outgoing = self.outgoing[source] = Edges()
-        incoming = self.incoming[target]
-        assert incoming is not None
-        incoming.twins.append(len(outgoing.items))
-        outgoing.twins.append(len(incoming.items))
-        incoming.items.append(source)
-        outgoing.items.append(target)
-        incoming.weights.append(weight)
-        outgoing.weights.append(weight)
-
-    def _forget_incoming(self, handle: int, edges: Edges) -> None:
-        """Takes the transitions into an item out of their sources: the last of a source's fills the gap."""
-        for source, place in zip(edges.items, edges.twins, strict=True):
-            outgoing = self.outgoing[source]
-            assert outgoing is not None
-            last = len(outgoing.items) - 1
-            if place != last:
-                moved, twin = outgoing.items[last], outgoing.twins[last]
-                outgoing.items[place] = moved
-                outgoing.twins[place] = twin
-                outgoing.weights[place] = outgoing.weights[last]
-                other = self.incoming[moved]
-                assert other is not None
-                other.twins[twin] = place
-            del outgoing.items[last], outgoing.twins[last], outgoing.weights[last]
-        self.incoming[handle] = Edges()
-        edges.items = array("i")
-        edges.weights = array("f")
-        edges.twins = array("i")
-        self.incoming[handle] = edges
+    def _connect(self, handle: int, row: ItemRow) -> None:
+        """Takes over the transitions into an item."""
+        half_life_s, count = self.rules.neighbour_half_life_s, len(row.neighbours)
+        source_E = np.fromiter(map(self.handles.get, row.neighbours, repeat(-1)), np.int32, count)
+        if (source_E < 0).any():
+            source_E = np.fromiter(map(self.handle, row.neighbours), np.int32, count)
+        weight_E = np.fromiter(row.neighbours.values(), np.float64, count)
+        self.heaviest = max(self.heaviest, row.decayed_at / half_life_s)
+        self.transitions.reserve(len(self.ids))
+        self.transitions.replace(handle, source_E, np.log2(weight_E) + row.landmark / half_life_s)

@@ -131,11 +131,12 @@ class Space:
     def _fold(self, handle: int, axes_ND: np.ndarray) -> np.ndarray:
         total_D = np.zeros(axes_ND.shape[1], np.float32)
         for edges in (self.catalog.incoming[handle], self.catalog.outgoing[handle]):
-            if edges is not None and edges.items:
-                items, logs = edges.copied()
-                inside = items < len(axes_ND)
-                if inside.any():
-                    total_D += np.exp2(np.maximum(logs[inside] - self.catalog.heaviest, -60.0)) @ axes_ND[items[inside]]
+            item_E, log_E = edges.copied()
+            if len(item_E) and item_E.max() >= len(axes_ND):
+                log_E, item_E = log_E[item_E < len(axes_ND)], item_E[item_E < len(axes_ND)]
+            total_D += (
+                np.exp2(np.maximum(log_E - np.float32(self.catalog.heaviest), np.float32(-60.0))) @ axes_ND[item_E]
+            )
         return total_D
 
     def _reserve(self) -> None:
@@ -158,21 +159,11 @@ def unit(x_ND: np.ndarray) -> np.ndarray:
 
 def graph(catalog: Catalog, size: int) -> sparse.csr_matrix:
     """Symmetric co-occurrence among the first `size` handles, in weights relative to the catalogue's heaviest."""
-    rows: list[np.ndarray] = []
-    columns: list[np.ndarray] = []
-    logs: list[np.ndarray] = []
-    for handle, edges in enumerate(catalog.incoming[:size]):
-        if edges is not None and edges.items:
-            items, weights = edges.copied()
-            columns.append(items)
-            rows.append(np.full(len(items), handle, np.int32))
-            logs.append(weights)
-    if not rows:
-        return sparse.csr_matrix((size, size), dtype=np.float32)
-    weight_E = np.exp2(np.maximum(np.concatenate(logs) - catalog.heaviest, -60.0))
-    row_E, column_E = np.concatenate(rows), np.concatenate(columns)
-    inside = column_E < size
-    half = sparse.coo_matrix((weight_E[inside], (row_E[inside], column_E[inside])), shape=(size, size)).tocsr()
+    source_E, target_E, log_E = catalog.transitions.all()
+    inside_E = (source_E < size) & (target_E < size)
+    source_E, target_E = source_E[inside_E], target_E[inside_E]
+    weight_E = np.exp2(np.maximum(log_E[inside_E] - catalog.heaviest, -60.0)) if len(source_E) else np.zeros(0)
+    half = sparse.coo_matrix((weight_E, (target_E, source_E)), shape=(size, size)).tocsr()
     return (half + half.T).tocsr().astype(np.float32)
 
 

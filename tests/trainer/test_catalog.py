@@ -24,19 +24,17 @@ def card(item_id: str, at: float = 0.0) -> ItemCard:
 def graph(catalog: Catalog) -> dict[tuple[str, str], float]:
     """(earlier, later) → log2 weight, as the incoming side tells it."""
     return {
-        (catalog.ids[source], catalog.ids[target]): round(weight, 3)
-        for target, edges in enumerate(catalog.incoming)
-        if edges is not None
-        for source, weight in zip(edges.items, edges.weights, strict=True)
+        (catalog.ids[source], catalog.ids[target]): round(float(weight), 3)
+        for target in range(len(catalog))
+        for source, weight in zip(*catalog.incoming[target].copied(), strict=True)
     }
 
 
 def graph_from_the_other_end(catalog: Catalog) -> dict[tuple[str, str], float]:
     return {
-        (catalog.ids[source], catalog.ids[target]): round(weight, 3)
-        for source, edges in enumerate(catalog.outgoing)
-        if edges is not None
-        for target, weight in zip(edges.items, edges.weights, strict=True)
+        (catalog.ids[source], catalog.ids[target]): round(float(weight), 3)
+        for source in range(len(catalog))
+        for target, weight in zip(*catalog.outgoing[source].copied(), strict=True)
     }
 
 
