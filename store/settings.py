@@ -163,7 +163,7 @@ class Serving(Table, frozen=True):
     `live_sample` of engagements is scored before they are learned from, as far as that takes no more than
     `live_sample_time` of the worker's time: the ranker learns from them, and some are the live metric. The lines of
     `impression_sample` of the answers are published for the ranker to learn from: an untouched one is a negative after
-    `impression_window_s` of event time."""
+    `impression_window_s` of event time. With `repeats`, what the user has may be recommended again."""
 
     host: str = "127.0.0.1"
     port: int = 8470
@@ -176,6 +176,7 @@ class Serving(Table, frozen=True):
     live_sample_time: float = 0.1
     impression_sample: float = 0.25
     impression_window_s: float = 1800.0
+    repeats: bool = False
     utility: Utility = Utility()
 
 

@@ -68,6 +68,7 @@ class Scorer:
                 explore_share=settings.serving.explore_share,
                 beams=settings.serving.beams,
                 utility=settings.serving.utility,
+                repeats=settings.serving.repeats,
             ),
             encode=lambda text: encoder.encode([text])[0],
             serving=Binding(zero_codebook(settings), beams=settings.serving.beams),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from store.histories import UserRow
+from trainer.again import NOTHING, Again, again_of
 from trainer.catalog import Catalog, Edges
 from trainer.learned import Learned
 from trainer.search import Query
@@ -31,6 +32,7 @@ QUOTAS: Mapping[str, int] = {
     "query": 100,
     "popular": 50,
     "fresh": 30,
+    "again": 50,
 }
 """Source → how many it proposes. `popular` proposes as many for each half-life of the ladder."""
 
@@ -55,11 +57,14 @@ class CandidateRules:
 
 @dataclass(frozen=True, slots=True)
 class Taste:
-    """A user's positive items, newest first, as handles (each once) with their times; how many there were."""
+    """A user's positive items, newest first, as handles (each once) with their times; how many there were; what the
+    user turned away; and what may come again."""
 
     handles_L: np.ndarray
     times_L: np.ndarray
     count: int
+    refused_R: np.ndarray
+    again: Again
 
     @property
     def last_at(self) -> float:
@@ -67,19 +72,26 @@ class Taste:
         return float(self.times_L[0]) if len(self.times_L) else 0.0
 
 
-def taste_of(user: UserRow | None, catalog: Catalog, rules: CandidateRules, first: int | None = None) -> Taste:
+def taste_of(
+    user: UserRow | None, catalog: Catalog, rules: CandidateRules, first: int | None = None, repeats: bool = False
+) -> Taste:
     """The taste of a user; `first` is the item in view, which then speaks before the history."""
     handles: dict[int, float] = {} if first is None else {first: 0.0}
+    refused: list[int] = []
     count = 0
-    for entry in user.positives() if user is not None else ():
-        count += 1
+    for entry in reversed(user.entries) if user is not None else ():
         handle = catalog.handles.get(entry.item_id)
-        if handle is not None and len(handles) < rules.long and handle not in handles:
-            handles[handle] = entry.occurred_at
+        if entry.weight < 0 and handle is not None:
+            refused.append(handle)
+        elif entry.weight > 0:
+            count += 1
+            if handle is not None and len(handles) < rules.long and handle not in handles:
+                handles[handle] = entry.occurred_at
     times = np.array(list(handles.values()))
     if first is not None and len(times) > 1:
         times[0] = times[1]
-    return Taste(np.array(list(handles), np.int64), times, count)
+    again = again_of(user, catalog, rules.position_power) if repeats else NOTHING
+    return Taste(np.array(list(handles), np.int64), times, count, np.array(refused[: rules.near], np.int64), again)
 
 
 class Evidence:
@@ -100,6 +112,7 @@ class Evidence:
         self.size = min(len(catalog), len(space.x_ND), len(catalog.content_NC), len(vectors_ND), len(expected_ND))
         self.vector_D = np.zeros(vectors_ND.shape[1], np.float32)
         self.dense: dict[str, np.ndarray] = {}
+        self.dense["again"] = taste.again.dense(self.size)
         self._transitions()
         self._two_hops()
         self._vectors(query)

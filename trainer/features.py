@@ -54,6 +54,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "rank_heat_2",
         "rank_heat_4",
     ),
+    "again": ("again", "again_times", "again_gap"),
+    "refused": ("refused_space", "refused_content"),
     "user": ("history", "user_gap", "user_heat", "user_age", "heat_difference", "age_difference"),
     "request": ("task", "country", "device", "hour", "weekday"),
 }
@@ -82,6 +84,8 @@ def compute(
             dense_B = evidence.dense[name][handles_B]
             put(name, dense_B if group == "query" else np.log2(FAINT + dense_B))
     _put_vectors(put, evidence, handles_B)
+    _put_again(put, evidence, handles_B, now_s)
+    _put_refused(put, evidence, handles_B)
     put("model", np.nan if model_B is None else model_B)
     heat_BW = _heat(evidence, handles_B, now_s)
     for window in range(heat_BW.shape[1]):
@@ -145,6 +149,24 @@ def _put_vectors(put: object, evidence: Evidence, handles_B: np.ndarray) -> None
     content_BL = c_NC[handles_B] @ c_NC[near_L].T
     put("content_max", content_BL.max(axis=1))
     put("content_last", content_BL[:, 0])
+
+
+def _put_again(put: object, evidence: Evidence, handles_B: np.ndarray, now_s: float) -> None:
+    """How often the user had it, and how long ago: what may come again."""
+    assert callable(put)
+    times_B, gap_B = evidence.taste.again.of(handles_B, now_s)
+    put("again", np.log2(FAINT + evidence.dense["again"][handles_B]))
+    put("again_times", np.log1p(times_B))
+    put("again_gap", gap_B)
+
+
+def _put_refused(put: object, evidence: Evidence, handles_B: np.ndarray) -> None:
+    """How like it is to the likest of what the user turned away; NaN for who turned nothing away."""
+    assert callable(put)
+    refused_R = evidence.taste.refused_R
+    refused_R = refused_R[refused_R < evidence.size]
+    for name, x_ND in (("refused_space", evidence.space.x_ND), ("refused_content", evidence.catalog.content_NC)):
+        put(name, (x_ND[handles_B] @ x_ND[refused_R].T).max(axis=1) if len(refused_R) else np.nan)
 
 
 def _put_user(

@@ -23,7 +23,7 @@ import numpy as np
 
 from store.settings import Utility
 from trainer.calibration import sigmoid
-from trainer.features import COLUMNS, NAMES
+from trainer.features import COLUMNS, FAINT, NAMES
 from trainer.feedback import Feedback, HeldOut
 from trainer.first_sight import FirstSight
 from trainer.first_sight import fit as fit_first_sight
@@ -117,6 +117,7 @@ class Prior:
             return np.asarray(np.nan_to_num(x_BF[:, COLUMNS[name]]))
 
         evidence = np.exp2(column("follows")) + 0.5 * np.exp2(column("two_hops")) + 1e-3 * (1 + column("near_taste"))
+        evidence = evidence + 10.0 * (np.exp2(column("again")) - FAINT)
         content = column("content_space") + column("content_near")
         return np.asarray(
             np.log2(1e-4 + evidence) + 0.15 * column("heat_2") + 0.15 * column("heat_4") + content + 8 * column("query")

@@ -20,6 +20,7 @@ _REASONS: Mapping[str, str] = {
     "query": "Matches what you are looking for",
     "popular": "Popular now",
     "fresh": "Just uploaded",
+    "again": "You keep coming back to this",
     "model": "Continues your history",
     EXPLORE: "New here: tell us if it is for you",
 }

@@ -258,7 +258,7 @@ class Recommender:
     def _evidence(self, request: Request, user: UserRow | None) -> Evidence:
         catalog, rules = self.catalog, self.rules.candidates
         view = catalog.handles.get(request.item_id or "") if request.task != "search" else None
-        taste = taste_of(user, catalog, rules, view)
+        taste = taste_of(user, catalog, rules, view, self.rules.repeats)
         return Evidence(catalog, self.space, self.learned, taste, rules, self._query(request))
 
     def _query(self, request: Request) -> Query | None:

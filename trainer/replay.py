@@ -52,7 +52,7 @@ def run_replay(
         sample=sample,
         k=k,
         seed=seed,
-        repeats=repeats,
+        repeats=repeats or settings.serving.repeats,
         delay_s=delay_s,
         ablate=ablate,
         weights=dict(settings.events.weights),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from store.requests import Request
-from tests.trainer.test_recommender import card
+from tests.small_world import card
 from trainer.catalog import Catalog
 from trainer.exploration import Exploration
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from store.requests import Request
-from tests.trainer.test_recommender import START, World, card
+from tests.small_world import START, World, card
 from trainer.candidates import Evidence, taste_of
 from trainer.features import COLUMNS, GROUPS, compute
 from trainer.item_learning import DAY_S
@@ -48,3 +48,17 @@ def test_the_request_is_told_alike_to_all_candidates_and_what_it_leaves_out_is_m
     assert again_BF[0, COLUMNS["weekday"]] == 1.0
     assert again_BF[0, COLUMNS["country"]] == column["country"][0]
     assert np.isnan(again_BF[:, COLUMNS["device"]]).all()
+
+
+def test_what_is_like_something_refused_is_known_as_such() -> None:
+    world = world_with_untouched_items()
+    columns = [COLUMNS[name] for name in GROUPS["refused"]]
+    before_BF = compute(evidence_of(world, "u5"), np.arange(60), START + 5 * DAY_S, Request(), None)
+    assert np.isnan(before_BF[:, columns]).all()
+    world.engage("u5", "i41", START + 5 * DAY_S, kind="dislike")  # odd, like every other item
+    after_BF = compute(evidence_of(world, "u5"), np.arange(60), START + 5 * DAY_S, Request(), None)
+    handles = world.recommender.catalog.handles
+    odd = [handles[f"i{n}"] for n in range(1, 60, 2)]
+    even = [handles[f"i{n}"] for n in range(0, 60, 2)]
+    content = COLUMNS["refused_content"]
+    assert after_BF[odd, content].min() > after_BF[even, content].max()
