@@ -38,6 +38,20 @@ def partition_of(key: str, partitions: int) -> int:
     return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
 
 
+class Owned(dict[str, bool]):
+    """Whether one partition owns an id: `owned[key]`, remembered, for those that ask for thousands at a time."""
+
+    def __init__(self, number: int, partitions: int, capacity: int = 1 << 18) -> None:
+        super().__init__()
+        self._number, self._partitions, self._capacity = number, partitions, capacity
+
+    def __missing__(self, key: str) -> bool:
+        if len(self) >= self._capacity:
+            self.clear()
+        owns = self[key] = partition_of(key, self._partitions) == self._number
+        return owns
+
+
 @lru_cache(maxsize=1 << 18)
 def hash64(key: str) -> int:
     """A stable unsigned 64-bit hash of an id, for sets that hold hashes instead of strings."""

@@ -26,7 +26,7 @@ from store.embeddings import EmbeddingRules, EmbeddingStore
 from store.events import Limits
 from store.histories import HistoryRules, UserRow
 from store.items import ItemRow
-from store.keys import partition_of
+from store.keys import Owned
 from store.rows import RowStore
 from store.settings import Settings
 from stream.agents import create_app
@@ -193,7 +193,7 @@ class Worker:
         )
         vectors = EmbeddingStore(self._folder / "rows" / f"vectors-{number}", rules)
         vectors.sweep()  # now, while nobody waits: what expires later reads as absent until the next start
-        owns = lambda item_id: partition_of(item_id, count) == number  # noqa: E731
+        owns = Owned(number, count).__getitem__
         return ItemVectors(vectors, owns, recommender.learned, recommender.rules.vectors)
 
     def _request_partition(self, number: int) -> Partition:

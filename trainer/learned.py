@@ -11,6 +11,7 @@ Invariant: an item's vector is what its newest row holds, of length 1, or the ex
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Learned:
 
     def of(self, item_ids: Sequence[str]) -> np.ndarray:
         """Vectors of these items (N × D, float32, a copy); zeros for one that is unknown."""
-        handles = np.fromiter((self.catalog.handles.get(item_id, -1) for item_id in item_ids), np.int64, len(item_ids))
+        handles = np.fromiter(map(self.catalog.handles.get, item_ids, repeat(-1)), np.int64, len(item_ids))
         x_ND = self.x_ND
         handles[handles >= len(x_ND)] = -1
         found_ND = x_ND[handles]

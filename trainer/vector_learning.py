@@ -29,7 +29,7 @@ import numpy as np
 
 from store.embeddings import Block
 from store.items import ItemRow
-from store.keys import partition_of
+from store.keys import Owned
 from store.signals import Signal
 from trainer.space import unit
 
@@ -231,11 +231,10 @@ class VectorLearner:
 def memory_learners(published: Published, rules: VectorRules, partitions: int) -> list[VectorLearner]:
     """A learner for each partition of items, with rows in memory."""
 
-    def of(number: int) -> VectorLearner:
-        owns = lambda item_id: partition_of(item_id, partitions) == number  # noqa: E731
-        return VectorLearner(MemoryTable(rules.width), owns, published, rules)
-
-    return [of(number) for number in range(partitions)]
+    return [
+        VectorLearner(MemoryTable(rules.width), Owned(number, partitions).__getitem__, published, rules)
+        for number in range(partitions)
+    ]
 
 
 def publish_vector(row: ItemRow, vector_D: np.ndarray, step: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -84,6 +85,7 @@ def worker(
     """
     import msgspec
 
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # vectors are learned in small products: threads would only wait
     found = settings_for(data_dir, bootstrap_servers, settings)
     if web_port is not None:
         found = msgspec.structs.replace(found, serving=msgspec.structs.replace(found.serving, port=web_port))

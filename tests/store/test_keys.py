@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka.partitioner import murmur2 as kafka_murmur2
 
-from store.keys import hash64, murmur2, partition_of
+from store.keys import Owned, hash64, murmur2, partition_of
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,14 @@ def test_a_partition_is_in_range_and_a_function_of_the_key(key: str, partitions:
     found = partition_of(key, partitions)
     assert 0 <= found < partitions
     assert found == (kafka_murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+
+
+@given(st.lists(st.text(max_size=3), max_size=30), st.integers(1, 5))
+def test_what_is_remembered_of_ownership_is_bounded_and_true(keys: list[str], partitions: int) -> None:
+    owned = Owned(0, partitions, capacity=4)
+    for key in keys:
+        assert owned[key] == (partition_of(key, partitions) == 0)
+        assert len(owned) <= 4
 
 
 def test_partitions_share_the_keys() -> None:
