@@ -10,6 +10,8 @@ Invariant: the matrix holds what was put last; a row of zeros is nowhere, and ne
 
 from __future__ import annotations
 
+from math import sqrt
+
 import numpy as np
 
 
@@ -30,6 +32,12 @@ class Neighbours:
         norm_B1 = np.sqrt(np.einsum("bd,bd->b", vectors_BD, vectors_BD))[:, None]
         self.x_ND[places_B] = vectors_BD / np.maximum(norm_B1, 1e-30)
         self.size = max(self.size, size)
+
+    def put_one(self, place: int, vector_D: np.ndarray) -> None:
+        """`put` of one vector, in a fraction of the time."""
+        self.reserve(place + 1)
+        self.x_ND[place] = vector_D / max(sqrt(float(vector_D @ vector_D)), 1e-30)
+        self.size = max(self.size, place + 1)
 
     def reserve(self, size: int) -> None:
         """Makes room, so that places below `size` can be read: as zeros until they are put."""

@@ -50,7 +50,7 @@ class Learned:
         vector_D = row.vector_D()
         if len(vector_D) == self.neighbours.width:
             self._known_N[handle] = True
-            self.neighbours.put(np.array([handle]), vector_D.astype(np.float32)[None])
+            self.neighbours.put_one(handle, vector_D.astype(np.float32))
 
     def describe(self, handle: int) -> None:
         """Expects an item where its new card says."""

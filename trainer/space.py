@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import sqrt
 
 import numpy as np
 from scipy import sparse
@@ -80,7 +81,7 @@ class Space:
         content_ND = np.zeros((len(content_NC), self.rules.width), np.float32)
         found, content_ND[:size] = fit(catalog, content_NC[:size], view, self.rules, self.fit)
         x_ND = np.zeros_like(content_ND)
-        x_ND[:size] = self._blend(slice(0, size), unit(graph(catalog, size) @ found.axes_ND), content_ND[:size])
+        x_ND[:size] = self._blend(size, unit(graph(catalog, size) @ found.axes_ND), content_ND[:size])
         touched, self._touched = self._touched, None
         self.fit, self.view, self.content_ND, self.x_ND = found, view, content_ND, x_ND
         catalog.content_NC = content_NC
@@ -121,23 +122,25 @@ class Space:
         self._reserve()
         if self.fit is None:
             return
-        self.x_ND[handle] = self._blend(handle, unit(self._fold(handle, self.fit.axes_ND)), self.content_ND[handle])
+        behaviour_D, content_D = self._fold(handle, self.fit.axes_ND), self.content_ND[handle]
+        evidence = float(self.catalog.positives_N[handle])
+        share = evidence / (evidence + self.rules.prior)
+        x_D = (share / _length(behaviour_D)) * behaviour_D + (1.0 - share) * content_D  # what `_blend` does, for one
+        self.x_ND[handle] = x_D / _length(x_D)
 
-    def _blend(self, where: int | slice, behaviour_ND: np.ndarray, content_ND: np.ndarray) -> np.ndarray:
-        evidence = self.catalog.positives_N[where]
-        share = np.asarray(evidence / (evidence + self.rules.prior))[..., None]
+    def _blend(self, size: int, behaviour_ND: np.ndarray, content_ND: np.ndarray) -> np.ndarray:
+        evidence = self.catalog.positives_N[:size]
+        share = np.asarray(evidence / (evidence + self.rules.prior))[:, None]
         return unit(share * behaviour_ND + (1.0 - share) * content_ND)
 
     def _fold(self, handle: int, axes_ND: np.ndarray) -> np.ndarray:
-        total_D = np.zeros(axes_ND.shape[1], np.float32)
-        for edges in (self.catalog.incoming[handle], self.catalog.outgoing[handle]):
-            item_E, log_E = edges.copied()
-            if len(item_E) and item_E.max() >= len(axes_ND):
-                log_E, item_E = log_E[item_E < len(axes_ND)], item_E[item_E < len(axes_ND)]
-            total_D += (
-                np.exp2(np.maximum(log_E - np.float32(self.catalog.heaviest), np.float32(-60.0))) @ axes_ND[item_E]
-            )
-        return total_D
+        transitions = self.catalog.transitions
+        (source_E, in_E), (target_E, out_E) = transitions.into(handle), transitions.out_of(handle)
+        item_E, log_E = np.concatenate([source_E, target_E]), np.concatenate([in_E, out_E])
+        if len(self.catalog) > len(axes_ND):
+            log_E, item_E = log_E[item_E < len(axes_ND)], item_E[item_E < len(axes_ND)]
+        weight_E = np.exp2(np.maximum(log_E - np.float32(self.catalog.heaviest), np.float32(-60.0)))
+        return np.asarray(weight_E @ axes_ND[item_E])
 
     def _reserve(self) -> None:
         lack = len(self.catalog.live_N) - len(self.x_ND)
@@ -149,6 +152,10 @@ class Space:
         if lack > 0:
             more_NC = np.zeros((lack, self.rules.content_width), np.float32)
             self.catalog.content_NC = np.concatenate([self.catalog.content_NC, more_NC])
+
+
+def _length(x_D: np.ndarray) -> float:
+    return max(sqrt(float(x_D @ x_D)), 1e-30)
 
 
 def unit(x_ND: np.ndarray) -> np.ndarray:

@@ -172,10 +172,6 @@ class Transitions:
         if held is None:
             return np.zeros(0, np.int32)
         slot_E = np.frombuffer(held.tobytes(), np.int32)
-        slot_E = np.sort(slot_E[self._pool.source_S[slot_E] == source])
-        if len(slot_E) > 1:
-            slot_E = slot_E[np.concatenate([_FIRST, slot_E[1:] != slot_E[:-1]])]
-        return slot_E
-
-
-_FIRST = np.ones(1, bool)
+        slot_E = slot_E[self._pool.source_S[slot_E] == source]
+        slot_E.sort()
+        return np.unique(slot_E) if (slot_E[1:] == slot_E[:-1]).any() else slot_E

@@ -19,8 +19,11 @@ def test_the_nearest_are_those_that_sorting_finds(
     puts: list[tuple[int, list[int]]], query: list[int], k: int, forbidden: int
 ) -> None:
     neighbours = Neighbours(2, capacity=4)
-    for place, vector in puts:
-        neighbours.put(np.array([place]), np.array([vector], np.float32))
+    for number, (place, vector) in enumerate(puts):
+        if number % 2:
+            neighbours.put_one(place, np.array(vector, np.float32))
+        else:
+            neighbours.put(np.array([place]), np.array([vector], np.float32))
     allowed_N = np.ones(50, bool)
     allowed_N[forbidden] = False
     places, cosines = neighbours.nearest(np.array(query, np.float32), k, allowed_N)
