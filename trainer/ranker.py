@@ -2,7 +2,8 @@
 
 An `Example` is an engagement scored before it was learned from: the features as they were, of the true item and of
 others that stood beside it. The learner keeps the newest examples and refits boosted trees (LightGBM, Ke et al. 2017)
-whenever they have grown by a share, from the first few on; before that a fixed prior orders.
+for the order at its top (LambdaMART, Burges 2010) whenever they have grown by a share, from the first few on; before
+that a fixed prior orders.
 Items that nobody had touched are judged by their content (`trainer.first_sight`), learned from first engagements.
 What people said to what they were shown becomes the heads (`trainer.heads`), which weigh the best of that order by
 their utility.
@@ -145,7 +146,7 @@ class Boosted:
         self._booster = lightgbm.Booster(model_str=model)
 
     def raw(self, x_BF: np.ndarray) -> np.ndarray:
-        """The large model's score, about log odds among the examples as they were drawn."""
+        """The large model's score: it orders the candidates of one request, and says little across requests."""
         if not len(x_BF):
             return np.zeros(0)
         return np.asarray(self._booster.predict(self.first_sight.beside(x_BF), raw_score=True, num_threads=1))
@@ -200,7 +201,7 @@ def ranker_from(data: bytes) -> Ranker:
 class RankerRules:
     """`window` newest examples are kept, and as many acts, and `firsts` first engagements; a refit is due when `first`
     came, then at each `growth` more (of impressions, too). The newest `held_out` of the examples calibrate.
-    `completed`: kind → least value that counts as completed."""
+    `completed`: kind → least value that counts as completed. Trees learn the order down to the place `truncation`."""
 
     window: int = 30_000
     firsts: int = 5_000
@@ -213,6 +214,7 @@ class RankerRules:
     trees: int = 300
     leaves: int = 31
     learning_rate: float = 0.04
+    truncation: int = 10
     min_rows: int = 40
     threads: int = 1
     blank: tuple[int, ...] = ()
@@ -262,9 +264,9 @@ class RankerLearner:
         held = max(1, int(len(examples) * self.rules.held_out)) if self.feedback.acts and len(examples) > 1 else 0
         groups = [group.candidates_BF for group in examples[: len(examples) - held]]
         first_sight = fit_first_sight([self._blanked(x_RF) for x_RF in self.firsts])
-        x_RF, label_R = _table([*groups, *self.firsts])
+        x_RF, label_R, sizes_G = _table([*groups, *self.firsts])
         x_RF = first_sight.beside(self._blanked(x_RF))
-        data = lightgbm.Dataset(x_RF, label_R, free_raw_data=True, params={"verbose": -1, "max_bin": 127})
+        data = lightgbm.Dataset(x_RF, label_R, group=sizes_G, params={"verbose": -1, "max_bin": 127})
         booster = lightgbm.train(self._parameters(len(groups)), data, num_boost_round=self._trees(len(groups)))
         ranker = Boosted(booster.model_to_string(), str(self.absorbed), first_sight)
         if held:
@@ -283,7 +285,8 @@ class RankerLearner:
     def _parameters(self, groups: int) -> dict[str, object]:
         rules = self.rules
         return {
-            "objective": "binary",
+            "objective": "lambdarank",
+            "lambdarank_truncation_level": rules.truncation,
             "learning_rate": rules.learning_rate,
             "num_leaves": rules.leaves if groups > 8000 else 15,
             "min_data_in_leaf": rules.min_rows,
@@ -300,12 +303,12 @@ class RankerLearner:
         }
 
 
-def _table(groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """All rows, and which are true."""
-    sizes = [len(x_BF) for x_BF in groups]
-    label_R = np.zeros(sum(sizes), np.int8)
-    label_R[np.cumsum([0, *sizes[:-1]])] = 1
-    return np.concatenate(groups), label_R
+def _table(groups: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """All rows, which are true, and how many rows belong together."""
+    sizes_G = [len(x_BF) for x_BF in groups]
+    label_R = np.zeros(sum(sizes_G), np.int8)
+    label_R[np.cumsum([0, *sizes_G[:-1]])] = 1
+    return np.concatenate(groups), label_R, sizes_G
 
 
 def _held_out(examples: list[Group]) -> HeldOut:
