@@ -21,7 +21,7 @@ from store.rows import RowStore
 from store.signals import Signal
 from trainer.vector_learning import Owns, Published, VectorLearner, VectorRules, publish_vector
 
-MICRO_BATCH = 512
+MICRO_BATCH = 256
 """Signals learned from at once, at most: some milliseconds, in which the event loop does nothing else."""
 
 
