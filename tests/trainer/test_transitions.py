@@ -45,15 +45,3 @@ def test_both_ends_tell_the_newest_row_of_each_item(some: list[tuple[int, dict[i
         wanted = {pair: log for pair, log in wanted.items() if pair[1] != target}
         wanted |= {(source, target): float(log) for source, log in row.items()}
         assert told(transitions) == [wanted] * 3
-
-
-def test_lists_at_the_sources_do_not_grow_with_what_went() -> None:
-    transitions = Transitions()
-    transitions.reserve(1000)
-    for turn in range(500):
-        targets = np.array([2 * turn % 1000], np.int32)
-        transitions.replace(int(targets[0]), np.array([1], np.int32), np.zeros(1))
-        transitions.replace(int(targets[0]), np.array([3], np.int32), np.zeros(1))
-    held = transitions._lists[1]
-    assert held is not None
-    assert len(held) < 100
