@@ -22,7 +22,8 @@ class ItemRow(msgspec.Struct, array_like=True):
     seconds), one per half-life of the rules. `neighbours`: earlier item → transition weight in units of `landmark`
     (forward decay: see `trainer.item_learning`); `prunings` counts how often the light ones were dropped, and between
     two prunings neighbours are only appended. `vector`: packed little-endian float16, of length 1; `step`: the
-    accumulator of its optimiser (see `trainer.vector_learning`), so that its learner can go on from here.
+    accumulator of its optimiser (see `trainer.vector_learning`), so that its learner can go on from here. `shown`:
+    decayed impressions as of `shown_at`, one per half-life; empty where the stream tells of none.
     """
 
     offset: int = -1
@@ -40,6 +41,8 @@ class ItemRow(msgspec.Struct, array_like=True):
     prunings: int = 0
     vector: bytes = b""
     step: float = 0.0
+    shown: list[float] = []
+    shown_at: float = 0.0
 
     def vector_D(self) -> np.ndarray:
         """The vector as float16 (shape D, or 0 before it was learned)."""

@@ -30,6 +30,10 @@ NEVER = -1e30
 """log2 of no weight at all, finite so that differences stay finite."""
 
 
+CONVERSION_WINDOWS = (2, 4)
+"""The half-lives (places in the ladder) for which impressions are kept beside popularity."""
+
+
 class HotLists:
     """The hottest items for each half-life, without looking at all: heat never falls, so an item can only come in by a
     new row that lifts it over the bar."""
@@ -57,8 +61,8 @@ class HotLists:
 
 
 class Catalog:
-    """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, C content. `uploads` counts the
-    cards that made an item live, or newer."""
+    """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, V those of them that conversion is
+    told for, C content. `uploads` counts the cards that made an item live, or newer."""
 
     def __init__(self, rules: ItemRules = ItemRules(), content_width: int = 128, capacity: int = 1024) -> None:
         self.rules = rules
@@ -84,6 +88,7 @@ class Catalog:
         self.negatives_N = np.zeros(capacity, np.float32)
         self.value_N = np.full(capacity, np.nan, np.float32)
         self.heat_NW = np.full((capacity, len(rules.half_lives_s)), NEVER)
+        self.shown_NV = np.full((capacity, len(CONVERSION_WINDOWS)), NEVER)
         self.content_NC = np.zeros((capacity, content_width), np.float32)
 
     def __len__(self) -> int:
@@ -124,6 +129,9 @@ class Catalog:
         self.negatives_N[handle] = row.negatives
         if row.value_count:
             self.value_N[handle] = row.value_sum / row.value_count
+        if row.shown:
+            shown_W = np.log2(np.maximum(row.shown, 1e-300)) + row.shown_at / self.half_lives_s_W
+            self.shown_NV[handle] = shown_W[list(CONVERSION_WINDOWS)]
         if row.positives:
             self.first_at_N[handle] = row.first_at
             self.last_at_N[handle] = row.last_at
@@ -161,7 +169,8 @@ class Catalog:
     def _grow(self) -> None:
         for name, column in list(vars(self).items()):
             if name.split("_")[-1].startswith("N") and isinstance(column, np.ndarray):
-                fresh = np.full_like(column, NEVER if name == "heat_NW" else np.nan if name == "value_N" else 0)
+                never = name in ("heat_NW", "shown_NV")
+                fresh = np.full_like(column, NEVER if never else np.nan if name == "value_N" else 0)
                 setattr(self, name, np.concatenate([column, fresh]))
 
     def _connect(self, handle: int, row: ItemRow) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from store.keys import hash64
 from store.requests import Request, Task
 from trainer.candidates import Evidence, Taste
+from trainer.catalog import CONVERSION_WINDOWS, NEVER
 
 TASKS: tuple[Task, ...] = ("home", "next", "similar", "search", "notification")
 
@@ -25,6 +26,11 @@ FLOOR = -40.0
 
 LABELS = 1024
 """Countries and devices are known by a hash below this, which float16 holds exactly."""
+
+CONVERSIONS = ("conversion_short", "conversion_long")
+
+DOUBTED_IMPRESSIONS = 20.0
+"""Against so many impressions one engagement is what is expected of an item before anything is known."""
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "transitions": ("together", "follows", "after_last", "before_last", "after_second", "after_third"),
@@ -43,7 +49,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "model": ("model",),
     "popularity": (*(f"heat_{n}" for n in range(7)), "positives", "trend_short", "trend_long"),
     "age": ("age", "since_first", "since_last"),
-    "quality": ("value", "negative_share"),
+    "quality": ("value", "negative_share", *CONVERSIONS),
     "ranks": (
         "rank_together",
         "rank_follows",
@@ -101,6 +107,7 @@ def compute(
     put("value", catalog.value_N[handles_B])
     negatives_B = catalog.negatives_N[handles_B]
     put("negative_share", negatives_B / np.maximum(1.0, negatives_B + catalog.positives_N[handles_B]))
+    _put_conversion(put, evidence, handles_B, heat_BW, now_s)
     for name in GROUPS["ranks"]:
         score_B = x_BF[:, COLUMNS[name.removeprefix("rank_")]]
         score_A = score_B if among_A is None else _ranked(name, evidence, among_A, now_s)
@@ -149,6 +156,17 @@ def _put_vectors(put: object, evidence: Evidence, handles_B: np.ndarray) -> None
     content_BL = c_NC[handles_B] @ c_NC[near_L].T
     put("content_max", content_BL.max(axis=1))
     put("content_last", content_BL[:, 0])
+
+
+def _put_conversion(put: object, evidence: Evidence, handles_B: np.ndarray, heat_BW: np.ndarray, now_s: float) -> None:
+    """log2 of popularity over impressions, both with the same half-life; NaN where the stream told of no impression."""
+    assert callable(put)
+    catalog = evidence.catalog
+    for column, (name, window) in enumerate(zip(CONVERSIONS, CONVERSION_WINDOWS, strict=True)):
+        shown_B = catalog.shown_NV[handles_B, column]
+        seen_B = np.exp2(np.maximum(shown_B - now_s / catalog.half_lives_s_W[window], FLOOR))
+        ratio_B = np.log2((np.exp2(heat_BW[:, window]) + 1.0) / (seen_B + DOUBTED_IMPRESSIONS))
+        put(name, np.where(shown_B > NEVER, ratio_B, np.nan))
 
 
 def _put_again(put: object, evidence: Evidence, handles_B: np.ndarray, now_s: float) -> None:

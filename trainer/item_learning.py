@@ -15,8 +15,11 @@ from functools import lru_cache
 
 import msgspec
 
+from store.events import KIND_CODES
 from store.items import ItemRow
 from store.signals import Signal
+
+_IMPRESSION = KIND_CODES["impression"]
 
 HOUR_S = 3600.0
 DAY_S = 86_400.0
@@ -53,6 +56,8 @@ def absorb(row: ItemRow, signal: Signal, rules: ItemRules) -> None:
     if signal.weight <= 0:
         if signal.weight < 0:
             row.negatives += 1
+        if signal.kind == _IMPRESSION:
+            _absorb_impression(row, signal.occurred_at, rules)
         return
     at = signal.occurred_at
     if row.positives == 0:
@@ -73,18 +78,25 @@ def popularity_at(row: ItemRow, now_s: float, rules: ItemRules) -> list[float]:
 
 
 def _absorb_popularity(row: ItemRow, at: float, weight: float, rules: ItemRules) -> None:
-    gap_s = at - row.decayed_at
+    row.popularity = _decayed(row.popularity, at - row.decayed_at, weight, rules)
+    row.decayed_at = max(row.decayed_at, at)
+
+
+def _absorb_impression(row: ItemRow, at: float, rules: ItemRules) -> None:
+    """Somebody saw it: what its popularity is to be measured against."""
+    if not row.shown:
+        row.shown, row.shown_at = [0.0] * len(rules.half_lives_s), at
+    row.shown = _decayed(row.shown, at - row.shown_at, 1.0, rules)
+    row.shown_at = max(row.shown_at, at)
+
+
+def _decayed(have_W: list[float], gap_s: float, weight: float, rules: ItemRules) -> list[float]:
+    """Decayed sums with `weight` added `gap_s` after they were last seen, or so long before if below 0."""
     if gap_s >= 0:
-        row.popularity = [
-            have * 2.0 ** (-gap_s / half_s) + weight
-            for have, half_s in zip(row.popularity, rules.half_lives_s, strict=True)
+        return [
+            have * 2.0 ** (-gap_s / half_s) + weight for have, half_s in zip(have_W, rules.half_lives_s, strict=True)
         ]
-        row.decayed_at = at
-    else:
-        row.popularity = [
-            have + weight * 2.0 ** (gap_s / half_s)
-            for have, half_s in zip(row.popularity, rules.half_lives_s, strict=True)
-        ]
+    return [have + weight * 2.0 ** (gap_s / half_s) for have, half_s in zip(have_W, rules.half_lives_s, strict=True)]
 
 
 def _absorb_context(row: ItemRow, signal: Signal, rules: ItemRules) -> None:

@@ -62,3 +62,19 @@ def test_what_is_like_something_refused_is_known_as_such() -> None:
     even = [handles[f"i{n}"] for n in range(0, 60, 2)]
     content = COLUMNS["refused_content"]
     assert after_BF[odd, content].min() > after_BF[even, content].max()
+
+
+def test_conversion_is_told_of_what_was_seen_and_rises_with_what_came_of_it() -> None:
+    world = world_with_untouched_items()
+    now_s = START + 5 * DAY_S
+    for n in range(40):
+        world.engage(f"passer{n}", "i1", now_s, kind="impression")
+        world.engage(f"passer{n}", "i2", now_s, kind="impression")
+        world.engage(f"fan{n}", "i2", now_s)
+    handles = world.recommender.catalog.handles
+    asked = np.array([handles["i1"], handles["i2"], handles["i3"]])
+    x_BF = compute(evidence_of(world, "u5"), asked, now_s, Request(), None)
+    for name in ("conversion_short", "conversion_long"):
+        passed, wanted, unseen = x_BF[:, COLUMNS[name]]
+        assert wanted > passed + 1
+        assert np.isnan(unseen)

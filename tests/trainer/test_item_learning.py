@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.events import KIND_CODES
 from store.items import ItemRow
 from store.signals import Signal
 from trainer.item_learning import DAY_S, ItemRules, absorb, popularity_at
@@ -15,6 +16,9 @@ RULES = ItemRules(half_lives_s=(DAY_S, 10 * DAY_S), neighbours=4, slack=2, neigh
 
 def signal(at: float, *context: str, kind: int = 1, weight: float = 1.0, value: float | None = None) -> Signal:
     return Signal("here", f"{at}", kind, at, weight, value, list(context))
+
+
+IMPRESSION = KIND_CODES["impression"]
 
 
 def learned(*signals: Signal, rules: ItemRules = RULES) -> ItemRow:
@@ -28,7 +32,7 @@ signals = st.builds(
     lambda at, context, kind, weight: signal(at, *context, kind=kind, weight=weight),
     st.floats(1e9, 1e9 + 1e7),
     st.lists(st.sampled_from("abc"), max_size=4),
-    st.integers(0, 5),
+    st.sampled_from([*range(5), IMPRESSION]),
     st.sampled_from([-1.0, 0.0, 1.0, 3.0]),
 )
 
@@ -44,6 +48,7 @@ def test_order_changes_nothing_but_rounding(some: list[Signal], random: object) 
         back.last_at,
     )
     assert there.popularity == pytest.approx(back.popularity)
+    assert (there.shown, there.shown_at) == (pytest.approx(back.shown), back.shown_at)
 
     def as_of_now(row: ItemRow) -> dict[str, float]:
         scale = 2.0 ** ((row.landmark - 1e9) / RULES.neighbour_half_life_s)
@@ -98,3 +103,11 @@ def test_a_full_row_stays_small() -> None:
     rules = ItemRules()
     row = learned(*(signal(1e9 + n, *(f"item-{n}-{m}" for m in range(20))) for n in range(50)), rules=rules)
     assert len(msgspec.msgpack.encode(row)) < 3000
+
+
+def test_impressions_fade_like_popularity_and_are_none_of_it() -> None:
+    seen = [signal(1e9 + day * DAY_S, kind=IMPRESSION, weight=0.0) for day in (0, 1)]
+    row = learned(*seen, signal(1e9 + DAY_S))
+    assert row.shown == pytest.approx([1.5, 1.0 + 2**-0.1])
+    assert row.popularity == [1.0, 1.0]
+    assert (row.positives, row.counters[IMPRESSION]) == (1, 2)
