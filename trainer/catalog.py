@@ -61,8 +61,8 @@ class HotLists:
 
 
 class Catalog:
-    """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, V those of them that conversion is
-    told for, C content. `uploads` counts the cards that made an item live, or newer."""
+    """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, V those for conversion,
+    C content. `uploads` counts the cards that made an item live, or newer."""
 
     def __init__(self, rules: ItemRules = ItemRules(), content_width: int = 128, capacity: int = 1024) -> None:
         self.rules = rules
