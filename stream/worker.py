@@ -59,7 +59,7 @@ SWITCH_S = 0.0005
 """The event loop gives up the interpreter with every system call and, beside a thread that computes an answer, gets it
 back only after this: Python's 5 ms would leave it a few calls a second."""
 AT_LEISURE = 3.0
-"""So many times as many rows are published while the event loop has time: after a burst it shows sooner."""
+"""So many times as many item rows are published while the event loop has time: after a burst it shows sooner."""
 GARBAGE = (20_000, 20, 20)
 """What is made for each engagement lives long or goes by itself: Python's 700 objects between two looks for cycles cost
 a tenth of all."""
@@ -200,8 +200,10 @@ class Worker:
         return RequestPartition(number, self.settings, self.emitter, self.metrics, self.service)
 
     def _rows_per_s(self, agent: str, share: float = 1.0) -> float:
-        """One partition's part of the rows that this worker may publish for an agent, more at leisure."""
-        share *= AT_LEISURE if self._leisure.has_time else 1.0
+        """One partition's part of the rows that this worker may publish for an agent: more at leisure of what others
+        wait for. User rows are for recovery only: their owner answers from its own."""
+        if agent == "item-signals" and self._leisure.has_time:
+            share *= AT_LEISURE
         return share * self.settings.store.published_rows_per_s / max(1, self.assignment.count(agent))
 
     def _generation(self) -> int:
