@@ -23,6 +23,8 @@ from trainer.catalog import Catalog
 from trainer.view import View, first_view, fit_view, raw_of
 
 VIEW_SAMPLE = 4000
+VIEW_GROWTH = 0.02
+"""With that many more cards a fit looks at all of them again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,11 +91,11 @@ class Space:
             self.describe(handle)
 
     def _look_again(self, cards: Sequence[ItemCard | None]) -> tuple[View, np.ndarray]:
-        """The view of content, and all items through it. While the catalogue has not grown by `growth` either, that is
-        what `describe` has kept: most of a fit would go into seeing the same cards again."""
+        """The view of content, and all items through it. While the catalogue has hardly grown, that is what `describe`
+        has kept: most of a fit would go into seeing the same cards again."""
         uploads, live = self.catalog.uploads, [handle for handle, card in enumerate(cards) if card is not None]
         content_NC = np.zeros((len(self.catalog.live_N), self.rules.content_width), np.float32)
-        if self._viewed_at and uploads < self._viewed_at * (1.0 + self.rules.growth):
+        if self._viewed_at and uploads < self._viewed_at * (1.0 + VIEW_GROWTH):
             content_NC[live] = self.catalog.content_NC[live]
             return self.view, content_NC
         sample = [card for handle in live[:: max(1, len(live) // VIEW_SAMPLE)] if (card := cards[handle]) is not None]
