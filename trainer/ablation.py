@@ -62,19 +62,28 @@ class Ablation:
         """Variant → hit ratio at k over the kept engagements, and which hits it gains and loses."""
         if self.learner is None or not self.learner.examples or not self.kept:
             return {}
-        everything = self._fit(())
-        whole = self._hits(everything, k, ())
+        everything = self._scores(())
+        whole = self._hits(everything, k)
         found = {"everything": whole}
         for group in GROUPS:
-            columns = tuple(without([group]))
-            found[f"without {group} features"] = self._hits(self._fit(columns), k, columns)
+            found[f"without {group} features"] = self._hits(self._scores(tuple(without([group]))), k)
         for source in dict.fromkeys("popular" if name.startswith("popular_") else name for name in self.names):
-            found[f"without source {source}"] = self._hits(everything, k, (), source)
+            found[f"without source {source}"] = self._hits(everything, k, source)
         return {name: self._told(hits_E, whole, k) for name, hits_E in found.items()}
 
     def _told(self, hits_E: np.ndarray, whole_E: np.ndarray, k: int) -> dict[str, Any]:
         gained, lost = int(np.sum(hits_E & ~whole_E)), int(np.sum(whole_E & ~hits_E))
         return {f"hr@{k}": float(hits_E.mean()), "evaluated": len(hits_E), "gained": gained, "lost": lost}
+
+    def _scores(self, blank: tuple[int, ...]) -> list[np.ndarray]:
+        """Scores of all candidates of each kept engagement, by a ranker that learned without the blanked columns."""
+        ranker = self._fit(blank)
+        scores = []
+        for one in self.kept:
+            x_BF = one.x_BF.astype(np.float32)
+            x_BF[:, list(blank)] = 0.0
+            scores.append(ranker.score(x_BF))
+        return scores
 
     def _fit(self, blank: tuple[int, ...]) -> Ranker:
         assert self.learner is not None
@@ -84,18 +93,14 @@ class Ablation:
         learner.absorbed = self.learner.absorbed
         return learner.refit()
 
-    def _hits(self, ranker: Ranker, k: int, blank: tuple[int, ...], source: str | None = None) -> np.ndarray:
-        """Which of the kept engagements are hit (E)."""
-        return np.array([one.true >= 0 and self._hit(one, ranker, k, blank, source) for one in self.kept])
+    def _hits(self, scores: list[np.ndarray], k: int, source: str | None = None) -> np.ndarray:
+        """Which of the kept engagements are hit (E), without the candidates that the source alone proposed."""
+        pairs = zip(self.kept, scores, strict=True)
+        return np.array([one.true >= 0 and self._hit(one, score_B, k, source) for one, score_B in pairs])
 
-    def _hit(self, one: Kept, ranker: Ranker, k: int, blank: tuple[int, ...], source: str | None) -> bool:
-        staying_B: np.ndarray = np.ones(len(one.x_BF), bool)
+    def _hit(self, one: Kept, score_B: np.ndarray, k: int, source: str | None) -> bool:
+        staying_B: np.ndarray = np.ones(len(score_B), bool)
         if source is not None:
             others = [place for place, name in enumerate(self.names) if not name.startswith(source)]
             staying_B = np.asarray(one.sources_BS[:, others].any(axis=1))
-        if not staying_B[one.true]:
-            return False
-        x_BF = one.x_BF.astype(np.float32)
-        x_BF[:, list(blank)] = 0.0
-        score_B = ranker.score(x_BF)
-        return int(np.sum(score_B[staying_B] > score_B[one.true])) < k
+        return bool(staying_B[one.true]) and int(np.sum(score_B[staying_B] > score_B[one.true])) < k
