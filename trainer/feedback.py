@@ -88,6 +88,14 @@ class Feedback:
         while len(self.impressions) > self._most:
             self.impressions.popitem(last=False)
 
+    def copied(self) -> Feedback:
+        """The same, as it is now."""
+        copied = Feedback(self.acts.maxlen or 0, self._most, self._completed)
+        copied.acts.extend(self.acts)
+        copied.impressions.update(self.impressions)
+        copied.closed = self.closed
+        return copied
+
     def fit(self, raw: Raw, held_out: HeldOut | None, seed: int, threads: int) -> Heads | None:
         """The heads of a ranker; None when not even the click head can be calibrated."""
         shown = self._fit_click(raw, seed, threads)

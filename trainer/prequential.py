@@ -35,7 +35,7 @@ from trainer.cost import Timed
 from trainer.impressions import ImpressionRules
 from trainer.item_learning import absorb as absorb_signal
 from trainer.little_known import KNOWN, Within, rank_within
-from trainer.ranker import Example, RankerLearner, RankerRules
+from trainer.ranker import Example, RankerLearner, RankerRules, Snapshot
 from trainer.recommender import Recommender, RecommenderRules, request_of
 from trainer.recorded import chosen, eligible
 from trainer.vector_learning import memory_learners, publish_vector
@@ -127,6 +127,7 @@ class Replay:
             {"popular": Popular(window), "item-knn": ItemKnn(options.knn_half_life_s)} if options.baselines else {}
         )
         self._next_upload = self._learned = 0
+        self._unfitted: Snapshot | None = None
         self._pending: list[tuple[int, Engagement]] = []
         self._frozen_until = -np.inf
 
@@ -135,6 +136,7 @@ class Replay:
         for place in self.steps():
             if progress is not None and place % 500 == 0:
                 progress(place, len(self.engagements), self._headline())
+        self._fit_ranker()
         if self._ablation is not None:
             with Timed(self.record.cost, "ablations_s"):
                 self.record.ablations = self._ablation.measure(self.options.k)
@@ -166,6 +168,7 @@ class Replay:
     def top(self, place: int) -> Answer:
         """What would be served to the user of the engagement at `place`, from the state as it is, at the time of the
         newest event in it."""
+        self._fit_ranker()
         event = self.engagements[place]
         request = msgspec.structs.replace(request_of(event), k=self.options.k)
         return self.recommender.recommend(request, self._users.get(event.user_id))
@@ -225,9 +228,14 @@ class Replay:
             with Timed(self.record.cost, "space_s"):
                 self.recommender.maintain()
         if self.learner.due():
+            self._unfitted = self.learner.snapshot()
+
+    def _fit_ranker(self) -> None:
+        """Makes the last fit that was due, when somebody is about to be ranked: before the evaluated part nobody is."""
+        unfitted, self._unfitted = self._unfitted, None
+        if unfitted is not None:
             with Timed(self.record.cost, "ranker_s"):
-                ranker = self.learner.refit()
-            self.recommender.exchange_ranker(ranker)
+                self.recommender.exchange_ranker(unfitted.fit())
 
     def _test(self, place: int, event: Engagement, evaluated: bool, candidate: bool) -> None:
         user = self._users.get(event.user_id)
@@ -235,6 +243,8 @@ class Replay:
             self._bystanders.meet(user, event)
         if self._rules.weights.get(event.kind, 0.0) <= 0:
             return
+        if evaluated or candidate:
+            self._fit_ranker()
         handle = self.recommender.catalog.handles.get(event.item_id)
         positives = int(self.recommender.catalog.positives_N[handle]) if handle is not None else 0
         room = self.options.within_limit - len(self.record.within)

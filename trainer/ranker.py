@@ -259,9 +259,28 @@ class RankerLearner:
 
     def refit(self) -> Ranker:
         """A ranker fitted to the kept examples."""
+        return self.snapshot().fit()
+
+    def snapshot(self) -> Snapshot:
+        """What a fit at this moment learns from; as far as `due` is concerned, it has been made."""
         self.fitted_at, self._closed_at = self.absorbed, self.feedback.closed
-        examples = list(self.examples)
-        held = max(1, int(len(examples) * self.rules.held_out)) if self.feedback.acts and len(examples) > 1 else 0
+        return Snapshot(self.rules, list(self.examples), list(self.firsts), self.feedback.copied(), self.absorbed)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a learner knew at one moment: `absorbed` examples, of which it had kept these."""
+
+    rules: RankerRules
+    examples: list[Group]
+    firsts: list[np.ndarray]
+    feedback: Feedback
+    absorbed: int
+
+    def fit(self) -> Ranker:
+        """A ranker fitted to the examples; the newest of them calibrate its heads, if people said anything."""
+        examples, rules = self.examples, self.rules
+        held = max(1, int(len(examples) * rules.held_out)) if self.feedback.acts and len(examples) > 1 else 0
         groups = [group.candidates_BF for group in examples[: len(examples) - held]]
         first_sight = fit_first_sight([self._blanked(x_RF) for x_RF in self.firsts])
         x_RF, label_R, sizes_G = _table([*groups, *self.firsts])
@@ -270,8 +289,7 @@ class RankerLearner:
         booster = lightgbm.train(self._parameters(len(groups)), data, num_boost_round=self._trees(len(groups)))
         ranker = Boosted(booster.model_to_string(), str(self.absorbed), first_sight)
         if held:
-            held_out = _held_out(examples[-held:])
-            ranker.heads = self.feedback.fit(ranker.raw, held_out, self.rules.seed, self.rules.threads)
+            ranker.heads = self.feedback.fit(ranker.raw, _held_out(examples[-held:]), rules.seed, rules.threads)
         return ranker
 
     def _blanked(self, x_BF: np.ndarray) -> np.ndarray:
