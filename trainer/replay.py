@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -59,7 +58,7 @@ def run_replay(
         weights=dict(settings.events.weights),
         impression_window_s=settings.serving.impression_window_s,
         recommender=RecommenderRules(utility=settings.serving.utility),
-        ranker=RankerRules(completed=settings.events.completed, threads=min(4, os.cpu_count() or 1)),
+        ranker=RankerRules(completed=settings.events.completed),
     )
     uploads, engagements = read(folder, "uploads", Upload), read(folder, "engagements", Engagement)
     encoder = text_encoder(settings.content.encoder)

@@ -85,7 +85,7 @@ def worker(
     """
     import msgspec
 
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # vectors are learned in small products: threads would only wait
+    _use_one_thread()
     found = settings_for(data_dir, bootstrap_servers, settings)
     if web_port is not None:
         found = msgspec.structs.replace(found, serving=msgspec.structs.replace(found.serving, port=web_port))
@@ -128,6 +128,7 @@ def replay(
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: give one with uploads.jsonl[.gz] and engagements.jsonl[.gz]")
+    _use_one_thread()
     from trainer.replay import run_replay
 
     chosen = settings_for(None, None, settings)
@@ -146,6 +147,11 @@ def replay(
     emit(result, as_json)
     if not as_json:
         show_replay(result)
+
+
+def _use_one_thread() -> None:
+    """Before numpy is imported: products here are small, and on busy cores threads would only wait for each other."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def show_replay(result: Mapping[str, Any]) -> None:
