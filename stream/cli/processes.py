@@ -99,6 +99,7 @@ def trainer(data_dir: DataDir = None, bootstrap_servers: Bootstrap = None, setti
 
     Example: sidestream trainer --bootstrap-servers kafka:9092 --settings production.toml
     """
+    _use_one_thread()  # torch has a setting of its own: training.threads
     from trainer.service import run_trainer
 
     raise typer.Exit(run_trainer(settings_for(data_dir, bootstrap_servers, settings)))
