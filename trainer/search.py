@@ -20,7 +20,8 @@ from store.items import ItemCard
 MEANING = 0.5
 """What likeness of content counts beside words."""
 WEIGHT = 4.0
-"""What relevance counts beside the place (0 to 1) that the ranker gives: a quarter of relevance outweighs any place."""
+"""What relevance, in parts of the best answer's, counts beside the place (0 to 1) that the ranker gives: a quarter of
+that relevance outweighs any place."""
 _WORD = re.compile(r"\w+")
 _MOST = 64
 
@@ -90,6 +91,8 @@ class Query:
 
 def by_relevance(relevance_B: np.ndarray, score_B: np.ndarray) -> np.ndarray:
     """Scores for a search: relevance first, whatever the ranker's scale, and the ranker's order among the equally
-    relevant. A ranker that has never seen a search would else answer it with what is popular."""
+    relevant. A ranker that has never seen a search would else answer it with what is popular. Relevance is measured by
+    the best answer's: where no word is found, likenesses are all small, and their differences tell all the same."""
     place_B = np.argsort(np.argsort(score_B, kind="stable"), kind="stable") / max(1, len(score_B) - 1)
-    return np.asarray(WEIGHT * relevance_B + place_B)
+    best = max(float(relevance_B.max(initial=0.0)), 1e-9)
+    return np.asarray(WEIGHT * relevance_B / best + place_B)
