@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from trainer.features import GROUPS, without
-from trainer.ranker import Ranker, RankerLearner, RankerRules
+from trainer.feedback import Feedback
+from trainer.ranker import Ranker, RankerLearner, RankerRules, Snapshot
 from trainer.recommender import Ranking
 
 FROM = 0.75
@@ -38,20 +39,19 @@ class Ablation:
     """Collects during a replay, then measures."""
 
     rules: RankerRules
-    learner: RankerLearner | None = None
+    snapshot: Snapshot | None = None
     kept: list[Kept] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
 
     def begin(self, learner: RankerLearner) -> None:
         """Remembers the examples so far: what all variants learn from."""
-        self.learner = RankerLearner(self.rules)
-        self.learner.examples.extend(list(learner.examples)[-MOST_EXAMPLES:])
-        self.learner.firsts.extend(learner.firsts)
-        self.learner.absorbed = learner.absorbed
+        unsaid = Feedback(0, 0, {})
+        examples = list(learner.examples)[-MOST_EXAMPLES:]
+        self.snapshot = Snapshot(self.rules, examples, list(learner.firsts), unsaid, learner.absorbed)
 
     def keep(self, ranking: Ranking, handle: int) -> None:
         """Keeps one evaluated engagement whole."""
-        if self.learner is None or len(self.kept) >= MOST_KEPT:
+        if self.snapshot is None or len(self.kept) >= MOST_KEPT:
             return
         self.names = list(ranking.proposed)
         sources_BS = np.stack([np.isin(ranking.handles_B, handles) for handles in ranking.proposed.values()], axis=1)
@@ -60,7 +60,7 @@ class Ablation:
 
     def measure(self, k: int) -> dict[str, Any]:
         """Variant → hit ratio at k over the kept engagements, and which hits it gains and loses."""
-        if self.learner is None or not self.learner.examples or not self.kept:
+        if self.snapshot is None or not self.snapshot.examples or not self.kept:
             return {}
         everything = self._scores(())
         whole = self._hits(everything, k)
@@ -86,12 +86,8 @@ class Ablation:
         return scores
 
     def _fit(self, blank: tuple[int, ...]) -> Ranker:
-        assert self.learner is not None
-        learner = RankerLearner(replace(self.rules, blank=blank))
-        learner.examples.extend(self.learner.examples)
-        learner.firsts.extend(self.learner.firsts)
-        learner.absorbed = self.learner.absorbed
-        return learner.refit()
+        assert self.snapshot is not None
+        return replace(self.snapshot, rules=replace(self.rules, blank=blank)).fit()
 
     def _hits(self, scores: list[np.ndarray], k: int, source: str | None = None) -> np.ndarray:
         """Which of the kept engagements are hit (E), without the candidates that the source alone proposed."""

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from store.histories import UserRow
+from trainer.ages import NEVER_LOG_DAYS, log_days
 from trainer.catalog import Catalog
-
-NEVER_LOG_DAYS = 20.0
-"""log2 of the days since an engagement that never was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +40,7 @@ class Again:
             place_B = np.minimum(np.searchsorted(self.handles_H, handles_B), len(self.handles_H) - 1)
             had_B = self.handles_H[place_B] == handles_B
             times_B[had_B] = self.times_H[place_B[had_B]]
-            age_s = np.maximum(now_s - self.last_at_H[place_B[had_B]], 0.0)
-            gap_B[had_B] = np.log2(1e-3 + age_s / 86_400.0)
+            gap_B[had_B] = log_days(now_s - self.last_at_H[place_B[had_B]])
         return times_B, gap_B
 
 

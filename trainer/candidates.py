@@ -6,14 +6,14 @@ once per request; `gather` takes the best of each source. A source proposes only
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from store.histories import UserRow
 from trainer.again import NOTHING, Again, again_of
-from trainer.catalog import Catalog, Edges
+from trainer.catalog import Catalog
 from trainer.learned import Learned
 from trainer.search import Query
 from trainer.space import Space, unit
@@ -129,8 +129,7 @@ class Evidence:
         heat_N = catalog.heat_NW[:size, _HEAT_OF_COSINE]
         for place, handle in enumerate(self.taste.handles_L[: self.rules.recent].tolist()):
             discount = (1.0 + place) ** -self.rules.position_power
-            for direction, edges in enumerate((catalog.outgoing[handle], catalog.incoming[handle])):
-                item, log = arrays(edges, size)
+            for direction, (item, log) in enumerate(_ends(catalog, handle, size)):
                 if not len(item):
                     continue
                 part = np.exp2(log - log.max())
@@ -153,8 +152,7 @@ class Evidence:
         items: list[np.ndarray] = []
         shares: list[np.ndarray] = []
         for handle in top(score_N, None, self.rules.hop_from).tolist():
-            for edges in (self.catalog.outgoing[handle], self.catalog.incoming[handle]):
-                item, log = arrays(edges, self.size)
+            for item, log in _ends(self.catalog, handle, self.size):
                 if len(item):
                     part = np.exp2(log - log.max())
                     items.append(item)
@@ -185,14 +183,12 @@ class Evidence:
         dense["content_near"] = content_NC @ unit(discount_L[: len(near_L)] @ content_NC[near_L])
 
 
-def arrays(edges: Edges | None, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Items and log2 weights of `edges`, copied, without handles that are newer than this evidence."""
-    if edges is None:
-        return np.zeros(0, np.int32), np.zeros(0, np.float32)
-    item, log = edges.copied()
-    if len(item) and item.max() >= size:
-        log, item = log[item < size], item[item < size]
-    return item, log
+def _ends(catalog: Catalog, handle: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Items and log2 weights of the transitions out of an item, then into it, without handles that are newer than this
+    evidence."""
+    for item, log in (catalog.transitions.out_of(handle), catalog.transitions.into(handle)):
+        inside = item < size
+        yield (item, log) if inside.all() else (item[inside], log[inside])
 
 
 def top(score_N: np.ndarray, allowed_N: np.ndarray | None, k: int) -> np.ndarray:

@@ -20,8 +20,7 @@ import numpy as np
 from store.items import ItemCard, ItemRow
 from store.keys import hash64
 from trainer.item_learning import ItemRules
-from trainer.transitions import Edges as Edges
-from trainer.transitions import End, Transitions
+from trainer.transitions import Transitions
 
 NEWEST = 2000
 """So many of the newest uploads are kept in order."""
@@ -71,7 +70,6 @@ class Catalog:
         self.ids: list[str] = []
         self.cards: list[ItemCard | None] = []
         self.transitions = Transitions()
-        self.incoming, self.outgoing = End(self.transitions, True), End(self.transitions, False)
         self.hot = HotLists(len(rules.half_lives_s))
         self._newest: list[tuple[float, int]] = []
         self.uploads = 0
@@ -181,5 +179,4 @@ class Catalog:
             source_E = np.fromiter(map(self.handle, row.neighbours), np.int32, count)
         weight_E = np.fromiter(row.neighbours.values(), np.float64, count)
         self.heaviest = max(self.heaviest, row.decayed_at / half_life_s)
-        self.transitions.reserve(len(self.ids))
         self.transitions.replace(handle, source_E, np.log2(weight_E) + row.landmark / half_life_s)

@@ -13,6 +13,7 @@ import numpy as np
 
 from store.keys import hash64
 from store.requests import Request, Task
+from trainer.ages import NEVER_LOG_DAYS, log_days
 from trainer.candidates import Evidence, Taste
 from trainer.catalog import CONVERSION_WINDOWS, NEVER
 
@@ -99,11 +100,11 @@ def compute(
     put("positives", np.log1p(catalog.positives_N[handles_B]))
     put("trend_short", heat_BW[:, 1] - heat_BW[:, 3])
     put("trend_long", heat_BW[:, 3] - heat_BW[:, 5])
-    age_B = _log_days(now_s - catalog.uploaded_at_N[handles_B])
+    age_B = log_days(now_s - catalog.uploaded_at_N[handles_B])
     put("age", age_B)
     touched_B = catalog.positives_N[handles_B] > 0
-    put("since_first", np.where(touched_B, _log_days(now_s - catalog.first_at_N[handles_B]), -1.0))
-    put("since_last", np.where(touched_B, _log_days(now_s - catalog.last_at_N[handles_B]), 20.0))
+    put("since_first", np.where(touched_B, log_days(now_s - catalog.first_at_N[handles_B]), -1.0))
+    put("since_last", np.where(touched_B, log_days(now_s - catalog.last_at_N[handles_B]), NEVER_LOG_DAYS))
     put("value", catalog.value_N[handles_B])
     negatives_B = catalog.negatives_N[handles_B]
     put("negative_share", negatives_B / np.maximum(1.0, negatives_B + catalog.positives_N[handles_B]))
@@ -192,12 +193,12 @@ def _put_user(
 ) -> None:
     assert callable(put)
     put("history", np.log1p(taste.count))
-    put("user_gap", _log_days(np.array(now_s - taste.last_at)) if taste.count else 20.0)
+    put("user_gap", log_days(np.array(now_s - taste.last_at)) if taste.count else NEVER_LOG_DAYS)
     recent_L = taste.handles_L[:10]
     if len(recent_L):
         user_heat = float(_heat(evidence, recent_L, now_s)[:, 4].mean())
         ages_L = taste.times_L[:10] - evidence.catalog.uploaded_at_N[recent_L]
-        user_age = float(_log_days(ages_L).mean())
+        user_age = float(log_days(ages_L).mean())
     else:
         user_heat, user_age = FLOOR, -1.0
     put("user_heat", user_heat)
@@ -211,10 +212,6 @@ def _heat(evidence: Evidence, handles_B: np.ndarray, now_s: float, window: int |
     windows = slice(None) if window is None else window
     heat_B = catalog.heat_NW[handles_B, windows] - now_s / catalog.half_lives_s_W[windows]
     return np.asarray(np.maximum(heat_B, FLOOR))
-
-
-def _log_days(age_s: np.ndarray) -> np.ndarray:
-    return np.asarray(np.log2(1e-3 + np.maximum(age_s, 0.0) / 86_400.0))
 
 
 def _ranked(name: str, evidence: Evidence, among_A: np.ndarray, now_s: float) -> np.ndarray:

@@ -243,7 +243,7 @@ class Replay:
             self._bystanders.meet(user, event)
         if self._rules.weights.get(event.kind, 0.0) <= 0:
             return
-        if evaluated or candidate:
+        if candidate:
             self._fit_ranker()
         handle = self.recommender.catalog.handles.get(event.item_id)
         positives = int(self.recommender.catalog.positives_N[handle]) if handle is not None else 0

@@ -81,9 +81,9 @@ class Space:
         self._touched = set()
         view, content_NC = self._look_again(catalog.cards[:size])
         content_ND = np.zeros((len(content_NC), self.rules.width), np.float32)
-        found, content_ND[:size] = fit(catalog, content_NC[:size], view, self.rules, self.fit)
+        found, behaviour_ND, content_ND[:size] = fit(catalog, content_NC[:size], view, self.rules, self.fit)
         x_ND = np.zeros_like(content_ND)
-        x_ND[:size] = self._blend(size, unit(graph(catalog, size) @ found.axes_ND), content_ND[:size])
+        x_ND[:size] = self._blend(size, behaviour_ND, content_ND[:size])
         touched, self._touched = self._touched, None
         self.fit, self.view, self.content_ND, self.x_ND = found, view, content_ND, x_ND
         catalog.content_NC = content_NC
@@ -178,9 +178,9 @@ def graph(catalog: Catalog, size: int) -> sparse.csr_matrix:
 
 def fit(
     catalog: Catalog, content_NC: np.ndarray, view: View, rules: SpaceRules, previous: Fit | None
-) -> tuple[Fit, np.ndarray]:
-    """The axes and the content map of the items that `content_NC` has rows for, as they are; and where content says
-    that these lie."""
+) -> tuple[Fit, np.ndarray, np.ndarray]:
+    """The axes and the content map of the items that `content_NC` has rows for, as they are; where behaviour puts
+    these, and where content says that they lie."""
     size, positives = len(content_NC), catalog.positives
     a_NN = graph(catalog, size)
     degree_N = np.asarray(a_NN.sum(axis=1)).ravel()
@@ -194,8 +194,9 @@ def fit(
     for _ in range(rules.iterations):
         q_ND[:, :size] = np.linalg.qr(m_NN @ q_ND + q_ND)[0]  # shifted to be definite: the largest come first
     axes_ND = np.asarray(q_ND * inverse_N[:, None], np.float32)
-    map_CD, says_ND = content_map(content_NC, unit(a_NN @ axes_ND), catalog.positives_N[:size], rules.ridge)
-    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, view, positives), unit(says_ND)
+    behaviour_ND = unit(a_NN @ axes_ND)
+    map_CD, says_ND = content_map(content_NC, behaviour_ND, catalog.positives_N[:size], rules.ridge)
+    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, view, positives), behaviour_ND, unit(says_ND)
 
 
 def content_map(

@@ -11,35 +11,10 @@ writer; a reader in another thread sees each transition as it was or as it is.
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
 
 import numpy as np
 
 _NONE = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Edges:
-    """The transitions at one end of an item."""
-
-    transitions: Transitions
-    handle: int
-    into: bool
-
-    def copied(self) -> tuple[np.ndarray, np.ndarray]:
-        """The items at the other ends (int32) and log2 of the forward-decayed weights since time 0 (float32)."""
-        return self.transitions.into(self.handle) if self.into else self.transitions.out_of(self.handle)
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """One end of all items, by handle."""
-
-    transitions: Transitions
-    into: bool
-
-    def __getitem__(self, handle: int) -> Edges:
-        return Edges(self.transitions, handle, self.into)
 
 
 class _Out:

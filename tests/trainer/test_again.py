@@ -7,7 +7,8 @@ import pytest
 
 from store.histories import UserRow
 from tests.small_world import START, World, card
-from trainer.again import NEVER_LOG_DAYS, again_of
+from trainer.again import again_of
+from trainer.ages import NEVER_LOG_DAYS
 from trainer.item_learning import DAY_S
 from trainer.recommender import RecommenderRules
 

@@ -26,7 +26,7 @@ def graph(catalog: Catalog) -> dict[tuple[str, str], float]:
     return {
         (catalog.ids[source], catalog.ids[target]): round(float(weight), 3)
         for target in range(len(catalog))
-        for source, weight in zip(*catalog.incoming[target].copied(), strict=True)
+        for source, weight in zip(*catalog.transitions.into(target), strict=True)
     }
 
 
@@ -34,7 +34,7 @@ def graph_from_the_other_end(catalog: Catalog) -> dict[tuple[str, str], float]:
     return {
         (catalog.ids[source], catalog.ids[target]): round(float(weight), 3)
         for source in range(len(catalog))
-        for target, weight in zip(*catalog.outgoing[source].copied(), strict=True)
+        for target, weight in zip(*catalog.transitions.out_of(source), strict=True)
     }
 
 
