@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stream.client import Client
-    from stream.publisher import Publisher
+    from stream.client.client import Client
+    from stream.client.publisher import Publisher
 
 __all__ = ["Client", "Publisher"]
 
-_HOMES = {"Client": "stream.client", "Publisher": "stream.publisher"}
+_HOMES = {"Client": "stream.client.client", "Publisher": "stream.client.publisher"}
 
 
 def __getattr__(name: str) -> Any:

@@ -16,12 +16,12 @@ import torch
 
 from store.events import Engagement, Upload
 from store.settings import Settings
-from stream.population import Census, Population
-from trainer.cards import plain_card
-from trainer.codebook import Codebook, zero_codebook
-from trainer.codebook_training import train_codebook
-from trainer.content import content_parts, text_encoder
-from trainer.word_map import WORDS, buckets_of, parts_of
+from stream.demo.population import Census, Population
+from trainer.content.encoders import content_parts, text_encoder
+from trainer.semantic_ids.cards import plain_card
+from trainer.semantic_ids.codebook import Codebook, zero_codebook
+from trainer.semantic_ids.training import train_codebook
+from trainer.semantic_ids.word_map import WORDS, buckets_of, parts_of
 
 
 def population(items: int, engagements: int) -> tuple[list[Upload], list[list[int]]]:

@@ -11,9 +11,9 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from bench.recorded_stream import RECENT, Stream
-from trainer.alignment import Pairs, pairs_of
-from trainer.codebook_training import CONTENT
-from trainer.content import unit_rows
+from trainer.content.encoders import unit_rows
+from trainer.semantic_ids.alignment import Pairs, pairs_of
+from trainer.semantic_ids.training import CONTENT
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,13 +28,13 @@ from store.items import ItemCard, pack_parts
 from store.log import LoggedEngagement
 from store.prefix_tree import PrefixTree
 from store.settings import Settings, Training
-from trainer.codebook import suffix_of, zero_codebook
-from trainer.content import content_parts, text_encoder
-from trainer.decoding import best_per_owner, live_log_probabilities
-from trainer.prompts import Past, prompt_for
-from trainer.training_run import Loaded, Result, load_checkpoint, run_training
-from trainer.window import Window
-from trainer.word_map import parts_of
+from trainer.content.encoders import content_parts, text_encoder
+from trainer.model.beam_search import best_per_owner, live_log_probabilities
+from trainer.model.prompts import Past, prompt_for
+from trainer.runs.log_window import Window
+from trainer.runs.training_run import Loaded, Result, load_checkpoint, run_training
+from trainer.semantic_ids.codebook import suffix_of, zero_codebook
+from trainer.semantic_ids.word_map import parts_of
 
 Event = TypeVar("Event", Upload, Engagement)
 

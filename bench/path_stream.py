@@ -19,7 +19,7 @@ import numpy as np
 
 from store.events import Upload, frame
 from store.keys import partition_of
-from stream.population import Census, Population
+from stream.demo.population import Census, Population
 
 KINDS = ("click", "watch", "impression", "like", "hide")
 SHARES = (0.45, 0.30, 0.15, 0.08, 0.02)

@@ -17,7 +17,7 @@ import httpx
 
 from bench.path_stream import Message
 from store.settings import Settings, settings_from
-from stream.topics import create_topics
+from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess
 from tests.clusters import EmbeddedCluster, KafkaCluster
 

@@ -21,11 +21,11 @@ from store.histories import absorb as absorb_engagement
 from store.items import ItemCard, ItemRow, pack_parts
 from store.requests import Request
 from store.settings import Settings
-from trainer.binding import Binding
-from trainer.codebook import zero_codebook
-from trainer.item_learning import absorb as absorb_signal
-from trainer.ranker import RankerLearner, RankerRules
+from trainer.items.item_learning import absorb as absorb_signal
+from trainer.model_bundle import ModelBundle
+from trainer.ranking.ranker import RankerLearner, RankerRules
 from trainer.recommender import Recommender
+from trainer.semantic_ids.codebook import zero_codebook
 
 TASTES = 1000
 START_S = 1.7e9
@@ -43,7 +43,7 @@ def main() -> None:
 
 def measure(items: int, events: int, requests: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
-    recommender = Recommender(serving=Binding(zero_codebook(Settings())))
+    recommender = Recommender(serving=ModelBundle(zero_codebook(Settings())))
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.perf_counter()
     fill(recommender, items, rng)

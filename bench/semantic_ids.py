@@ -32,13 +32,13 @@ from rich.table import Table
 from bench.cold_items import cold_events, cold_hits, cooccurrence_ridge, nearness, tfidf, through_codes
 from bench.recorded_stream import Stream, read_stream
 from store.settings import Settings, load_settings
-from trainer.alignment import pairs_of
-from trainer.cards import plain_card
-from trainer.codebook import zero_codebook
-from trainer.codebook_training import Method, churn, train_codebook
-from trainer.content import content_parts, text_encoder, text_of
-from trainer.residual_kmeans import fit_levels
-from trainer.word_map import WORDS, buckets_of, rarity, weighted
+from trainer.content.encoders import content_parts, text_encoder, text_of
+from trainer.semantic_ids.alignment import pairs_of
+from trainer.semantic_ids.cards import plain_card
+from trainer.semantic_ids.codebook import zero_codebook
+from trainer.semantic_ids.residual_kmeans import fit_levels
+from trainer.semantic_ids.training import Method, churn, train_codebook
+from trainer.semantic_ids.word_map import WORDS, buckets_of, rarity, weighted
 
 METHODS: tuple[Method, ...] = ("kmeans", "rqvae", "aligned")
 

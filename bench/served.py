@@ -25,10 +25,10 @@ from bench.served_stream import ServedStream
 from store.events import Engagement, Upload
 from store.settings import Settings, load_settings
 from stream.cli.system import find_system
-from trainer.content import content_parts, text_encoder
-from trainer.prequential import Replay, ReplayOptions
-from trainer.recorded import chosen, eligible, read
-from trainer.replay_report import measure
+from trainer.content.encoders import content_parts, text_encoder
+from trainer.evaluation.prequential import Replay, ReplayOptions
+from trainer.evaluation.recorded_streams import chosen, eligible, read
+from trainer.evaluation.report import measure
 
 READY_S = 90.0
 

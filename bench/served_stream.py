@@ -15,8 +15,8 @@ import msgspec
 from store.events import Engagement, Upload
 from store.requests import Answer
 from store.settings import Settings
-from stream.client import Client, NotFoundError
-from stream.publisher import Publisher
+from stream.client.client import Client, NotFoundError
+from stream.client.publisher import Publisher
 from trainer.recommender import request_of
 
 PACE_EVERY = 100

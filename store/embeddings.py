@@ -25,9 +25,9 @@ import msgspec
 import numpy as np
 from rocksdict import AccessType, Checkpoint, Options, Rdict, WriteBatch
 
+from store.clock_cache import ClockCache, Staged
 from store.neighbours import Neighbours
 from store.rows import Position
-from store.slab import Slab, Staged
 
 _ROW = b"v"
 _META = b"\x00meta"
@@ -95,7 +95,7 @@ class EmbeddingStore:
                 f"{folder} holds vectors of width {meta.width}, not {rules.width}: delete it, they are learned anew"
             )
         self.position, self.now_s = meta.position, meta.now_s
-        self._slab = Slab(rules.record, rules.cached_rows)
+        self._slab = ClockCache(rules.record, rules.cached_rows)
         self._staged = Staged(rules.record)
         self._index: _Index | None = None
 
@@ -199,7 +199,7 @@ class EmbeddingStore:
             raise EmbeddingStoreError(f"no copy in {folder}: {error}. Name a folder that does not exist yet") from error
 
     def close(self) -> None:
-        self._slab, self._staged = Slab(self.rules.record, 0), Staged(self.rules.record)
+        self._slab, self._staged = ClockCache(self.rules.record, 0), Staged(self.rules.record)
         self._index = None
         self._db.close()
 

@@ -20,10 +20,10 @@ class ItemRow(msgspec.Struct, array_like=True):
 
     `counters`: kind code → engagements, exact. `popularity`: decayed weight as of `decayed_at` (event time, epoch
     seconds), one per half-life of the rules. `neighbours`: earlier item → transition weight in units of `landmark`
-    (forward decay: see `trainer.item_learning`); `prunings` counts how often the light ones were dropped, and between
-    two prunings neighbours are only appended. `vector`: packed little-endian float16, of length 1; `step`: the
-    accumulator of its optimiser (see `trainer.vector_learning`), so that its learner can go on from here. `shown`:
-    decayed impressions as of `shown_at`, one per half-life; empty where the stream tells of none.
+    (forward decay: see `trainer.items.item_learning`); `prunings` counts how often the light ones were dropped, and
+    between two prunings neighbours are only appended. `vector`: packed little-endian float16, of length 1; `step`: the
+    accumulator of its optimiser (see `trainer.items.vector_learning`), so that its learner can go on from here.
+    `shown`: decayed impressions as of `shown_at`, one per half-life; empty where the stream tells of none.
     """
 
     offset: int = -1

@@ -23,8 +23,8 @@ import httpx
 import msgspec
 
 from store.settings import Settings, to_toml
-from stream.connections import quiet_clients
-from stream.topics import create_topics
+from stream.kafka.connections import quiet_clients
+from stream.kafka.topics import create_topics
 
 READY_TIMEOUT_S = 60.0
 ADDRESSES = "addresses.json"

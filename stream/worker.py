@@ -29,28 +29,28 @@ from store.items import ItemRow
 from store.keys import Owned
 from store.rows import RowStore
 from store.settings import Settings
-from stream.agents import create_app
-from stream.assignment import Assignment
-from stream.broadcast import Broadcast
-from stream.emitter import Emitter
-from stream.fault import fault_from
-from stream.item_partition import ItemPartition
-from stream.item_side import ItemSide
-from stream.item_vectors import ItemVectors
-from stream.lag import LagWatch
-from stream.leisure import Leisure
-from stream.metrics import Metrics
-from stream.partition import Partition
-from stream.request_partition import RequestPartition
-from stream.scorer import Scorer
-from stream.service import WorkerService
-from stream.topics import check_topics, describe_topics
-from stream.upload_partition import UploadPartition
-from stream.user_partition import UserPartition
-from stream.user_side import UserSide
-from stream.web import WebServer
-from trainer.content import text_encoder
-from trainer.item_learning import ItemRules
+from stream.ingest.agents import create_app
+from stream.ingest.assignment import Assignment
+from stream.ingest.consumer_lag import LagWatch
+from stream.ingest.fault import fault_from
+from stream.ingest.item_partition import ItemPartition
+from stream.ingest.item_side import ItemSide
+from stream.ingest.item_vectors import ItemVectors
+from stream.ingest.partition import Partition
+from stream.ingest.upload_partition import UploadPartition
+from stream.ingest.user_partition import UserPartition
+from stream.ingest.user_side import UserSide
+from stream.kafka.emitter import Emitter
+from stream.kafka.topics import check_topics, describe_topics
+from stream.metrics.event_loop_load import EventLoopLoad
+from stream.metrics.metrics import Metrics
+from stream.serving.broadcast import Broadcast
+from stream.serving.scorer import Scorer
+from stream.serving.service import WorkerService
+from stream.web.request_partition import RequestPartition
+from stream.web.server import WebServer
+from trainer.content.encoders import text_encoder
+from trainer.items.item_learning import ItemRules
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Worker:
         self._folder = Path(settings.data_dir)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="encode")
         self._fault = fault_from(os.environ)
-        self._leisure = Leisure()
+        self._leisure = EventLoopLoad()
         self._encoder = text_encoder(settings.content.encoder)
         self.emitter = Emitter(settings)
         self.scorer = Scorer(settings, self.metrics, self._encoder, self.emitter)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from store.embeddings import EmbeddingRules, EmbeddingStore
 from store.keys import partition_of
-from stream.item_vectors import ItemVectors
-from trainer.catalog import Catalog
-from trainer.learned import Learned
-from trainer.vector_learning import VectorRules
+from stream.ingest.item_vectors import ItemVectors
+from trainer.items.catalog import Catalog
+from trainer.items.published_vectors import PublishedVectors
+from trainer.items.vector_learning import VectorRules
 
 WIDTH = 8
 
@@ -21,4 +21,4 @@ def item_vectors(folder: Path, number: int = 0, partitions: int = 1) -> ItemVect
     def owns(item_id: str) -> bool:
         return partition_of(item_id, partitions) == number
 
-    return ItemVectors(store, owns, Learned(Catalog(), WIDTH), VectorRules(width=WIDTH))
+    return ItemVectors(store, owns, PublishedVectors(Catalog(), WIDTH), VectorRules(width=WIDTH))

@@ -11,10 +11,10 @@ from store.histories import absorb as absorb_engagement
 from store.items import ItemCard, ItemRow, pack_parts
 from store.requests import Answer, Request
 from store.settings import Settings
-from trainer.binding import Binding
-from trainer.codebook import zero_codebook
-from trainer.item_learning import absorb as absorb_signal
+from trainer.items.item_learning import absorb as absorb_signal
+from trainer.model_bundle import ModelBundle
 from trainer.recommender import Recommender, RecommenderRules
+from trainer.semantic_ids.codebook import zero_codebook
 
 RULES = HistoryRules(weights=Settings().events.weights)
 START = 1.6e9
@@ -51,7 +51,7 @@ class World:
         self.recommender = Recommender(
             rules,
             encode=lambda text: direction(len(text) % 2),
-            serving=Binding(zero_codebook(Settings())),
+            serving=ModelBundle(zero_codebook(Settings())),
         )
 
     def engage(self, user_id: str, item_id: str, at: float, kind: str = "click") -> None:

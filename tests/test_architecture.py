@@ -22,7 +22,7 @@ FOREIGN: dict[str, set[str]] = {
 """Libraries that a layer must not know: the store has no Faust, no torch and no models."""
 
 MOST_LINES, MOST_TEST_LINES = 350, 600
-LONGER: dict[str, int] = {"store/prefix_tree.py": 360, "trainer/examples.py": 400}
+LONGER: dict[str, int] = {"store/prefix_tree.py": 360, "trainer/model/batches.py": 400}
 """Files that may be longer, and by how much; the list is to become shorter."""
 
 FORBIDDEN = ("/work/", "/root/", "/tmp/", "/home/", "pypi.org", "pypi.python.org", "files.pythonhosted.org")
@@ -69,8 +69,8 @@ def test_the_public_face_is_frozen() -> None:
     import sidestream
 
     assert sidestream.__all__ == ["Client", "Publisher"]
-    assert sidestream.Client.__module__ == "stream.client"
-    assert sidestream.Publisher.__module__ == "stream.publisher"
+    assert sidestream.Client.__module__ == "stream.client.client"
+    assert sidestream.Publisher.__module__ == "stream.client.publisher"
     assert dir(sidestream) == sidestream.__all__
     with pytest.raises(AttributeError, match="it offers Client, Publisher"):
         sidestream.Broker  # noqa: B018

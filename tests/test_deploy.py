@@ -23,8 +23,8 @@ from store.settings import Freshness, Settings, load_settings, settings_from
 from stream import metrics as names
 from stream import topics
 from stream.cli import app
-from stream.freshness import EDGES_S
-from stream.status import CODEBOOK_AGE_OBJECTIVE_S, LAG_OBJECTIVE_EVENTS
+from stream.metrics.freshness import EDGES_S
+from stream.metrics.status import CODEBOOK_AGE_OBJECTIVE_S, LAG_OBJECTIVE_EVENTS
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 DASHBOARD = DEPLOY / "grafana/dashboards/sidestream.json"
@@ -210,7 +210,7 @@ def test_the_kustomization_lists_every_manifest() -> None:
 
 
 def test_probes_and_scrapes_ask_for_paths_that_exist() -> None:
-    from stream.openapi import document
+    from stream.web.openapi import document
 
     paths = set(document()["paths"])
     for _, container in containers():

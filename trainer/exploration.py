@@ -20,7 +20,7 @@ from hashlib import blake2b
 import numpy as np
 
 from store.requests import Request
-from trainer.catalog import Catalog
+from trainer.items.catalog import Catalog
 
 LEAST_CLICK = 1e-6
 MOST_DRAWN = 50

@@ -1,7 +1,7 @@
 """The recommender: one scorer's memory of items, and the order in which it shows them.
 
 It is fed with cards and rows of all items and asked with the row of one user; it holds no log, no store and no network,
-so the running scorer and `replay` are the same code. One reference (`Binding`) holds model, codebook and tree of a
+so the running scorer and `replay` are the same code. One reference (`ModelBundle`) holds model, codebook and tree of a
 checkpoint, another the ranker: each is read once per answer, so no answer mixes two.
 
 Invariants: nothing that is not live or that the user has is returned; an answer is always given; what is learned from
@@ -23,21 +23,21 @@ from store.items import ItemCard, ItemRow
 from store.keys import hash64
 from store.requests import Answer, RecommendedItem, Request, Task
 from store.settings import Utility
-from trainer.binding import Binding
-from trainer.candidates import CandidateRules, Evidence, Taste, gather, taste_of, united
-from trainer.catalog import Catalog
+from trainer.content.projection import raw_of_text
 from trainer.exploration import Exploration
-from trainer.features import NAMES, TASKS, compute
-from trainer.heads import CLICK, HEADS
-from trainer.item_learning import ItemRules
-from trainer.learned import Learned
-from trainer.ranker import Example, Prior, Ranker
+from trainer.items.catalog import Catalog
+from trainer.items.item_learning import ItemRules
+from trainer.items.published_vectors import PublishedVectors
+from trainer.items.spectral_embedding import SpectralEmbedding, SpectralRules
+from trainer.items.vector_learning import VectorRules
+from trainer.model_bundle import ModelBundle
+from trainer.ranking.features import NAMES, TASKS, compute
+from trainer.ranking.heads import CLICK, HEADS
+from trainer.ranking.negatives import NOBODY, NegativeSampler
+from trainer.ranking.ranker import Example, Prior, Ranker
 from trainer.reasons import EXPLORE, reason, winner
-from trainer.rivals import NOBODY, Draw
-from trainer.search import Query, WordIndex, by_relevance
-from trainer.space import Space, SpaceRules
-from trainer.vector_learning import VectorRules
-from trainer.view import raw_of_text
+from trainer.retrieval.candidates import CandidateRules, Evidence, Taste, gather, taste_of, united
+from trainer.retrieval.search import Query, WordIndex, by_relevance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,7 +46,7 @@ class RecommenderRules:
     for what it would teach. With `repeats`, what the user has may come again."""
 
     item: ItemRules = field(default_factory=ItemRules)
-    space: SpaceRules = field(default_factory=SpaceRules)
+    space: SpectralRules = field(default_factory=SpectralRules)
     vectors: VectorRules = field(default_factory=VectorRules)
     candidates: CandidateRules = field(default_factory=CandidateRules)
     utility: Utility = field(default_factory=Utility)
@@ -98,12 +98,12 @@ class Recommender:
         *,
         encode: Callable[[str], np.ndarray] | None = None,
         ranker: Ranker | None = None,
-        serving: Binding,
+        serving: ModelBundle,
     ) -> None:
         self.rules = rules
         self.catalog = Catalog(rules.item, rules.space.content_width)
-        self.space = Space(self.catalog, rules.space)
-        self.learned = Learned(self.catalog, rules.vectors.width)
+        self.space = SpectralEmbedding(self.catalog, rules.space)
+        self.learned = PublishedVectors(self.catalog, rules.vectors.width)
         self.now_s = self.uploaded_s = 0.0
         self._engaged = False
         self.ranker: Ranker = ranker or Prior()
@@ -144,7 +144,7 @@ class Recommender:
         published before its engagements must not put the clock at the end of them."""
         self.now_s, self._engaged = max(self.now_s, now_s) if self._engaged else now_s, True
 
-    def exchange(self, serving: Binding) -> Binding:
+    def exchange(self, serving: ModelBundle) -> ModelBundle:
         """Serves another checkpoint, its tree filled, from the next answer on; returns the previous one."""
         previous, self.serving = self.serving, serving
         return previous
@@ -212,7 +212,7 @@ class Recommender:
         ranking = self._rank(request, user, self.serving, self.ranker if ordered else None)
         place = np.flatnonzero(ranking.handles_B == handle)
         rank = int(place[0]) if len(place) else -1
-        draw, allowed_N = Draw(self.rules.seed, engagement.event_id), allowed_N[: ranking.evidence.size]
+        draw, allowed_N = NegativeSampler(self.rules.seed, engagement.event_id), allowed_N[: ranking.evidence.size]
         others = draw.candidates(handle, ranking.handles_B, self.rules.negatives) if rank >= 0 else NOBODY
         strangers = draw.strangers(handle, allowed_N, self.catalog.positives_N, self.rules.strangers)
         sampled = np.concatenate([[handle], others, strangers]) if len(others) or len(strangers) else NOBODY
@@ -271,7 +271,7 @@ class Recommender:
             return None
         return Query(self._words, text, self.space.view.of(raw_of_text("", self._encode(text))[None])[0])
 
-    def _rank(self, request: Request, user: UserRow | None, serving: Binding, ranker: Ranker | None) -> Ranking:
+    def _rank(self, request: Request, user: UserRow | None, serving: ModelBundle, ranker: Ranker | None) -> Ranking:
         evidence = self._evidence(request, user)
         allowed_N = self.allowed(request, user)[: evidence.size]
         proposed = gather(evidence, allowed_N)
@@ -299,7 +299,7 @@ class Recommender:
         return compute(ranking.evidence, handles_B, self.now_s, request, model_B, ranking.handles_B)
 
     def _line(
-        self, ranking: Ranking, place: int, serving: Binding, explored: bool, heads: list[float] | None
+        self, ranking: Ranking, place: int, serving: ModelBundle, explored: bool, heads: list[float] | None
     ) -> RecommendedItem:
         handle = int(ranking.handles_B[place])
         source = EXPLORE if explored else winner(ranking.proposed, handle)

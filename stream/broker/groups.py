@@ -18,7 +18,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from stream.broker.errors import Code, RefusedError
-from stream.broker.offsets import Offsets
+from stream.broker.storage.offsets import Offsets
 
 _LONGEST_SESSION_S = 1800.0
 _SHORTEST_SESSION_S = 0.1

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from stream.broker.errors import DataDirInUseError
 from stream.broker.groups import Groups
-from stream.broker.offsets import Offsets
-from stream.broker.producers import ProducerIds, replace_file
-from stream.broker.topics import Topics
+from stream.broker.storage.offsets import Offsets
+from stream.broker.storage.producers import ProducerIds, replace_file
+from stream.broker.storage.topics import Topics
 
 HOST = "127.0.0.1"
 NODE_ID = 1

@@ -17,9 +17,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stream.broker import admin_calls, compaction, data_calls, group_calls
+from stream.broker.calls import admin as admin_calls
+from stream.broker.calls import data as data_calls
+from stream.broker.calls import groups as group_calls
 from stream.broker.node import HOST, Node, Options, now_ms
 from stream.broker.protocol import Call, UnknownCallError, decode, encode
+from stream.broker.storage import compaction
 
 log = logging.getLogger(__name__)
 

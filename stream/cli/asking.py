@@ -14,7 +14,7 @@ from stream.cli.output import emit, moment, span, table
 from stream.cli.system import Bootstrap, DataDir, Json, SettingsFile, Url, find_system
 
 if TYPE_CHECKING:
-    from stream.client import Client
+    from stream.client.client import Client
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def asking(
     data_dir: Path | None, url: str | None, settings: Path | None, bootstrap_servers: str | None = None
 ) -> Iterator[Client]:
     """A client of the system's scorer."""
-    from stream.client import Client
+    from stream.client.client import Client
 
     client = Client(find_system(data_dir, bootstrap_servers, url, settings).url)
     try:
@@ -158,7 +158,7 @@ def _learning(report: Mapping[str, Any]) -> list[str]:
 
 
 def _title(client: Client, item_id: str) -> str:
-    from stream.client import NotFoundError
+    from stream.client.client import NotFoundError
 
     try:
         return str(client.item(item_id).get("title") or "")[:60]

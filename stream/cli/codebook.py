@@ -38,9 +38,9 @@ def show(
     if not report:
         raise fail("the worker has not measured its codebook yet: ask again in a moment", as_json)
     if svg is not None:
-        from trainer.codebook_health import CodebookHealth, told
-        from trainer.topic_tree import Topic
-        from trainer.topic_tree import svg as picture
+        from trainer.semantic_ids.health import CodebookHealth, told
+        from trainer.semantic_ids.topic_tree import Topic
+        from trainer.semantic_ids.topic_tree import svg as picture
 
         notes = told(msgspec.convert(report["health"], CodebookHealth))
         svg.write_text(picture(msgspec.convert(report["topics"], Topic), notes))
@@ -57,7 +57,7 @@ def tell(report: dict[str, Any]) -> None:
     """Prints a report for people."""
     from rich.console import Console
 
-    from trainer.topic_tree import Topic, draw
+    from trainer.semantic_ids.topic_tree import Topic, draw
 
     health = report["health"]
     plain = [(name.replace("_", " "), _short(value)) for name, value in health.items() if name not in _BY_LEVEL]
@@ -123,7 +123,7 @@ def _run(
     as_json: bool,
 ) -> None:
     from stream.cli.training import followed, served
-    from stream.training_runs import request_training
+    from stream.client.training_runs import request_training
 
     system = find_system(data_dir, bootstrap_servers, url, settings)
     request, offset = request_training(system.settings, codebook=how)

@@ -68,7 +68,7 @@ def demo(
 
     Example: sidestream demo recordings/my-stream --exit --json
     """
-    from stream.demo import run_demo
+    from stream.demo.demo import run_demo
 
     raise typer.Exit(run_demo(folder, leave=leave, speed=speed, data_dir=data_dir, as_json=as_json))
 
@@ -100,7 +100,7 @@ def trainer(data_dir: DataDir = None, bootstrap_servers: Bootstrap = None, setti
     Example: sidestream trainer --bootstrap-servers kafka:9092 --settings production.toml
     """
     _use_one_thread()  # torch has a setting of its own: training.threads
-    from trainer.service import run_trainer
+    from trainer.runs.service import run_trainer
 
     raise typer.Exit(run_trainer(settings_for(data_dir, bootstrap_servers, settings)))
 
@@ -130,7 +130,7 @@ def replay(
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}: give one with uploads.jsonl[.gz] and engagements.jsonl[.gz]")
     _use_one_thread()
-    from trainer.replay import run_replay
+    from trainer.evaluation.replay import run_replay
 
     chosen = settings_for(None, None, settings)
     result = run_replay(

@@ -18,7 +18,7 @@ from stream.cli.output import emit
 from stream.cli.system import Bootstrap, DataDir, Json, SettingsFile, find_system
 
 if TYPE_CHECKING:
-    from stream.publisher import Publisher
+    from stream.client.publisher import Publisher
 
 app = typer.Typer(no_args_is_help=True, help="Put events on the log: files of JSON lines, tombstones.")
 
@@ -156,8 +156,8 @@ def forget(
 def _publisher(
     data_dir: Path | None, bootstrap_servers: str | None, settings: Path | None, unframed: bool = False
 ) -> Iterator[Publisher]:
-    from stream.deliveries import Framing
-    from stream.publisher import Publisher
+    from stream.client.publisher import Publisher
+    from stream.kafka.deliveries import Framing
 
     system = find_system(data_dir, bootstrap_servers, None, settings)
     with Publisher(settings=system.settings, framing=None if unframed else Framing()) as publisher:
@@ -204,7 +204,7 @@ def _publish(
 def _publish_line(
     publisher: Publisher, topic: EventTopic, number: int, value: bytes, tally: _Tally, quiet: bool
 ) -> None:
-    from stream.admission import InvalidEventError
+    from stream.client.admission import InvalidEventError
 
     for event in _events(value):
         try:
@@ -241,7 +241,7 @@ def _likely_key(topic: EventTopic, value: bytes, number: int) -> str:
 
 def _shown(file: Path, topic: EventTopic, speed: float | None, quiet: bool) -> Iterator[tuple[int, bytes]]:
     """The lines in their time, with a progress bar where a person looks on."""
-    from stream.recordings import paced, read_lines
+    from stream.client.recordings import paced, read_lines
 
     wait_s = paced(speed or None)
     total = file.stat().st_size if str(file) != "-" else None

@@ -29,7 +29,7 @@ def create(
 
     Example: SIDESTREAM_KAFKA__PARTITIONS=16 sidestream topics create --bootstrap-servers kafka:9092
     """
-    from stream.topics import create_topics
+    from stream.kafka.topics import create_topics
 
     states = create_topics(find_system(data_dir, bootstrap_servers, None, settings).settings)
     made = sum(state.created for state in states)
@@ -48,7 +48,7 @@ def list_(
 
     Example: sidestream topics list --json
     """
-    from stream.topics import TopicsError, check_topics, describe_topics
+    from stream.kafka.topics import TopicsError, check_topics, describe_topics
 
     system = find_system(data_dir, bootstrap_servers, None, settings)
     states = describe_topics(system.settings)
@@ -82,7 +82,7 @@ def list_letters(
     """
     import base64
 
-    from stream.dead_letters import count_by_reason, read_letters
+    from stream.kafka.dead_letters import count_by_reason, read_letters
 
     system = find_system(data_dir, bootstrap_servers, None, settings)
     letters = list(read_letters(system.settings, reason=reason, topic=source))
@@ -124,8 +124,8 @@ def replay(
 
     Example: sidestream dead-letters replay --reason wrong_width
     """
-    from stream.dead_letters import read_letters
-    from stream.dead_letters import replay as send_again
+    from stream.kafka.dead_letters import read_letters
+    from stream.kafka.dead_letters import replay as send_again
 
     system = find_system(data_dir, bootstrap_servers, None, settings)
     letters = read_letters(system.settings, reason=reason, topic=source, limit=limit, replayed=again)

@@ -15,7 +15,7 @@ from stream.cli.system import Bootstrap, DataDir, Json, SettingsFile, System, Ur
 
 if TYPE_CHECKING:
     from store.checkpoints import RunRecord, TrainRequest
-    from stream.client import Client
+    from stream.client.client import Client
 
 checkpoints = typer.Typer(no_args_is_help=True, help="Every model that was ever trained, and which one serves.")
 
@@ -39,7 +39,7 @@ def train(
 
     Example: sidestream train --wait
     """
-    from stream.training_runs import request_training
+    from stream.client.training_runs import request_training
 
     system = find_system(data_dir, bootstrap_servers, url, settings)
     request, offset = request_training(system.settings)
@@ -60,7 +60,7 @@ def train(
 
 def followed(system: System, request: TrainRequest, offset: int, timeout_s: float, as_json: bool) -> list[RunRecord]:
     """The steps of a run to its end, each told as it comes."""
-    from stream.training_runs import follow
+    from stream.client.training_runs import follow
 
     steps: list[RunRecord] = []
     for step in follow(system.settings, request.run, offset, timeout_s=timeout_s):
@@ -164,7 +164,7 @@ def _pull(
 ) -> None:
     """Publishes a person's decision, and waits until the scorer follows it."""
     from store.checkpoints import CheckpointRecord, read_manifest
-    from stream.publisher import Publisher
+    from stream.client.publisher import Publisher
 
     location = _location(system, checkpoint)
     manifest = read_manifest(location)
@@ -209,7 +209,7 @@ def served(system: System, checkpoint: str, timeout_s: float, since: float) -> f
 
 def _location(system: System, checkpoint: str) -> Path:
     """The folder of a checkpoint: in the checkpoint folder of the settings, or where the scorer found it."""
-    from stream.client import ClientError
+    from stream.client.client import ClientError
 
     folder = system.settings.checkpoint_folder() / checkpoint
     if folder.is_dir():

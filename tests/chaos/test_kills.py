@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from store.settings import Settings, settings_from
-from stream.publisher import Publisher
-from stream.topics import create_topics
+from stream.client.publisher import Publisher
+from stream.kafka.topics import create_topics
 from tests.chaos.workers import (
     WorkerProcess,
     await_committed,

@@ -19,8 +19,8 @@ from store.events import KINDS
 from store.histories import UserRow
 from store.items import ItemRow
 from store.settings import Settings, to_toml
-from stream.connections import reader
-from stream.states import POSITION_KEY
+from stream.kafka.connections import reader
+from stream.kafka.state_topics import POSITION_KEY
 from stream.up import free_port
 
 
@@ -72,7 +72,7 @@ class WorkerProcess:
 
 def committed_to_the_end(settings: Settings) -> bool:
     """Whether the group has committed everything of engagements and item-signals."""
-    from stream.connections import admin_client
+    from stream.kafka.connections import admin_client
 
     topics = [settings.topic(name) for name in ("engagements", "item-signals")]
     places = [TopicPartition(topic, p) for topic in topics for p in range(settings.kafka.partitions)]

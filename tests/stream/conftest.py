@@ -11,13 +11,13 @@ import pytest
 
 from store.settings import Settings
 from stream.cli import main
-from stream.metrics import Metrics
-from stream.topics import create_topics
-from stream.web import application
+from stream.kafka.topics import create_topics
+from stream.metrics.metrics import Metrics
+from stream.web.server import application
 from tests.clusters import EmbeddedCluster
-from tests.stream.fake_service import FakeService
+from tests.stream.client.test_client import serving
 from tests.stream.log import settings_on
-from tests.stream.test_client import serving
+from tests.stream.web.fake_service import FakeService
 
 
 class Ran(NamedTuple):

@@ -8,7 +8,7 @@ import msgspec
 from kafka import TopicPartition
 
 from store.settings import Settings, settings_from
-from stream.connections import reader
+from stream.kafka.connections import reader
 
 
 def settings_on(bootstrap_servers: str, prefix: str, **tables: Any) -> Settings:

@@ -18,9 +18,9 @@ from kafka import KafkaProducer
 
 from store.keys import partition_of
 from store.settings import Settings, settings_from
-from stream.dead_letters import decode
-from stream.publisher import Publisher
-from stream.topics import create_topics
+from stream.client.publisher import Publisher
+from stream.kafka.dead_letters import decode
+from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess, read_topic
 
 pytestmark = pytest.mark.timeout(180)

@@ -8,8 +8,8 @@ import pytest
 
 from store.requests import Request
 from tests.small_world import card
-from trainer.catalog import Catalog
 from trainer.exploration import Exploration
+from trainer.items.catalog import Catalog
 
 ASKED = Request(user_id="u")
 

@@ -11,12 +11,12 @@ from store.items import ItemCard, ItemRow
 from store.requests import Answer, Request
 from store.settings import Settings
 from tests.small_world import START, World, card
-from trainer.binding import Binding
-from trainer.codebook import zero_codebook
-from trainer.features import COLUMNS
-from trainer.item_learning import DAY_S
-from trainer.ranker import Example, Prior, RankerLearner, RankerRules, ranker_from
+from trainer.items.item_learning import DAY_S
+from trainer.model_bundle import ModelBundle
+from trainer.ranking.features import COLUMNS
+from trainer.ranking.ranker import Example, Prior, RankerLearner, RankerRules, ranker_from
 from trainer.recommender import Recommender, RecommenderRules
+from trainer.semantic_ids.codebook import zero_codebook
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_an_answer_is_given_before_anything_is_known() -> None:
 
 
 def test_the_clock_follows_engagements_and_uploads_only_before_the_first() -> None:
-    recommender = Recommender(serving=Binding(zero_codebook(Settings())))
+    recommender = Recommender(serving=ModelBundle(zero_codebook(Settings())))
     recommender.insert(card(1, START + 300 * DAY_S))
     assert recommender.now_s == START + 300 * DAY_S
     recommender.update("a row of impressions only", ItemRow(counters={0: 3}))
@@ -205,7 +205,7 @@ def test_the_ranker_learns_from_examples_survives_bytes_and_is_deterministic(wor
 
 def test_rows_and_cards_in_another_order_give_the_same_answers(world: World) -> None:
     def rebuilt(seed: int) -> list[str]:
-        other = Recommender(world.recommender.rules, serving=Binding(zero_codebook(Settings())))
+        other = Recommender(world.recommender.rules, serving=ModelBundle(zero_codebook(Settings())))
         steps = [*world.items.items(), *(card(n) for n in range(40))]
         random.Random(seed).shuffle(steps)
         for step in steps:

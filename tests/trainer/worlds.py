@@ -10,9 +10,9 @@ import numpy as np
 from store.events import Engagement
 from store.items import ItemCard, pack_parts
 from store.log import LoggedEngagement
-from trainer.corpus import Corpus, corpus_of
-from trainer.prior import Prior
-from trainer.vocabulary import Vocabulary, train_vocabulary
+from trainer.model.branch_prior import BranchPrior
+from trainer.model.corpus import Corpus, corpus_of
+from trainer.model.vocabulary import Vocabulary, train_vocabulary
 
 TOPICS = ("cats", "dogs", "cars", "boats")
 PER_TOPIC = 8
@@ -84,7 +84,7 @@ def corpus(events: list[Engagement] | None = None) -> Corpus:
     return replace(made, codes_IL=codes_of([cards()[item_id] for item_id in made.item_ids]))
 
 
-def prior() -> Prior:
+def prior() -> BranchPrior:
     """What the world's stream makes popular."""
     world = corpus()
-    return Prior.over_time(world.codes_IL[world.item_E], WIDTHS, half_life=200.0, moments=1).at(1)
+    return BranchPrior.over_time(world.codes_IL[world.item_E], WIDTHS, half_life=200.0, moments=1).at(1)

@@ -1,0 +1,1 @@
+"""The broker's request handlers, by kind: about records, groups, and administration."""

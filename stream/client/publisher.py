@@ -1,0 +1,304 @@
+"""Publisher: how applications put events on the log.
+
+Engagements of one partition are gathered into frames (one Kafka record of many events) until a frame is full or old
+enough. Uploads and profiles live in compacted topics, where a record stands for its key: they go one per record.
+
+Invariants: every accepted event belongs to exactly one `Delivery`, which ends acknowledged or failed, never in silence;
+an event lies in the partition of its key (murmur2, as any Kafka client would place it); no more than
+`max_buffered_bytes` are held: beyond it `publish` waits, and raises when waiting does not help.
+
+Errors, all subclasses of what they are to Python::
+
+    InvalidEventError(ValueError)          the event is wrong; nothing was sent
+    BrokerUnavailableError(ConnectionError) no broker answers
+    PublishTimeoutError(TimeoutError)      the buffer stayed full, or a flush did not end in time
+    DeliveryError(RuntimeError)            the broker did not take a record
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Literal
+
+import msgspec
+from kafka import KafkaProducer
+from kafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
+from kafka.errors import KafkaError
+
+from store.events import frame
+from store.keys import partition_of
+from store.settings import Settings, load_settings
+from stream.client.admission import Event, EventTopic, admit, admit_key, limits_of
+from stream.kafka.connections import BrokerUnavailableError, admin_client, connect_producer, reaching
+from stream.kafka.deliveries import Delivery, DeliveryError, Framing, PublishTimeoutError
+from stream.kafka.topics import TopicsError
+
+_CODECS: Mapping[str, Callable[[], bool]] = {"gzip": has_gzip, "snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}
+
+_FRAME_BYTES = len(frame([]))
+
+
+class _OpenFrame:
+    """Events of one partition that wait for company."""
+
+    __slots__ = ("delivery", "events", "key", "opened_at", "size")
+
+    def __init__(self, delivery: Delivery, key: bytes) -> None:
+        self.delivery = delivery
+        self.key = key
+        self.events: list[bytes] = []
+        self.size = _FRAME_BYTES
+        self.opened_at = time.monotonic()
+
+
+class Publisher:
+    """Publishes events; safe to share between threads.
+
+    `framing` None sends every event in its own record. `on_delivery` is called with each finished `Delivery`, from the
+    sending thread: keep it short. Times in seconds, sizes in bytes.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str | None = None,
+        *,
+        settings: Settings | None = None,
+        framing: Framing | None = Framing(),
+        compression: Literal["gzip", "snappy", "lz4", "zstd"] | None = None,
+        max_buffered_bytes: int = 32 << 20,
+        block_s: float = 30.0,
+        delivery_timeout_s: float = 30.0,
+        connect_timeout_s: float = 5.0,
+        on_delivery: Callable[[Delivery], None] | None = None,
+    ) -> None:
+        settings = settings or load_settings()
+        if bootstrap_servers is not None:
+            kafka = msgspec.structs.replace(settings.kafka, bootstrap_servers=bootstrap_servers)
+            settings = msgspec.structs.replace(settings, kafka=kafka)
+        if compression is not None and not _CODECS[compression]():
+            raise ValueError(f"compression {compression}: its library is not installed; use gzip, or None")
+        self._settings = settings
+        self._framing = framing
+        self._frame_bytes = min(framing.max_bytes if framing else 0, settings.kafka.max_record_bytes)
+        self._max_buffered = max_buffered_bytes
+        self._block_s = block_s
+        self._delivery_timeout_s = delivery_timeout_s
+        self._on_delivery = on_delivery
+        self._limits = limits_of(settings)
+        # Reentrant: a record that fails at once is settled by the thread that hands it over.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._open: dict[tuple[str, int], _OpenFrame] = {}
+        self._partitions: dict[str, int] = {}
+        self._buffered = 0
+        self._outstanding = 0
+        self._failures: list[DeliveryError] = []
+        self._closed = False
+        self._ended = threading.Event()
+        self.acknowledged = 0
+        """Events that the broker has."""
+        self.failed = 0
+        """Events that the broker did not take."""
+        self._producer: KafkaProducer = connect_producer(
+            settings,
+            connect_timeout_s,
+            max_block_ms=2000,  # how long a topic may be unknown; back-pressure is ours
+            compression_type=compression,
+            request_timeout_ms=int(min(10.0, delivery_timeout_s) * 1000),
+            delivery_timeout_ms=int(delivery_timeout_s * 1000) + 100,
+            batch_size=128 << 10,
+            linger_ms=1,
+        )
+        self._lingerer = threading.Thread(target=self._linger, name="sidestream-publisher", daemon=True)
+        if framing is not None:
+            self._lingerer.start()
+
+    # What applications say.
+
+    def upload(self, event: Event) -> Delivery:
+        """Publishes an item, new or edited."""
+        return self.publish("uploads", event)
+
+    def engagement(self, event: Event) -> Delivery:
+        """Publishes one act of a user on an item. Publishing the same `event_id` again is harmless."""
+        return self.publish("engagements", event)
+
+    def profile(self, event: Event) -> Delivery:
+        """Publishes what is known of a user."""
+        return self.publish("profiles", event)
+
+    def take_down(self, item_id: str) -> Delivery:
+        """The item is never recommended again from now on."""
+        return self.send("uploads", admit_key("uploads", item_id), None)
+
+    def forget(self, user_id: str) -> Delivery:
+        """Profile, history and vector of the user go, everywhere; the next training run no longer sees the events."""
+        return self.send("profiles", admit_key("profiles", user_id), None)
+
+    def publish(self, topic: EventTopic, event: Event) -> Delivery:
+        """Checks one event and sends it. Raises `InvalidEventError` when it is wrong, and see `send`."""
+        key, value = admit(topic, event, self._limits)
+        if topic == "engagements" and self._framing is not None and len(value) + _FRAME_BYTES <= self._frame_bytes:
+            return self._gather(topic, key, value)
+        return self.send(topic, key, value)
+
+    def send(self, topic: str, key: str, value: bytes | None) -> Delivery:
+        """Sends one record as it is, unchecked; None is a tombstone.
+
+        Raises `PublishTimeoutError` when the buffer stays full, `BrokerUnavailableError` and `TopicsError` when there
+        is nowhere to send.
+        """
+        partition = partition_of(key, self._partition_count(topic))
+        delivery = Delivery(self._settings.topic(topic), partition)
+        delivery.events = 1
+        size = len(value or b"")
+        with self._lock:
+            self._reserve(size)
+            self._outstanding += 1
+            self._hand_over(delivery, key.encode(), value, size)
+        return delivery
+
+    def flush(self, timeout_s: float | None = None) -> None:
+        """Returns when everything published so far is acknowledged; None waits until each record's time is over.
+
+        Raises `DeliveryError` if any record failed since the last flush, `PublishTimeoutError` at the end of the time.
+        """
+        timeout_s = self._delivery_timeout_s + 5.0 if timeout_s is None else timeout_s
+        deadline = time.monotonic() + timeout_s
+        self._close_frames(time.monotonic() + 1.0)
+        with self._lock:
+            while self._outstanding:
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise PublishTimeoutError(
+                        f"{self._outstanding} records not acknowledged within {timeout_s:g} s by "
+                        f"{self._settings.kafka.bootstrap_servers}: look at the broker, then flush again"
+                    )
+            failures, self._failures = self._failures, []
+        if failures:
+            raise DeliveryError(f"{len(failures)} records failed; the first: {failures[0]}") from failures[0]
+
+    def close(self, timeout_s: float | None = None) -> None:
+        """Flushes and disconnects. Raises what `flush` raises; it is closed even so."""
+        if self._closed:
+            return
+        try:
+            self.flush(timeout_s)
+        finally:
+            with self._lock:
+                self._closed = True
+                self._changed.notify_all()
+            self._ended.set()
+            if self._lingerer.is_alive():
+                self._lingerer.join()
+            self._producer.close(timeout=1.0)
+
+    def __enter__(self) -> Publisher:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # How it happens.
+
+    def _gather(self, topic: str, key: str, value: bytes) -> Delivery:
+        assert self._framing is not None
+        partition = partition_of(key, self._partition_count(topic))
+        with self._lock:
+            self._reserve(len(value))
+            held = self._open.get((topic, partition))
+            if held is not None and held.size + len(value) + 1 > self._frame_bytes:
+                self._send_frame(self._open.pop((topic, partition)))
+                held = None
+            if held is None:
+                held = _OpenFrame(Delivery(self._settings.topic(topic), partition), key.encode())
+                self._open[topic, partition] = held
+                self._outstanding += 1
+                if len(self._open) == 1:
+                    self._changed.notify_all()
+            held.events.append(value)
+            held.size += len(value) + 1
+            held.delivery.events += 1
+            if len(held.events) >= self._framing.events:
+                self._send_frame(self._open.pop((topic, partition)))
+        return held.delivery
+
+    def _send_frame(self, held: _OpenFrame) -> None:
+        self._hand_over(held.delivery, held.key, frame(held.events), sum(map(len, held.events)))
+
+    def _hand_over(self, delivery: Delivery, key: bytes, value: bytes | None, size: int) -> None:
+        """Gives the record to the Kafka client; whatever becomes of it ends in `_settle`.
+
+        Called with the lock held, so that the records of a partition leave in the order of their events.
+        """
+
+        def settle(offset: int, error: Exception | None) -> None:
+            self._settle(delivery, size, offset, error)
+
+        try:
+            sent = self._producer.send(delivery.topic, value=value, key=key, partition=delivery.partition)
+        except (KafkaError, ValueError) as error:
+            settle(-1, error)
+            return
+        sent.add_callback(lambda metadata: settle(metadata.offset, None))
+        sent.add_errback(lambda error: settle(-1, error))
+
+    def _settle(self, delivery: Delivery, size: int, offset: int, error: Exception | None) -> None:
+        delivery.finish(offset, error)
+        with self._lock:
+            self._buffered -= size
+            self._outstanding -= 1
+            if error is None:
+                self.acknowledged += delivery.events
+            else:
+                self.failed += delivery.events
+                self._failures.append(DeliveryError(f"{delivery.topic} partition {delivery.partition}: {error}"))
+            self._changed.notify_all()
+        if self._on_delivery is not None:
+            self._on_delivery(delivery)
+
+    def _reserve(self, size: int) -> None:
+        """Back-pressure: waits, holding the lock's condition, until `size` more bytes may be held."""
+        if self._closed:
+            raise RuntimeError("the publisher is closed: make a new one")
+        deadline = time.monotonic() + self._block_s
+        while self._buffered and self._buffered + size > self._max_buffered:
+            if not self._changed.wait(deadline - time.monotonic()):
+                raise PublishTimeoutError(
+                    f"{self._buffered} bytes wait for {self._settings.kafka.bootstrap_servers} and none were "
+                    f"acknowledged for {self._block_s:g} s: look at the broker, or publish more slowly"
+                )
+        self._buffered += size
+
+    def _partition_count(self, topic: str) -> int:
+        count = self._partitions.get(topic)
+        if count is None:
+            full = self._settings.topic(topic)
+            try:
+                with reaching(self._settings):
+                    found = self._producer.partitions_for(full)
+            except BrokerUnavailableError:
+                with admin_client(self._settings):  # raises again unless it is only the topic that is missing
+                    raise TopicsError(f"there is no topic {full}: run `sidestream topics create`") from None
+            count = self._partitions[topic] = len(found)
+        return count
+
+    def _linger(self) -> None:
+        """Closes frames that have waited long enough, until the publisher closes."""
+        assert self._framing is not None
+        while True:
+            with self._lock:
+                if self._closed:
+                    return
+                if not self._open:
+                    self._changed.wait()
+                    continue
+            self._ended.wait(self._framing.linger_s / 2)
+            self._close_frames(time.monotonic() - self._framing.linger_s)
+
+    def _close_frames(self, opened_before: float) -> None:
+        with self._lock:
+            for place in [place for place, held in self._open.items() if held.opened_at <= opened_before]:
+                self._send_frame(self._open.pop(place))

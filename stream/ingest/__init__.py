@@ -1,0 +1,5 @@
+"""Ingest: agents and the partitions that they feed; engagements become user rows and signals, signals become item rows,
+uploads become cards.
+
+May import `stream.kafka` and `stream.metrics`; what serves is handed in. Invariant: every accepted record is absorbed
+exactly once (`docs/exactly-once.md`)."""

@@ -1,0 +1,97 @@
+"""The agents: Faust reads the log for the group and hands every event to the assignment. Nothing else happens here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import faust
+from faust.types import TP
+
+from store.settings import Settings
+from stream.ingest.assignment import Assignment
+
+AGENTS = ("uploads", "engagements", "profiles", "item-signals", "recommend-requests")
+"""The topics that agents read; each agent is named by its topic."""
+
+
+def create_app(settings: Settings, assignment: Assignment, folder: str) -> faust.App:
+    """The Faust app of one worker. Offsets are committed up to what the partitions have acknowledged."""
+    kafka = settings.kafka
+    app = faust.App(
+        kafka.group,
+        broker=[f"kafka://{address}" for address in kafka.bootstrap_servers.split(",")],
+        datadir=folder,
+        autodiscover=False,
+        web_enabled=False,
+        loghandlers=[],
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        topic_partitions=kafka.partitions,
+        consumer_auto_offset_reset="earliest",
+        broker_session_timeout=kafka.session_timeout_s,
+        broker_heartbeat_interval=kafka.heartbeat_s,
+        broker_commit_interval=kafka.commit_interval_s,
+        broker_max_poll_records=1000,
+        consumer_max_fetch_size=4 << 20,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        stream_buffer_maxsize=512,
+        **_security(settings),
+    )
+    for name in AGENTS:
+        _add_agent(app, settings, assignment, name)
+    _follow_rebalances(app, settings, assignment)
+    _silence()
+    return app
+
+
+def _add_agent(app: faust.App, settings: Settings, assignment: Assignment, name: str) -> None:
+    topic = app.topic(
+        settings.topic(name),
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+        partitions=settings.kafka.partitions,
+        allow_empty=True,
+    )
+
+    async def agent(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await assignment.take(name, event)
+
+    app.agent(topic, name=name)(agent)
+
+
+def _follow_rebalances(app: faust.App, settings: Settings, assignment: Assignment) -> None:
+    names = {settings.topic(name): name for name in AGENTS}
+
+    async def assigned(_: Any, partitions: Iterable[TP], **__: Any) -> None:
+        pairs = [(names[tp.topic], tp.partition) for tp in partitions if tp.topic in names]
+        await assignment.assign(pairs, app.consumer_generation_id)
+
+    app.on_partitions_assigned.connect(assigned, weak=False)
+
+
+def _security(settings: Settings) -> dict[str, Any]:
+    """Faust's words for the client properties that aiokafka has."""
+    client = settings.kafka.client
+    mechanism = client.get("sasl_mechanism")
+    if mechanism:
+        credentials = faust.SASLCredentials(
+            username=str(client.get("sasl_plain_username", "")),
+            password=str(client.get("sasl_plain_password", "")),
+            mechanism=str(mechanism),
+        )
+        credentials.protocol = str(client.get("security_protocol", "SASL_PLAINTEXT"))
+        return {"broker_credentials": credentials}
+    return {}
+
+
+def _silence() -> None:
+    """Known noise (FAUST notes): these messages repeat what is either harmless or reported by other means."""
+    for name in ("faust", "mode", "aiokafka", "kafka"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)

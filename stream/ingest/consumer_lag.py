@@ -1,0 +1,55 @@
+"""Lag: how many records of each partition the group has not committed yet, for `sidestream_consumer_lag`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from store.settings import Settings
+from stream.ingest.agents import AGENTS
+from stream.kafka.state_topics import consumer_options
+from stream.metrics.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+
+class LagWatch:
+    """Compares end offsets with the group's committed offsets every `interval_s`."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, interval_s: float = 2.0) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._interval_s = interval_s
+        self._partitions = {
+            TopicPartition(settings.topic(name), number): (name, number)
+            for name in AGENTS
+            for number in range(settings.kafka.partitions)
+        }
+
+    async def run(self) -> None:
+        """Watches until cancelled; a broker that does not answer leaves the gauges as they are."""
+        kafka = self._settings.kafka
+        consumer = AIOKafkaConsumer(**consumer_options(self._settings))
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers, **kafka.client)
+        await consumer.start()
+        await admin.start()
+        try:
+            while True:
+                try:
+                    self._metrics.lag(await self._measure(consumer, admin))
+                except KafkaError as error:
+                    log.warning("lag not measured: %r", error)
+                await asyncio.sleep(self._interval_s)
+        finally:
+            await consumer.stop()
+            await admin.close()
+
+    async def _measure(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> dict[tuple[str, int], int]:
+        ends = await consumer.end_offsets(list(self._partitions))
+        committed = await admin.list_consumer_group_offsets(self._settings.kafka.group)
+        begun = {where: entry.offset for where, entry in committed.items() if entry.offset >= 0}
+        return {self._partitions[where]: max(0, end - begun.get(where, 0)) for where, end in ends.items()}

@@ -1,0 +1,141 @@
+"""The item's side: signals of one partition become item rows.
+
+Pure of Kafka: records in, effects out. A signal record names its origin (partition and offset of the engagement record
+that caused it); origins of one engagements partition come in order, and a signal whose origin has been passed is a
+repetition. The map of passed origins is part of the position: one write batch with the rows, and published with them.
+A repetition may be all that is left of a publication that did not come about: the rows that it names are published
+again. Vectors are learned beside the rows (`stream.ingest.item_vectors`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from store.events import Refusal
+from store.items import ItemRow
+from store.rows import Position, RowStore
+from store.signals import SignalFrame, decode_frames
+from stream.ingest.item_vectors import ItemVectors
+from stream.kafka.records import Effects, Record, Refused
+from trainer.items.item_learning import ItemRules, absorb
+
+
+class Change(NamedTuple):
+    """A row that the state topic has not got yet; `caused_at_ms` is the oldest engagement in it that nobody can see."""
+
+    row: bytes
+    caused_at_ms: int
+
+
+class ItemSide:
+    """State and rules of one item-signals partition. Changed rows are staged until `flush`."""
+
+    def __init__(self, partition: int, rows: RowStore[ItemRow], rules: ItemRules, vectors: ItemVectors) -> None:
+        self.partition = partition
+        self.rows = rows
+        self.vectors = vectors
+        self._caused_at: dict[str, int] = {}
+        self._rules = rules
+
+    def absorb(self, records: Iterable[Record]) -> Effects:
+        """Takes signal records in order."""
+        effects = Effects()
+        position = self.rows.position
+        for record in records:
+            self._absorb_record(record, effects)
+            position.absorbed = max(position.absorbed, record.offset)
+            if self.vectors.due:
+                self.vectors.learn()
+        return effects
+
+    def flush(self) -> dict[str, Change]:
+        """Writes what has changed; returns what the state topic has not got yet."""
+        self.vectors.flush(self.rows.position.absorbed, self.rows)
+        caused_at, self._caused_at = self._caused_at, {}
+        rows = self.rows.flush()
+        return {item_id: Change(row, caused_at.get(item_id, 0)) for item_id, row in rows.items() if row is not None}
+
+    def merge(self, item_id: str, value: bytes | None) -> ItemRow | None:
+        """The row that results from meeting a record of the state topic, or None when what is here includes it."""
+        if value is None:
+            return None
+        known = self.rows.get(item_id)
+        row = self.rows.decode(value)
+        return row if known is None or row.offset > known.offset else None
+
+    def restore(self, merged: Mapping[str, ItemRow]) -> None:
+        """Writes rows that `merge` has found to be further, their vectors first."""
+        self.vectors.restore(merged)
+        self.rows.write(merged)
+
+    def close(self) -> None:
+        """Gives rows and vectors back."""
+        self.rows.close()
+        self.vectors.close()
+
+    def meet(self, position: Position) -> None:
+        """Takes over a published position when it is further than the own one."""
+        own = self.rows.position
+        own.safe = max(own.safe, position.safe)
+        if position.absorbed > own.absorbed:
+            own.absorbed, own.passed = position.absorbed, position.passed
+
+    def _absorb_record(self, record: Record, effects: Effects) -> None:
+        try:
+            frames = decode_frames(record.value or b"")
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            refusal = Refusal("not_an_event", f"not signal frames: {error}", record.value or b"")
+            effects.refused.append(Refused(record, refusal))
+            return
+        touched: dict[str, ItemRow | None] = {}
+        for frame in frames:
+            if self._pass(frame):
+                self._absorb_frame(frame, record.offset, touched, effects)
+            else:
+                effects.duplicates += len(frame.signals)
+                self._publish_again(frame)
+        for row in touched.values():
+            if row is not None:
+                row.offset = record.offset
+
+    def _absorb_frame(
+        self, frame: SignalFrame, offset: int, touched: dict[str, ItemRow | None], effects: Effects
+    ) -> None:
+        """`touched`: the rows of the whole record; None for one that came from the state topic and is ahead of this
+        partition's position."""
+        for signal in frame.signals:
+            item_id = signal.item_id
+            if item_id not in touched:
+                known = self.rows.get(item_id) or ItemRow()
+                touched[item_id] = known if known.offset < offset else None
+            row = touched[item_id]
+            if row is None:
+                effects.duplicates += 1
+                continue
+            absorb(row, signal, self._rules)
+            self._stage(item_id, row, frame.caused_at_ms)
+            self.vectors.absorb(signal, offset)
+            effects.absorbed += 1
+
+    def _stage(self, item_id: str, row: ItemRow, caused_at_ms: int) -> None:
+        self.rows.stage(item_id, row)
+        if caused_at_ms < self._caused_at.get(item_id, 1 << 62):
+            self._caused_at[item_id] = caused_at_ms
+
+    def _publish_again(self, frame: SignalFrame) -> None:
+        for signal in frame.signals:
+            row = self.rows.get(signal.item_id)
+            if row is not None:
+                self._stage(signal.item_id, row, frame.caused_at_ms)
+
+    def _pass(self, frame: SignalFrame) -> bool:
+        """Whether this frame's origin is new; if so it is passed from now on."""
+        origin = (frame.origin.offset, frame.origin.index)
+        passed = self.rows.position.passed
+        if origin <= tuple(passed.get(frame.partition, (-1, -1))):
+            return False
+        passed[frame.partition] = origin
+        return True

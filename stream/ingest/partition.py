@@ -1,0 +1,240 @@
+"""A partition at work: take records from an agent, absorb them, send what they cause, publish state, acknowledge.
+
+The numbered protocol of one partition, the same for uploads, users and items:
+
+1. restore: rows come from the local store, brought up to date from the state topic.
+2. absorb: records in order, none left out; rows and position in one write batch.
+3. send: what the records cause, in order.
+4. publish: changed rows to the state topic, then the position.
+5. acknowledge: only what 2 to 4 have made safe; Faust commits up to there.
+
+A crash between any two steps leads back to 1 with records read again, and reading again changes nothing.
+
+The order of 2 is this module's own care. After a rebalance Faust may deliver a later record before earlier ones, take
+the hole for a compacted one and commit past it. So each topic has a cursor: what is before it needs no more work here,
+what is beyond it has a hole before it, and the hole is read from the log. The group's committed offset decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from stream.kafka.records import ReadHole, Record
+
+log = logging.getLogger(__name__)
+
+Fault = Callable[[str], None]
+"""A hook called with the name of each boundary of the protocol; off in production, kills the process in chaos tests."""
+
+
+def no_fault(boundary: str) -> None:
+    """The hook that does nothing."""
+
+
+@dataclass(slots=True)
+class Cursor:
+    """How far one topic of the partition has come. `ahead`: the next offset to absorb, None before the first record of
+    a partition that keeps no position. `safe`: everything up to here is safe. `first`: where a partition that keeps no
+    position began."""
+
+    ahead: int | None = None
+    safe: int = -1
+    first: int | None = None
+
+
+class Partition(ABC):
+    """One partition of one agent. `interval_s` is the least time between two publications."""
+
+    capacity = 2000
+    batch = 500
+    batch_bytes = 32 << 10
+    """A batch ends with the record that reaches this: so long the event loop does nothing else (some milliseconds)."""
+    capacity_bytes = 16 << 20
+    gather_s = 0.01
+    """So long a partition that was idle lets records gather: what a batch costs is shared by all that are in it."""
+
+    def __init__(self, number: int, interval_s: float, read_hole: ReadHole, fault: Fault = no_fault) -> None:
+        self.number = number
+        self.restored = asyncio.Event()
+        self.cursors: dict[str, Cursor] = {}
+        self._interval_s = interval_s
+        self._read_hole = read_hole
+        self._fault = fault
+        self._inbox: deque[Record] = deque()
+        self._queued_bytes = 0
+        self._absorbed: list[Record] = []
+        self._unpublished = False
+        self._sends: list[asyncio.Future[Any]] = []
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._epoch = 0
+        self._closed = False
+
+    async def put(self, record: Record) -> None:
+        """Queues one record; waits while the partition is behind, so that the agent stops reading."""
+        epoch = self._epoch
+        while self._is_full() and not self._closed:
+            self._room.clear()
+            await self._room.wait()
+        if not self._closed and epoch == self._epoch:
+            self._inbox.append(record)
+            self._queued_bytes += _size(record)
+            self._arrived.set()
+
+    def _is_full(self) -> bool:
+        return len(self._inbox) >= self.capacity or self._queued_bytes >= self.capacity_bytes
+
+    def rewind(self) -> None:
+        """Forgets what is queued: after a rebalance the log delivers it again, from the committed position on."""
+        self._epoch += 1
+        self._inbox.clear()
+        self._queued_bytes = 0
+        self._room.set()
+
+    async def run(self) -> None:
+        """Works until cancelled; raises what goes wrong."""
+        try:
+            await self.restore()
+            self.restored.set()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._absorb_loop())
+                tasks.create_task(self._publish_loop())
+        finally:
+            self._closed = True
+            self._room.set()
+            self.close()
+
+    @abstractmethod
+    async def restore(self) -> None:
+        """Step 1; sets the cursors."""
+
+    @abstractmethod
+    async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
+        """Steps 2 and 3 for records of one topic: returns the sends still under way."""
+
+    @abstractmethod
+    def publish(self) -> Coroutine[Any, Any, None]:
+        """Step 4: takes what has changed at once, and has it safe in the state topic when awaited."""
+
+    def keep_safe(self) -> None:  # noqa: B027  (partitions without rows keep no position)
+        """Notes the cursors' safe offsets where the next start finds them."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Gives the rows back."""
+
+    def pause_s(self) -> float:
+        """How long changes are to be gathered before the next publication, by what has been gathered so far."""
+        return self._interval_s
+
+    async def _absorb_loop(self) -> None:
+        while True:
+            await self._arrived.wait()
+            await asyncio.sleep(self.gather_s)
+            self._arrived.clear()
+            while self._inbox:
+                await self._take(self._next_batch())
+                await asyncio.sleep(0)  # a long queue must not keep the loop from answering requests
+
+    def _next_batch(self) -> list[Record]:
+        records: list[Record] = []
+        size = 0
+        while self._inbox and len(records) < self.batch and size < self.batch_bytes:
+            records.append(self._inbox.popleft())
+            size += _size(records[-1])
+        self._queued_bytes -= size
+        self._room.set()
+        return records
+
+    async def _take(self, records: list[Record]) -> None:
+        """Absorbs what is new of these records, in runs of one topic without holes; the rest only waits to be
+        acknowledged."""
+        run: list[Record] = []
+        for record in records:
+            cursor = self.cursors.setdefault(record.topic, Cursor())
+            if run and run[0].topic != record.topic:
+                run = await self._absorb_run(run)
+            if cursor.ahead is None:
+                cursor.ahead = cursor.first = record.offset
+            elif cursor.first is not None and record.offset < cursor.first:
+                # The first delivery had a hole before it. Absorbing again what follows the hole changes nothing.
+                run = await self._absorb_run(run)
+                cursor.ahead = cursor.first = record.offset
+            if record.offset > cursor.ahead:
+                run = await self._absorb_run(run)
+                await self._fill_hole(cursor, record)
+            if record.offset == cursor.ahead:
+                run.append(record)
+                cursor.ahead += 1
+            else:
+                run = await self._absorb_run(run)
+                self._absorbed.append(record)
+        await self._absorb_run(run)
+
+    async def _absorb_run(self, run: list[Record]) -> list[Record]:
+        if run:
+            self._sends.extend(await self.absorb(run))
+            self._fault("absorbed")
+            self._absorbed.extend(run)
+            self._unpublished = True
+        return []
+
+    async def _fill_hole(self, cursor: Cursor, beyond: Record) -> None:
+        """Reads on from the cursor to the end of the log. Offsets that no record has (compaction, transactions) are
+        passed over."""
+        assert cursor.ahead is not None
+        log.info("%s-%s: reading %s on, %s came", beyond.topic, self.number, cursor.ahead, beyond.offset)
+        run: list[Record] = []
+        size = 0
+        async for record in self._read_hole(beyond.topic, self.number, cursor.ahead):
+            run.append(record)
+            size += _size(record)
+            cursor.ahead = record.offset + 1
+            if len(run) >= self.batch or size >= self.batch_bytes:
+                size = 0
+                run = await self._absorb_run(run)
+                await asyncio.sleep(0)
+        await self._absorb_run(run)
+        if cursor.ahead < beyond.offset:
+            cursor.ahead = beyond.offset
+
+    async def _publish_loop(self) -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(self._interval_s)
+            while (rest_s := began + self.pause_s() - time.monotonic()) > 0:  # it grows while more is absorbed
+                await asyncio.sleep(min(rest_s, self._interval_s))
+            if self._absorbed or self._unpublished:
+                await self._publish_once()
+
+    async def _publish_once(self) -> None:
+        # Taken before the first await: what is absorbed from here on belongs to the next publication. A run that is
+        # being absorbed now has moved the cursor, but its sends are not here yet: hence the offsets of `_absorbed`.
+        records, self._absorbed = self._absorbed, []
+        sends, self._sends = self._sends, []
+        self._unpublished = False
+        publication = self.publish()
+        try:
+            await asyncio.gather(*sends)
+        except BaseException:
+            publication.close()
+            raise
+        self._fault("sent")
+        await publication
+        self._fault("published")
+        for record in records:
+            cursor = self.cursors[record.topic]
+            cursor.safe = max(cursor.safe, record.offset)
+            record.acknowledge()
+        self.keep_safe()
+
+
+def _size(record: Record) -> int:
+    return len(record.value or b"")

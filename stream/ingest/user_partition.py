@@ -1,0 +1,117 @@
+"""The user partition: one partition of `engagements` and `profiles` at work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from store.histories import UserRow
+from store.settings import Settings
+from stream.ingest.partition import Cursor, Fault, Partition, no_fault
+from stream.ingest.refusals import send_refusals, send_strays
+from stream.ingest.user_side import UserSide
+from stream.kafka.emitter import Emitter
+from stream.kafka.records import Effects, Record
+from stream.kafka.state_topics import (
+    GENERATION,
+    POSITION_KEY,
+    Announcement,
+    decode_announcement,
+    encode_announcement,
+    hole_reader,
+    read_partition,
+)
+from stream.metrics.metrics import Metrics
+
+
+class UserPartition(Partition):
+    """Absorbs engagements into histories, tells the items, publishes the users' rows."""
+
+    def __init__(
+        self,
+        side: UserSide,
+        settings: Settings,
+        emitter: Emitter,
+        metrics: Metrics,
+        generation: Callable[[], int],
+        rows_per_s: Callable[[], float],
+        fault: Fault = no_fault,
+    ) -> None:
+        super().__init__(side.partition, settings.store.user_publish_interval_s, hole_reader(settings), fault)
+        self.side = side
+        self._settings = settings
+        self._emitter = emitter
+        self._metrics = metrics
+        self._generation = generation
+        self._rows_per_s = rows_per_s
+        self._engagements = settings.topic("engagements")
+        self._profiles = settings.topic("profiles")
+
+    async def restore(self) -> None:
+        rows = self.side.rows
+        merged: dict[str, UserRow] = {}
+        topic = self._settings.topic("user-states")
+        async for record in read_partition(self._settings, topic, self.number, rows.position.state_offset):
+            rows.position.state_offset = record.offset + 1
+            if record.key == POSITION_KEY and record.value is not None:
+                self.side.meet(decode_announcement(record.value).position)
+            elif record.key is not None and record.value is None:
+                rows.write(merged, gone=[record.key.decode()])
+                merged = {}
+            elif record.key is not None:
+                row = self.side.merge(record.key.decode(), record.value)
+                if row is not None:
+                    merged[record.key.decode()] = row
+            if len(merged) >= 1000:
+                rows.write(merged)
+                merged = {}
+                await asyncio.sleep(0)
+        rows.write(merged)
+        self.cursors[self._engagements] = Cursor(rows.position.safe + 1, rows.position.safe)
+        self.cursors[self._profiles] = Cursor(rows.position.profiles_safe + 1, rows.position.profiles_safe)
+
+    async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
+        if records[0].topic == self._engagements:
+            name, effects = "engagements", self.side.absorb(records)
+        else:
+            name, effects = "profiles", self.side.absorb_profiles(records)
+        self._metrics.absorbed(name, effects.absorbed)
+        self._metrics.duplicated(name, effects.duplicates)
+        return await self._send(name, effects)
+
+    def keep_safe(self) -> None:
+        position = self.side.rows.position
+        position.safe = self.cursors[self._engagements].safe
+        position.profiles_safe = self.cursors[self._profiles].safe
+        if not self.side.rows.staged:  # else the next publication writes it
+            self.side.rows.write({})
+
+    async def _send(self, name: str, effects: Effects) -> list[asyncio.Future[Any]]:
+        send = self._emitter.send
+        sends = [
+            await send("item-signals", frame, key=key, partition=partition) for partition, key, frame in effects.signals
+        ]
+        sends += [await send("ranking-examples", value, key=user.encode()) for user, value in effects.examples]
+        sends += await send_refusals(self._emitter, self._metrics, name, effects.refused)
+        sends += await send_strays(self._emitter, name, effects.strays)
+        return sends
+
+    def pause_s(self) -> float:
+        return max(super().pause_s(), self.side.rows.staged / self._rows_per_s())
+
+    def publish(self) -> Coroutine[Any, Any, None]:
+        dirty = self.side.flush()
+        self._fault("written")
+        position = encode_announcement(Announcement(self.side.rows.position))
+        return self._publish(dirty, position)
+
+    async def _publish(self, dirty: Mapping[str, bytes | None], position: bytes) -> None:
+        headers = [(GENERATION, str(self._generation()).encode())]
+        rows = [(user_id.encode(), value, headers) for user_id, value in dirty.items()]
+        rows.append((POSITION_KEY, position, headers))  # last: it vouches for the rows
+        end = await self._emitter.send_rows("user-states", self.number, rows)
+        self.side.rows.position.state_offset = max(self.side.rows.position.state_offset, end)
+
+    def close(self) -> None:
+        self.side.rows.close()

@@ -1,0 +1,228 @@
+"""The user's side: engagements and profiles of one partition become histories and signals.
+
+Pure of Kafka: records in, effects out. The protocol (docs/exactly-once.md):
+
+1. A row is changed by a record only when `row.offset` is before the record; row and offset are one write batch, made
+   when the row is published (until then both are in memory, and a crash takes back both).
+2. Signals are caused whenever their record is read. For a record that a row has already absorbed they are derived again
+   from the history, which keeps them until the record is committed.
+3. What a record causes is a function of the log before it, so that two workers that read the same record (one of them
+   cut off) cause the same signals in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from store.events import Engagement, Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
+from store.histories import HistoryRules, Recent, UserRow, absorb, derive, trim
+from store.keys import partition_of
+from store.rows import Position, RowStore
+from store.signals import Origin, Signal, SignalFrame, encode_frames
+from stream.kafka.records import Effects, Record, Refused, Stray, strays_of
+
+_EMPTY = Refusal("not_an_event", "an empty record: engagements have no tombstones", b"")
+
+CHUNK = 256
+"""Events of a frame whose signals travel in one signal frame; a signal record is closed when it holds as many."""
+
+RECENT_USERS = 10_000
+"""Users of a partition whose newest entries are kept packed, some KiB each."""
+
+Examine = Callable[[UserRow, Engagement], bytes | None]
+"""Scores an engagement before it is learned from; returns an encoded ranking example when it was sampled."""
+
+Answering = Callable[[Engagement], bytes | None]
+"""What an engagement says of a line that was shown, encoded, if it is of one."""
+
+
+class UserSide:
+    """State and rules of one engagements partition. Changed rows are staged until `flush`."""
+
+    def __init__(
+        self,
+        partition: int,
+        partitions: int,
+        rows: RowStore[UserRow],
+        rules: HistoryRules,
+        limits: Limits,
+        examine: Examine | None = None,
+        answering: Answering | None = None,
+    ) -> None:
+        self.partition = partition
+        self.rows = rows
+        self._partitions = partitions
+        self._rules = rules
+        self._limits = limits
+        self._examine = examine
+        self._answering = answering
+        self._recent: dict[str, Recent] = {}
+
+    def row(self, user_id: str) -> UserRow | None:
+        return self.rows.get(user_id)
+
+    def absorb(self, records: Iterable[Record]) -> Effects:
+        """Takes engagement records in order."""
+        effects = Effects()
+        changed: dict[str, UserRow] = {}
+        frames: dict[int, list[SignalFrame]] = {}
+        for record in records:
+            self._absorb_record(record, changed, frames, effects)
+            self.rows.position.absorbed = max(self.rows.position.absorbed, record.offset)
+        for row in changed.values():
+            trim(row, self.rows.position.safe + 1, self._rules)
+        for item_partition, held in frames.items():
+            effects.signals.extend(_bundles(item_partition, held))
+        return effects
+
+    def flush(self) -> dict[str, bytes | None]:
+        """Writes what has changed; returns what the state topic has not got yet (None: forgotten)."""
+        return self.rows.flush()
+
+    def absorb_profiles(self, records: Iterable[Record]) -> Effects:
+        """Takes profile records in order; a null value forgets the user.
+
+        A record that was absorbed before is absorbed again: it changes nothing by then, but its row may never have
+        reached the state topic, and a forgotten user would come back from there.
+        """
+        effects = Effects()
+        position = self.rows.position
+        for record in records:
+            position.profiles = max(position.profiles, record.offset)
+            self._absorb_profile(record, effects)
+        return effects
+
+    def merge(self, user_id: str, value: bytes | None) -> UserRow | None:
+        """The row that results from meeting a record of the state topic: of two rows the one further in the log wins,
+        of two profiles the later one. None when what is here already includes it."""
+        known = self.rows.get(user_id)
+        if value is None:
+            return None
+        row = self.rows.decode(value)
+        if known is None:
+            return row
+        if row.offset <= known.offset and row.profiled_at <= known.profiled_at:
+            return None
+        newer, older = (row, known) if row.offset >= known.offset else (known, row)
+        if older.profiled_at > newer.profiled_at:
+            newer.attributes, newer.profiled_at = older.attributes, older.profiled_at
+        return newer
+
+    def meet(self, position: Position) -> None:
+        """Takes over a published position where it is further than the own one."""
+        own = self.rows.position
+        own.safe, own.profiles_safe = max(own.safe, position.safe), max(own.profiles_safe, position.profiles_safe)
+        own.absorbed, own.profiles = max(own.absorbed, position.absorbed), max(own.profiles, position.profiles)
+
+    def _absorb_record(
+        self, record: Record, changed: dict[str, UserRow], frames: dict[int, list[SignalFrame]], effects: Effects
+    ) -> None:
+        if record.value is None:
+            effects.refused.append(Refused(record, _EMPTY))
+            return
+        decoded = decode_engagements(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
+        effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
+        touched: dict[str, tuple[UserRow, dict[int, Signal] | None]] = {}
+        caused: list[tuple[int, Signal]] = []
+        elsewhere: list[tuple[int, str]] = []
+        for index, event in enumerate(decoded.events):
+            state = touched.get(event.user_id)
+            if state is None:
+                if partition_of(event.user_id, self._partitions) != self.partition:
+                    elsewhere.append((index, event.user_id))
+                    continue
+                state = touched[event.user_id] = self._state(event.user_id, record.offset)
+            row, derived = state
+            self._attribute(event, effects)
+            if derived is not None:
+                signal = derived.get(index)
+            else:
+                self._sample(row, event, effects)
+                signal = absorb(row, event, record.offset, index, self._rules, self._recent_of(event.user_id, row))
+                effects.absorbed += signal is not None
+                effects.duplicates += signal is None
+            if signal is not None:
+                caused.append((index, signal))
+        for user_id, (row, _) in touched.items():
+            row.offset = max(row.offset, record.offset)
+            changed[user_id] = row
+            self.rows.stage(user_id, row)
+        effects.strays += strays_of(record, decoded, elsewhere)
+        self._frame(record, caused, frames)
+
+    def _state(self, user_id: str, offset: int) -> tuple[UserRow, dict[int, Signal] | None]:
+        row = self.rows.get(user_id) or UserRow()
+        return row, derive(row, offset, self._rules) if row.offset >= offset else None
+
+    def _recent_of(self, user_id: str, row: UserRow) -> Recent:
+        recent = self._recent.get(user_id)
+        if recent is None or not recent.fits(row):
+            if len(self._recent) >= RECENT_USERS:
+                self._recent.pop(next(iter(self._recent)))
+            recent = self._recent[user_id] = Recent(row, self._rules)
+        return recent
+
+    def _sample(self, row: UserRow, event: Engagement, effects: Effects) -> None:
+        if self._examine is not None:
+            example = self._examine(row, event)
+            if example is not None:
+                effects.examples.append((event.user_id, example))
+
+    def _attribute(self, event: Engagement, effects: Effects) -> None:
+        """Like signals: told whenever the record is read, for a crash may have swallowed it."""
+        if self._answering is not None:
+            outcome = self._answering(event)
+            if outcome is not None:
+                effects.examples.append((event.user_id, outcome))
+
+    def _frame(self, record: Record, caused: list[tuple[int, Signal]], frames: dict[int, list[SignalFrame]]) -> None:
+        groups: dict[tuple[int, int], list[Signal]] = {}
+        for index, signal in caused:
+            groups.setdefault((index // CHUNK, partition_of(signal.item_id, self._partitions)), []).append(signal)
+        for (chunk, item_partition), signals in groups.items():
+            origin = Origin(record.offset, (chunk + 1) * CHUNK - 1)
+            frame = SignalFrame(self.partition, origin, record.timestamp_ms, signals)
+            frames.setdefault(item_partition, []).append(frame)
+
+    def _absorb_profile(self, record: Record, effects: Effects) -> None:
+        if record.value is None:
+            self._forget(record, effects)
+            return
+        decoded = decode_profiles(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
+        effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
+        elsewhere: list[tuple[int, str]] = []
+        for index, event in enumerate(decoded.events):
+            if partition_of(event.user_id, self._partitions) != self.partition:
+                elsewhere.append((index, event.user_id))
+                continue
+            row = self.rows.get(event.user_id) or UserRow()
+            self.rows.stage(event.user_id, row)
+            if event.updated_at > row.profiled_at:
+                row.attributes, row.profiled_at = event.attributes, event.updated_at
+                effects.absorbed += 1
+            else:
+                effects.duplicates += 1
+        effects.strays += strays_of(record, decoded, elsewhere)
+
+    def _forget(self, record: Record, effects: Effects) -> None:
+        user_id = tombstone_id(record.key)
+        if isinstance(user_id, Refusal):
+            effects.refused.append(Refused(record, user_id))
+            return
+        if partition_of(user_id, self._partitions) != self.partition:
+            effects.strays.append(Stray(record.topic, user_id.encode(), None))
+            return
+        self.rows.stage(user_id, None)
+        effects.absorbed += 1
+
+
+def _bundles(item_partition: int, frames: list[SignalFrame]) -> Iterator[tuple[int, bytes, bytes]]:
+    """Records for one item partition: its frames in order, some together."""
+    held: list[SignalFrame] = []
+    signals = 0
+    for frame in frames:
+        held.append(frame)
+        signals += len(frame.signals)
+        if signals >= CHUNK or frame is frames[-1]:
+            yield item_partition, held[0].signals[0].item_id.encode(), encode_frames(held)
+            held, signals = [], 0

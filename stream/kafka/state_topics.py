@@ -1,0 +1,83 @@
+"""States: how rows travel to their state topic and come back from it.
+
+`item-states` and `user-states` hold rows by key, and under `POSITION_KEY` the position of each partition, in the same
+partition as the rows. The position is sent after the rows that it vouches for. Every record carries the generation of
+the group in its headers; but what decides between two rows is how far in the log they are: rows are functions of a
+prefix of the log, so the further one includes the other, whoever wrote it last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from store.rows import Position
+from store.settings import Settings
+from stream.kafka.records import ReadHole, Record
+
+POSITION_KEY = b"\x00position"
+"""Ids never begin with a control character, so no item or user has this key."""
+GENERATION = "generation"
+CAUSED_AT = "caused_at_ms"
+
+
+class Announcement(msgspec.Struct, array_like=True):
+    """A position as it is published: with the address of the worker that owns the partition."""
+
+    position: Position
+    url: str = ""
+
+
+def encode_announcement(announcement: Announcement) -> bytes:
+    return msgspec.msgpack.encode(announcement)
+
+
+def decode_announcement(value: bytes) -> Announcement:
+    return msgspec.msgpack.decode(value, type=Announcement)
+
+
+def consumer_options(settings: Settings) -> dict[str, object]:
+    """Options of a consumer that reads whole partitions, in no group."""
+    return {
+        "bootstrap_servers": settings.kafka.bootstrap_servers,
+        "enable_auto_commit": False,
+        "auto_offset_reset": "earliest",
+        "fetch_max_wait_ms": 250,
+        "max_partition_fetch_bytes": 4 << 20,
+        **settings.kafka.client,
+    }
+
+
+async def read_partition(settings: Settings, topic: str, partition: int, begin: int) -> AsyncIterator[Any]:
+    """Every record (aiokafka's) of one partition from `begin` to the end as of the call; `topic` is the full name."""
+    where = TopicPartition(topic, partition)
+    consumer = AIOKafkaConsumer(**consumer_options(settings))
+    await consumer.start()
+    try:
+        consumer.assign([where])
+        end = (await consumer.end_offsets([where]))[where]
+        first = (await consumer.beginning_offsets([where]))[where]
+        consumer.seek(where, max(begin, first))
+        while await consumer.position(where) < end:
+            for records in (await consumer.getmany(timeout_ms=500, max_records=5000)).values():
+                for record in records:
+                    yield record
+    finally:
+        await consumer.stop()
+
+
+def hole_reader(settings: Settings) -> ReadHole:
+    """Reads what an agent was not given, as records that have nobody to acknowledge to."""
+
+    async def read(topic: str, partition: int, begin: int) -> AsyncIterator[Record]:
+        async for record in read_partition(settings, topic, partition, begin):
+            yield Record(topic, partition, record.offset, record.timestamp, record.key, record.value, _nobody)
+
+    return read
+
+
+def _nobody() -> None:
+    pass

@@ -1,0 +1,147 @@
+"""Topics: what the log is made of (DESIGN section 4), and how it comes to exist on a broker.
+
+Invariant: the topics whose keys meet (an item's, a user's) have equal partition counts, so that one worker owns a key
+in all of them. `create_topics` may be called any number of times; it never changes a topic that exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from kafka import KafkaAdminClient
+from kafka.errors import TopicAlreadyExistsError, for_code
+
+from store.settings import Settings
+from stream.kafka.connections import LARGEST_RECORD_BYTES, admin_client
+
+COMPACT: Mapping[str, str] = {"cleanup.policy": "compact"}
+BY_TIME: Mapping[str, str] = {"cleanup.policy": "delete"}
+FOR_EVER: Mapping[str, str] = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+LARGE: Mapping[str, str] = {"max.message.bytes": str(LARGEST_RECORD_BYTES)}
+
+
+class TopicsError(RuntimeError):
+    """The topics on the broker do not fit the settings: do what the message says, then start again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic of the design. `partitions` None: as many as the settings say."""
+
+    name: str
+    key: str
+    configs: Mapping[str, str] = field(default_factory=dict)
+    partitions: int | None = None
+    co_partitioned: bool = False
+
+
+TOPICS: tuple[Topic, ...] = (
+    # Inputs take records beyond `kafka.max_record_bytes`, so that one too large is refused by name in `dead-letters`
+    # rather than by each producer in its own words.
+    Topic("uploads", "item", {**COMPACT, **LARGE}, co_partitioned=True),
+    Topic("engagements", "user", {**BY_TIME, **LARGE}, co_partitioned=True),
+    Topic("profiles", "user", {**COMPACT, **LARGE}, co_partitioned=True),
+    Topic("item-signals", "item", {**BY_TIME, **LARGE}, co_partitioned=True),
+    Topic("semantic-ids", "item", COMPACT, co_partitioned=True),
+    Topic("item-states", "item", {**COMPACT, **LARGE}, co_partitioned=True),
+    Topic("user-states", "user", {**COMPACT, **LARGE}, co_partitioned=True),
+    Topic("checkpoints", "model", FOR_EVER, partitions=1),
+    Topic("ranking-examples", "user", BY_TIME),
+    Topic("recommend-requests", "user", BY_TIME),
+    Topic("recommendations", "user", BY_TIME),
+    Topic("dead-letters", "source", {**BY_TIME, **LARGE}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """A topic as it is on the broker: `partitions` 0 when it does not exist. `created`: by this call."""
+
+    name: str
+    full_name: str
+    key: str
+    cleanup: str
+    partitions: int
+    replication: int
+    created: bool = False
+
+
+def create_topics(settings: Settings) -> list[TopicState]:
+    """Creates the missing topics, checks the others, and returns them all.
+
+    Raises `TopicsError` when existing ones cannot work together, `BrokerUnavailableError` when no broker answers.
+    """
+    with admin_client(settings) as admin:
+        missing = [topic for topic, state in zip(TOPICS, _states(admin, settings), strict=True) if not state.partitions]
+        if missing:
+            _create(admin, settings, missing)
+        created = {topic.name for topic in missing}
+        states = _states(admin, settings, created)
+    check_topics(states, settings)
+    return states
+
+
+def describe_topics(settings: Settings) -> list[TopicState]:
+    """Every topic of the design as the broker has it now."""
+    with admin_client(settings) as admin:
+        return _states(admin, settings)
+
+
+def check_topics(states: list[TopicState], settings: Settings) -> None:
+    """Raises `TopicsError` if a topic is missing or keys would lie in different partitions of different topics."""
+    missing = [state.full_name for state in states if not state.partitions]
+    if missing:
+        raise TopicsError(f"topics are missing ({', '.join(missing)}): run `sidestream topics create`")
+    together = {topic.name for topic in TOPICS if topic.co_partitioned}
+    counts = {state.full_name: state.partitions for state in states if state.name in together}
+    if len(set(counts.values())) > 1:
+        held = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise TopicsError(
+            f"topics that share keys have different partition counts ({held}): delete and create those that differ, "
+            f"or choose another kafka.topic_prefix than {settings.kafka.topic_prefix!r}"
+        )
+    single = next(state for state in states if state.name == "checkpoints")
+    if single.partitions != 1:
+        raise TopicsError(
+            f"{single.full_name} has {single.partitions} partitions, and order matters across all of its records: "
+            "delete it and run `sidestream topics create`"
+        )
+
+
+def _create(admin: KafkaAdminClient, settings: Settings, topics: list[Topic]) -> None:
+    wanted = {
+        settings.topic(topic.name): {
+            "num_partitions": topic.partitions or settings.kafka.partitions,
+            "replication_factor": settings.kafka.replication,
+            "configs": dict(topic.configs),
+        }
+        for topic in topics
+    }
+    answer = admin.create_topics(wanted, raise_errors=False)
+    for result in answer["topics"]:
+        error = for_code(result["error_code"])
+        if result["error_code"] and error is not TopicAlreadyExistsError:
+            detail = result.get("error_message") or error.description
+            raise TopicsError(f"the broker did not create {result['name']}: {detail} ({error.__name__})")
+    admin.wait_for_topics(list(wanted))
+
+
+def _states(admin: KafkaAdminClient, settings: Settings, created: set[str] | None = None) -> list[TopicState]:
+    names = {settings.topic(topic.name): topic for topic in TOPICS}
+    # Only names that exist are described: asking for a missing one makes some brokers create it.
+    there = [name for name in admin.list_topics() if name in names]
+    found = {entry["name"]: entry["partitions"] for entry in admin.describe_topics(there)} if there else {}
+    return [_state(topic, full, found.get(full) or [], created or set()) for full, topic in names.items()]
+
+
+def _state(topic: Topic, full_name: str, partitions: list[dict[str, list[int]]], created: set[str]) -> TopicState:
+    return TopicState(
+        name=topic.name,
+        full_name=full_name,
+        key=topic.key,
+        cleanup="compact" if topic.configs["cleanup.policy"] == "compact" else "delete",
+        partitions=len(partitions),
+        replication=len(partitions[0]["replica_nodes"]) if partitions else 0,
+        created=topic.name in created,
+    )

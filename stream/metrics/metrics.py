@@ -1,0 +1,313 @@
+"""Metrics: what an operator sees of a worker or trainer, under the names of DESIGN section 7.
+
+One `Metrics` belongs to one process and one registry; nothing here is global. Methods are named by what happened.
+Labels are bounded: a value outside its list is counted as `other`, so that no input can grow the series.
+
+Invariant: nothing understates. Ages are computed when they are read, so they grow while nothing happens; a gauge that
+nobody has set is absent, not zero.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from store.events import REASONS
+from store.requests import Task
+from stream.metrics.freshness import FreshnessHistogram
+from stream.metrics.recent_counts import Clock, RecentCounts
+
+TASKS: tuple[str, ...] = get_args(Task)
+TOPICS = (
+    *("uploads", "engagements", "profiles", "item-signals", "semantic-ids", "item-states", "user-states"),
+    *("checkpoints", "ranking-examples", "recommend-requests", "recommendations", "dead-letters"),
+)
+SLICES = ("overall", "fresh", "cold", "day", "week", *TASKS)
+"""What a score speaks for: everything, items with little or no behaviour, young items, one task."""
+
+REQUEST_RESULTS = ("ok", "degraded", "bad_request", "error")
+SHOWN_SOURCES = ("ranked", "explore")
+SWAP_RESULTS = ("swapped", "rolled_back", "refused", "failed")
+RUN_RESULTS = ("published", "refused", "failed")
+ROLES = ("candidate", "serving", "popular")
+
+RECOMMEND_EDGES_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+PAUSE_EDGES_S = (0.00001, 0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
+
+FRESHNESS: Mapping[str, str] = {
+    "upload_to_semantic_id": "from an upload's broker timestamp to its semantic ID",
+    "upload_to_recommendable": "from an upload's broker timestamp to its being in this scorer's live tree",
+    "engagement_to_embedding": "from an engagement's broker timestamp to the changed vector in this scorer",
+}
+AGES: Mapping[str, str] = {
+    "serving_model_data_age": "age of the newest event that the serving checkpoint was trained on",
+    "checkpoint_age": "time since the serving checkpoint was published",
+    "codebook_age": "time since the serving codebook version was trained",
+}
+GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "consumer_lag": ("events behind the end of the topic", ("topic", "partition")),
+    "gate_score": ("score of the gate's last comparison", ("checkpoint_role", "slice")),
+    "live_hit_ratio": ("engagements found in the top k before they were learned from", ("k", "slice")),
+    "ranker_calibration_error": ("distance between what a head of the ranker predicts and what comes", ("head",)),
+    "exploration_coverage_ratio": ("share of little-known live items that were shown at least once", ()),
+    "live_items": ("items that can be recommended", ()),
+    "semantic_id_collision_ratio": ("share of live items whose codes another live item has too", ()),
+    "codebook_perplexity": ("effective number of codes in use", ("level",)),
+    "quantization_error": ("mean squared distance between content vectors and their codes", ()),
+    "semantic_id_distinct_ratio": ("different semantic IDs divided by live items", ()),
+    "semantic_id_largest_collision": ("most live items with the same codes", ()),
+    "codebook_dead_codes": ("codes that no live item has", ("level",)),
+    "codebook_error": ("quantisation error of old and of fresh items, and of held-out ones when made", ("items",)),
+    "codebook_drift": ("quantisation error of fresh items divided by that of held-out ones when made", ()),
+    "codebook_churn": ("share of items whose codes up to this level the serving version changed", ("level",)),
+}
+
+
+class Gauges(Collector):
+    """Gauges that exist once they are set, and ages that are computed when read."""
+
+    def __init__(self, wall_clock: Clock) -> None:
+        self._wall_clock = wall_clock
+        self._lock = threading.Lock()
+        self._since: dict[str, float] = {}
+        self._values: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in GAUGES}
+
+    def since(self, age: str, moment: float) -> None:
+        """The age named `age` counts from `moment` (epoch seconds) from now on."""
+        with self._lock:
+            self._since[age] = moment
+
+    def put(self, name: str, value: float, *labels: str) -> None:
+        """Set one series."""
+        with self._lock:
+            self._values[name][labels] = float(value)
+
+    def replace(self, name: str, values: Mapping[tuple[str, ...], float]) -> None:
+        """Set all series of a gauge; what is not named is absent from now on."""
+        with self._lock:
+            self._values[name] = dict(values)
+
+    def ages_s(self) -> dict[str, float]:
+        """Age name → seconds, now."""
+        now = self._wall_clock()
+        with self._lock:
+            return {age: max(0.0, now - moment) for age, moment in self._since.items()}
+
+    def values(self, name: str) -> dict[tuple[str, ...], float]:
+        """Label values → value."""
+        with self._lock:
+            return dict(self._values[name])
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """All gauges in Prometheus' form."""
+        ages_s = self.ages_s()
+        for age, help_text in AGES.items():
+            family = GaugeMetricFamily(f"sidestream_{age}_seconds", help_text, labels=())
+            if age in ages_s:
+                family.add_metric((), ages_s[age])
+            yield family
+        for name, (help_text, labels) in GAUGES.items():
+            family = GaugeMetricFamily(f"sidestream_{name}", help_text, labels=labels)
+            for label_values, value in self.values(name).items():
+                family.add_metric(label_values, value)
+            yield family
+
+
+class Metrics:
+    """All metrics of one process. Every method may be called from any thread."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry | None = None,
+        *,
+        clock: Clock = time.monotonic,
+        wall_clock: Clock = time.time,
+    ) -> None:
+        self.registry = registry if registry is not None else CollectorRegistry()
+        self._lock = threading.Lock()
+        self._freshness = {
+            stage: FreshnessHistogram(f"sidestream_{stage}_seconds", text, clock) for stage, text in FRESHNESS.items()
+        }
+        self._gauges = Gauges(wall_clock)
+        self._rates = {topic: RecentCounts(1, slots=30, slot_s=1.0, clock=clock) for topic in TOPICS}
+        for collector in (*self._freshness.values(), self._gauges):
+            self.registry.register(collector)
+        self._events = self._counter("events", "events read, by what became of them", "topic", "result")
+        self._dead_letters = self._counter("dead_letters", "records refused, by reason", "reason")
+        self._requests = self._counter("recommend_requests", "requests for recommendations", "task", "result")
+        self._swaps = self._counter("swaps", "exchanges of the serving checkpoint", "result")
+        self._shown = self._counter("shown_lines", "lines of answers", "source")
+        self._hits = self._counter("shown_line_hits", "shown lines that somebody engaged with positively", "source")
+        self._runs = self._counter("training_runs", "training runs, by their end", "result")
+        self._recommend = self._histogram("recommend_seconds", "time to answer", RECOMMEND_EDGES_S, "task")
+        self._pause = self._histogram("swap_pause_seconds", "time in which a swap held up answers", PAUSE_EDGES_S)
+        self._start_at_zero()
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(f"sidestream_{name}", help_text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, help_text: str, edges: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"sidestream_{name}", help_text, labels, buckets=edges, registry=self.registry)
+
+    def _start_at_zero(self) -> None:
+        """Counters that alert rules watch exist from the start: `increase` cannot see a series appear."""
+        for reason in REASONS:
+            self._dead_letters.labels(reason)
+        for source in SHOWN_SOURCES:
+            self._shown.labels(source)
+            self._hits.labels(source)
+        for result in SWAP_RESULTS:
+            self._swaps.labels(result)
+        for result in RUN_RESULTS:
+            self._runs.labels(result)
+
+    # ---- events ----
+
+    def absorbed(self, topic: str, n: int = 1) -> None:
+        """`n` events changed the state."""
+        self._count(topic, "absorbed", n)
+
+    def duplicated(self, topic: str, n: int = 1) -> None:
+        """`n` events had been absorbed before and changed nothing."""
+        self._count(topic, "duplicate", n)
+
+    def refused(self, topic: str, reason: str, n: int = 1) -> None:
+        """`n` events went to the dead letters because of `reason`."""
+        self._count(topic, "refused", n)
+        self._dead_letters.labels(_bounded(reason, REASONS)).inc(n)
+
+    def _count(self, topic: str, result: str, n: int) -> None:
+        topic = _bounded(topic, TOPICS)
+        self._events.labels(topic, result).inc(n)
+        if topic in self._rates:
+            with self._lock:
+                self._rates[topic].add(0, n)
+
+    def lag(self, events: Mapping[tuple[str, int], int]) -> None:
+        """How many events each assigned (topic, partition) is behind; partitions not named are no longer ours."""
+        self._gauges.replace(
+            "consumer_lag",
+            {(_bounded(topic, TOPICS), str(partition)): n for (topic, partition), n in events.items()},
+        )
+
+    # ---- freshness: ages in seconds since the event's own broker timestamp ----
+
+    def semantic_id_assigned(self, age_s: float, n: int = 1) -> None:
+        """`n` uploads have their semantic ID."""
+        self._freshness["upload_to_semantic_id"].observe(age_s, n)
+
+    def became_recommendable(self, age_s: float, n: int = 1) -> None:
+        """`n` uploads can be recommended by this scorer."""
+        self._freshness["upload_to_recommendable"].observe(age_s, n)
+
+    def embedded(self, age_s: float, n: int = 1) -> None:
+        """`n` engagements show in the vectors that this scorer uses."""
+        self._freshness["engagement_to_embedding"].observe(age_s, n)
+
+    # ---- model and codebook: moments in epoch seconds ----
+
+    def serving(self, *, data_until: float, published_at: float) -> None:
+        """This process serves a checkpoint that was trained on events up to `data_until`."""
+        self._gauges.since("serving_model_data_age", data_until)
+        self._gauges.since("checkpoint_age", published_at)
+
+    def codebook_serves(self, trained_at: float) -> None:
+        """This process serves a codebook version trained at `trained_at`."""
+        self._gauges.since("codebook_age", trained_at)
+
+    def codebook_measured(
+        self,
+        *,
+        perplexities: Iterable[float],
+        error: float,
+        collision_ratio: float,
+        by_level: Mapping[str, Iterable[float]] = MappingProxyType({}),
+        errors: Mapping[str, float] = MappingProxyType({}),
+        plain: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """Health of the serving codebook over live items: a perplexity, and more `by_level`, for each level from 0 on;
+        `errors` by kind of item; `plain` gauges by their name."""
+        for name, values in {"codebook_perplexity": perplexities, **by_level}.items():
+            self._gauges.replace(name, {(str(level),): value for level, value in enumerate(values)})
+        self._gauges.replace("codebook_error", {(items,): value for items, value in errors.items()})
+        figures = {"quantization_error": error, "semantic_id_collision_ratio": collision_ratio, **plain}
+        for name, value in figures.items():
+            self._gauges.put(name, value)
+
+    def live_items(self, n: int) -> None:
+        """How many items can be recommended."""
+        self._gauges.put("live_items", n)
+
+    def swapped(self, result: str, pause_s: float | None = None) -> None:
+        """A swap ended with `result` (one of `SWAP_RESULTS`) and held up answers for `pause_s`."""
+        self._swaps.labels(_bounded(result, SWAP_RESULTS)).inc()
+        if pause_s is not None:
+            self._pause.observe(pause_s)
+
+    def trained(self, result: str) -> None:
+        """A training run ended with `result` (one of `RUN_RESULTS`)."""
+        self._runs.labels(_bounded(result, RUN_RESULTS)).inc()
+
+    def gate_scored(self, role: str, slice_name: str, score: float) -> None:
+        """The gate gave `role` (one of `ROLES`) this score on a slice of the newest events."""
+        self._gauges.put("gate_score", score, _bounded(role, ROLES), _bounded(slice_name, SLICES))
+
+    def live_hits(self, k: int, slice_name: str, ratio: float) -> None:
+        """Share of sampled engagements found in the top `k` before they were learned from."""
+        self._gauges.put("live_hit_ratio", ratio, str(k), _bounded(slice_name, SLICES))
+
+    def explored(self, coverage: float) -> None:
+        """This share of the little-known live items was shown at least once."""
+        self._gauges.put("exploration_coverage_ratio", coverage)
+
+    def ranker_measured(self, errors: Mapping[str, float]) -> None:
+        """The serving ranker's heads and their expected calibration errors; those not named are absent from now on."""
+        self._gauges.replace("ranker_calibration_error", {(head,): error for head, error in errors.items()})
+
+    # ---- requests ----
+
+    def showed(self, lines: int, explored: int) -> None:
+        """An answer showed so many lines, `explored` of them for what they teach."""
+        self._shown.labels("ranked").inc(lines - explored)
+        self._shown.labels("explore").inc(explored)
+
+    def shown_hit(self, explored: bool) -> None:
+        """Somebody engaged positively with a line that was shown."""
+        self._hits.labels("explore" if explored else "ranked").inc()
+
+    def recommended(self, task: str, result: str, took_s: float) -> None:
+        """A request was answered with `result` (one of `REQUEST_RESULTS`)."""
+        task = _bounded(task, TASKS)
+        self._requests.labels(task, _bounded(result, REQUEST_RESULTS)).inc()
+        self._recommend.labels(task).observe(took_s)
+
+    def snapshot(self) -> dict[str, Any]:
+        """What is true now, for `status` and the page (see `stream.metrics.status.report`)."""
+        with self._lock:
+            rates = {topic: rate.rate_per_s() for topic, rate in self._rates.items()}
+        lag: dict[str, float] = {}
+        for (topic, _), events in self._gauges.values("consumer_lag").items():
+            lag[topic] = lag.get(topic, 0) + events
+        plain = {name: self._gauges.values(name).get(()) for name, (_, labels) in GAUGES.items() if not labels}
+        return {
+            "freshness": {stage: histogram.recent() for stage, histogram in self._freshness.items()},
+            "ages_s": self._gauges.ages_s(),
+            "events_per_s": {topic: round(rate, 2) for topic, rate in rates.items() if rate},
+            "lag": {topic: int(events) for topic, events in lag.items()},
+            "perplexity": [value for _, value in sorted(self._gauges.values("codebook_perplexity").items())],
+            "live_hit_ratio": {
+                f"{slice_name}@{k}": value for (k, slice_name), value in self._gauges.values("live_hit_ratio").items()
+            },
+            **plain,
+        }
+
+
+def _bounded(value: str, allowed: tuple[str, ...]) -> str:
+    return value if value in allowed else "other"

@@ -1,0 +1,74 @@
+"""The codebook's report: how well the serving version fits the live items, and what its codes are about.
+
+Measured in a thread from a picture of the catalogue: for `/v1/codebook`, `sidestream codebook show` and Prometheus.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from store.items import ItemCard
+from stream.metrics.metrics import Metrics
+from trainer.model_bundle import ModelBundle
+from trainer.semantic_ids.health import CodebookHealth, health_of
+from trainer.semantic_ids.topic_tree import Topic, topic_tree
+from trainer.semantic_ids.word_map import parts_of
+
+SAMPLE = 500
+"""Items of each age whose content is quantised again for the error."""
+DAY_S = 86_400.0
+
+
+class CodebookReport(msgspec.Struct, kw_only=True, frozen=True):
+    """Health of a version and the tree of its topics; `about` says how the version was made."""
+
+    health: CodebookHealth
+    topics: Topic
+    about: dict[str, Any]
+
+    def tell(self, metrics: Metrics) -> None:
+        """Shows the health in Prometheus."""
+        health = self.health
+        metrics.codebook_measured(
+            perplexities=[level.perplexity for level in health.levels],
+            error=health.error_fresh or health.error_old,
+            collision_ratio=health.collision_ratio,
+            by_level={"codebook_dead_codes": [level.dead for level in health.levels], "codebook_churn": health.churn},
+            errors={name: value for name, value in self._errors() if value},
+            plain={
+                "semantic_id_distinct_ratio": health.distinct,
+                "semantic_id_largest_collision": health.largest_collision,
+                "codebook_drift": health.drift,
+            },
+        )
+        if self.about.get("trained_at"):
+            metrics.codebook_serves(float(self.about["trained_at"]))
+
+    def _errors(self) -> list[tuple[str, float]]:
+        """By kind of item; 0 where there is none."""
+        health = self.health
+        return [("old", health.error_old), ("fresh", health.error_fresh), ("made", health.error_when_made)]
+
+
+def measure(binding: ModelBundle, cards: list[tuple[int, ItemCard]], now_s: float) -> CodebookReport:
+    """The report of a binding over live items, given as (handle, card); fresh are those uploaded within a day."""
+    live = [(codes, card) for handle, card in cards if (codes := binding.tree.codes_of(handle)) is not None]
+    codes_NL = np.array([codes for codes, _ in live], np.int32).reshape(len(live), binding.codebook.levels)
+    chance = Random(0)
+
+    def sample(fresh: bool) -> list[dict[str, np.ndarray]]:
+        some = [card for _, card in live if (now_s - card.uploaded_at < DAY_S) == fresh]
+        return [parts_of(card) for card in chance.sample(some, min(SAMPLE, len(some)))]
+
+    health = health_of(binding.codebook, codes_NL, sample(False), sample(True))
+    topics = topic_tree(codes_NL, [card.title for _, card in live], [card.tags for _, card in live])
+    return CodebookReport(health=health, topics=topics, about=dict(binding.codebook.about))
+
+
+def as_document(report: CodebookReport | None) -> dict[str, Any]:
+    """The report as `/v1/codebook` answers it; empty before the first measurement."""
+    return {} if report is None else msgspec.to_builtins(report)

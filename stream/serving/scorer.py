@@ -1,0 +1,257 @@
+"""The scorer: the recommender of a running worker.
+
+The event loop writes what the broadcast brings (cards and rows of all items); one thread answers. Which checkpoint
+serves is the care of `Swaps`.
+
+Invariant: every answer names the one checkpoint and the one codebook that made it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+
+from store.events import Engagement
+from store.histories import UserRow
+from store.items import ItemCard, ItemRow
+from store.keys import hash64, partition_of
+from store.requests import Answer, Request
+from store.settings import Settings
+from stream.kafka.emitter import Emitter, EmitterError
+from stream.kafka.state_topics import CAUSED_AT, POSITION_KEY, decode_announcement
+from stream.metrics.metrics import Metrics
+from stream.serving.attribution import Attribution
+from stream.serving.live_metric import LiveMetric
+from stream.serving.swaps import Swaps
+from stream.serving.time_share import TimeShare
+from stream.serving.traces import Traces
+from stream.serving.upkeep import Upkeep
+from trainer.content.encoders import TextEncoder
+from trainer.model_bundle import ModelBundle
+from trainer.ranking.ranker import Example
+from trainer.reasons import EXPLORE
+from trainer.recommender import Recommender, RecommenderRules
+from trainer.semantic_ids.codebook import zero_codebook
+
+log = logging.getLogger(__name__)
+
+RANKED_PER_S = 5.0
+"""Engagements ranked for the live metric, at most: each costs as much as a request. Others that are scored are examples
+only, which need no order."""
+
+MOST_LEAD = 100
+"""As many others (negative ones, impressions that were not served here) are scored as positive ones; so many of these
+may go before."""
+
+MOST_PUBLISHING = 1000
+"""Answers whose lines may be on their way to the broker: beyond that they are not published."""
+
+
+class Scorer:
+    """Answers requests from what the broadcast has told. `handlers` are the broadcast's ears."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, encoder: TextEncoder, emitter: Emitter) -> None:
+        self.settings = settings
+        self.metrics = metrics
+        self.live = LiveMetric()
+        self.traces = Traces()
+        self.owners: dict[int, str] = {}
+        self.counters: dict[str, dict[int, int]] = {}
+        self.recommender = Recommender(
+            RecommenderRules(
+                explore_share=settings.serving.explore_share,
+                beams=settings.serving.beams,
+                utility=settings.serving.utility,
+                repeats=settings.serving.repeats,
+            ),
+            encode=lambda text: encoder.encode([text])[0],
+            serving=ModelBundle(zero_codebook(settings), beams=settings.serving.beams),
+        )
+        self.swaps = Swaps(settings, metrics, emitter, self.recommender, self.live)
+        self.upkeep = Upkeep(metrics, self.recommender)
+        serving = settings.serving
+        self.attribution = Attribution(serving.impression_sample, serving.impression_window_s, self._hit)
+        self._emitter = emitter
+        self._publishing: set[asyncio.Task[None]] = set()
+        self._sampling = TimeShare(serving.live_sample_time)
+        self._lead = 0
+        self._ranked_at = 0.0
+        self._offsets: dict[str, int] = {}
+        self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
+        self._heal: Callable[[int, str, ItemRow], None] = lambda *_: None
+        self._row_decoder = msgspec.msgpack.Decoder(ItemRow)
+
+    # ---- what the broadcast brings ----
+
+    def handlers(self) -> dict[str, Callable[[Any], None]]:
+        return {"semantic-ids": self.on_card, "item-states": self.on_row, "checkpoints": self.swaps.on_checkpoint}
+
+    def heal_with(self, heal: Callable[[int, str, ItemRow], None]) -> None:
+        """`heal(partition, item, row)` is told of every row read, so that its owner can contradict an older one."""
+        self._heal = heal
+
+    def on_card(self, record: Any) -> None:
+        item_id = record.key.decode()
+        if record.value is None:
+            handle = self.recommender.catalog.handles.get(item_id)
+            self.recommender.remove(item_id)
+            for binding in self.swaps.bindings():
+                if handle is not None:
+                    binding.remove(handle)
+            return
+        card = msgspec.json.decode(record.value, type=ItemCard)
+        known = self.card(item_id)
+        self.recommender.insert(card)
+        handle = self.recommender.catalog.handles[item_id]
+        for binding in self.swaps.bindings():
+            binding.insert(handle, card)
+        if known is None or known.published_at_ms != card.published_at_ms:
+            self.metrics.became_recommendable(max(0.0, time.time() - card.published_at_ms / 1000))
+            self.traces.live(card)
+
+    def on_row(self, record: Any) -> None:
+        if record.key == POSITION_KEY:
+            url = decode_announcement(record.value).url
+            if url:
+                self.owners[record.partition] = url
+            return
+        if record.value is None:
+            return
+        item_id = record.key.decode()
+        row = self._row_decoder.decode(record.value)
+        if row.offset < self._offsets.get(item_id, -1):
+            self._heal(record.partition, item_id, row)
+            return
+        self._offsets[item_id] = row.offset
+        self.counters[item_id] = row.counters
+        self.recommender.update(item_id, row)
+        self._note_visible(item_id, record)
+
+    def on_passed_row(self, record: Any) -> None:
+        """A row that a newer one has overtaken: what it held is in that one."""
+        if record.key != POSITION_KEY and record.value is not None:
+            self._note_visible(record.key.decode(), record)
+
+    def _note_visible(self, item_id: str, record: Any) -> None:
+        caused_at_ms = next((int(value) for name, value in record.headers if name == CAUSED_AT), 0)
+        if caused_at_ms:
+            self.metrics.embedded(max(0.0, time.time() - caused_at_ms / 1000))
+            self.traces.engaged(item_id)
+
+    # ---- what the worker asks ----
+
+    @property
+    def serving(self) -> ModelBundle:
+        return self.recommender.serving
+
+    def codebook(self) -> Any:
+        """The version that fresh uploads are assigned under."""
+        return self.recommender.serving.codebook
+
+    def card(self, item_id: str) -> ItemCard | None:
+        catalog = self.recommender.catalog
+        handle = catalog.handles.get(item_id)
+        return catalog.cards[handle] if handle is not None else None
+
+    def cards(self, partition: int) -> list[ItemCard]:
+        """Cards of the live items of one partition."""
+        partitions = self.settings.kafka.partitions
+        found = [card for card in self.recommender.catalog.cards if card is not None]
+        return [card for card in found if partition_of(card.item_id, partitions) == partition]
+
+    def owner_of(self, user_id: str) -> str | None:
+        """The address of the worker that has this user's partition."""
+        return self.owners.get(partition_of(user_id, self.settings.kafka.partitions))
+
+    def now_s(self) -> float:
+        """Event time: the highest time absorbed, or wall time once the stream is within an hour of it."""
+        now, recommender = time.time(), self.recommender
+        return now if now - max(recommender.now_s, recommender.uploaded_s) < 3600.0 else recommender.now_s
+
+    async def recommend(self, request: Request, user: UserRow | None, *, degraded: bool = False) -> Answer:
+        """The answer, made in the answering thread."""
+        if (now_s := self.now_s()) > self.recommender.now_s:
+            self.recommender.observe(now_s)
+        loop = asyncio.get_running_loop()
+        served = await loop.run_in_executor(
+            self._answering, lambda: self.recommender.serve(request, user, degraded=degraded)
+        )
+        self.traces.recommended(served.answer)
+        self.metrics.showed(len(served.answer.items), sum(item.source == EXPLORE for item in served.answer.items))
+        shown = self.attribution.serve(request, served)
+        if shown is not None and len(self._publishing) < MOST_PUBLISHING:
+            task = asyncio.create_task(self._publish_shown(request.user_id, shown))
+            self._publishing.add(task)
+            task.add_done_callback(self._publishing.discard)
+        return served.answer
+
+    async def _publish_shown(self, user_id: str, shown: bytes) -> None:
+        """Nobody waits for this: an answer must not fail, nor be late, because it could not be told of."""
+        try:
+            await self._emitter.send("ranking-examples", shown, key=user_id.encode())
+        except EmitterError as error:
+            log.debug("what was shown is not published: %s", error)
+
+    def _hit(self, item_id: str, explored: bool) -> None:
+        self.metrics.shown_hit(explored)
+        handle = self.recommender.catalog.handles.get(item_id)
+        if handle is not None:
+            self.recommender.exploration.hit(handle)
+
+    def outcome(self, event: Engagement) -> bytes | None:
+        """What an engagement says of a line that was shown, encoded; told again whenever its record is read again."""
+        return self.attribution.outcome(event, self._weight(event))
+
+    def examine(self, row: UserRow, event: Engagement) -> bytes | None:
+        """Hears of an engagement before it is learned from; returns a ranking example, encoded, if it was sampled. An
+        impression that was not served here is one, too."""
+        self.recommender.observe(event.occurred_at)
+        weight = self._weight(event)
+        elsewhere = event.kind == "impression" and event.request_id is None
+        if weight == 0 and not (elsewhere and not self.attribution.shown_here(event)):
+            return None
+        if not self._is_sampled(event, weight > 0):
+            return None
+        with self._sampling:
+            return self._example(row, event, weight)
+
+    def _example(self, row: UserRow, event: Engagement, weight: float) -> bytes | None:
+        now = time.monotonic()
+        ordered = weight > 0 and now - self._ranked_at >= 1.0 / RANKED_PER_S
+        inspected = self.recommender.inspect(row, event, weight, ordered=ordered)
+        if inspected is None:
+            return None
+        example, _ = inspected
+        self._lead = min(self._lead + 1, MOST_LEAD) if weight > 0 else self._lead - 1
+        if ordered:
+            self._ranked_at = now
+            self._measure(example)
+        elif weight == 0:
+            return self.attribution.elsewhere(event, example) if example.found else None
+        return msgspec.msgpack.encode(msgspec.structs.replace(example, ordered=ordered))
+
+    def _is_sampled(self, event: Engagement, positive: bool) -> bool:
+        if not self._sampling.free() or not (positive or self._lead > 0):
+            return False
+        share = self.settings.serving.live_sample
+        return share >= 1.0 or hash64(event.event_id) / 2.0**64 < share
+
+    def _weight(self, event: Engagement) -> float:
+        return self.settings.events.weights.get(event.kind, 0.0)
+
+    def _measure(self, example: Example) -> None:
+        slices = ["overall", example.task] + (["fresh"] if example.positives < 5 else [])
+        self.live.add(self.serving.checkpoint, slices, 0 <= example.rank < 10)
+        for name in slices:
+            self.metrics.live_hits(10, name, self.live.slices[name].ratio)
+
+    def close(self) -> None:
+        self._answering.shutdown(wait=False, cancel_futures=True)
+        self.swaps.close()
+        self.upkeep.close()

@@ -1,0 +1,263 @@
+"""The worker's service: what the HTTP face asks for, answered from the scorer and the partitions at work here.
+
+A user's state lives with the owner of the user's partition. Asked for another's user, this worker forwards the request
+once to the owner, and answers from what every scorer has, marked `degraded`, when the owner is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from store.events import KINDS
+from store.histories import UserRow
+from store.keys import partition_of
+from store.requests import Answer, Request
+from store.settings import Settings
+from stream.ingest.assignment import Assignment
+from stream.ingest.user_partition import UserPartition
+from stream.kafka.emitter import Emitter
+from stream.metrics.metrics import Metrics
+from stream.metrics.status import report
+from stream.serving.codebook_report import as_document
+from stream.serving.scorer import Scorer
+from trainer.model_bundle import NO_CHECKPOINT
+
+FORWARD_TIMEOUT_S = 1.0
+
+
+class WorkerService:
+    """Implements `stream.web.contract.Service`."""
+
+    def __init__(
+        self, settings: Settings, scorer: Scorer, assignment: Assignment, metrics: Metrics, emitter: Emitter
+    ) -> None:
+        self._settings = settings
+        self._scorer = scorer
+        self._assignment = assignment
+        self._metrics = metrics
+        self._emitter = emitter
+        self._session: aiohttp.ClientSession | None = None
+        self.url = ""
+        self.caught_up = asyncio.Event()
+
+    async def start(self) -> None:
+        timeout = aiohttp.ClientTimeout(total=FORWARD_TIMEOUT_S)
+        self._session = aiohttp.ClientSession(timeout=timeout)
+
+    async def stop(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def routes(self) -> list[web.RouteDef]:
+        """The codebook's report, and what workers ask of each other; no contract for applications."""
+        return [
+            web.get("/v1/codebook", self._codebook),
+            web.post("/internal/recommend", self._recommend_for_a_peer),
+            web.get("/internal/users/{user_id:[^/]+}", self._user_for_a_peer),
+        ]
+
+    # ---- requests ----
+
+    async def recommend(self, request: Request) -> Answer:
+        owned, row = self._row(request.user_id)
+        if owned:
+            return await self._scorer.recommend(request, row)
+        forwarded = await self._ask_owner(request)
+        return forwarded or await self._scorer.recommend(request, None, degraded=True)
+
+    async def recommend_many(self, requests: Sequence[Request]) -> list[Answer]:
+        return list(await asyncio.gather(*map(self.recommend, requests)))
+
+    async def similar(self, item_id: str, k: int) -> Answer | None:
+        if self._scorer.card(item_id) is None:
+            return None
+        return await self._scorer.recommend(Request(task="similar", item_id=item_id, k=k), None)
+
+    def _row(self, user_id: str) -> tuple[bool, UserRow | None]:
+        """Whether the user's partition is at work here, and the user's row. Nobody in particular is everybody's."""
+        if not user_id:
+            return True, None
+        number = partition_of(user_id, self._settings.kafka.partitions)
+        partition = self._assignment.get("engagements", number)
+        if not isinstance(partition, UserPartition):
+            return False, None
+        return True, partition.side.row(user_id)
+
+    async def _ask_owner(self, request: Request) -> Answer | None:
+        url = self._scorer.owner_of(request.user_id)
+        if url is None or url == self.url or self._session is None:
+            return None
+        try:
+            async with self._session.post(f"{url}/internal/recommend", data=msgspec.json.encode(request)) as response:
+                if response.status == 200:
+                    return msgspec.json.decode(await response.read(), type=Answer)
+        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
+            pass
+        return None
+
+    async def _recommend_for_a_peer(self, http: web.Request) -> web.StreamResponse:
+        request = msgspec.json.decode(await http.read(), type=Request)
+        owned, row = self._row(request.user_id)
+        if not owned:
+            return web.Response(status=409, text="this worker does not own the user: ask again, or answer without")
+        return web.Response(body=msgspec.json.encode(await self._scorer.recommend(request, row)))
+
+    # ---- what is known ----
+
+    def item(self, item_id: str) -> dict[str, Any] | None:
+        catalog = self._scorer.recommender.catalog
+        handle = catalog.handles.get(item_id)
+        if handle is None:
+            return None
+        card = catalog.cards[handle]
+        counters = self._scorer.counters.get(item_id, {})
+        if card is None and not counters:
+            return None
+        serving = self._scorer.serving
+        return {
+            "item_id": item_id,
+            "title": card.title if card else "",
+            "live": card is not None,
+            "uploaded_at": card.uploaded_at if card else None,
+            "semantic_id": serving.semantic_id(handle),
+            "codebook": serving.codebook.version,
+            "prefix_words": serving.prefix_words(handle),
+            "counters": {KINDS[kind]: count for kind, count in counters.items()},
+        }
+
+    async def user(self, user_id: str) -> dict[str, Any] | None:
+        owned, row = self._row(user_id)
+        if not owned:
+            return await self._user_from_owner(user_id)
+        return _described(user_id, row) if row is not None else None
+
+    async def _user_from_owner(self, user_id: str) -> dict[str, Any] | None:
+        url = self._scorer.owner_of(user_id)
+        if url is None or url == self.url or self._session is None:
+            return None
+        try:
+            async with self._session.get(f"{url}/internal/users/{quote(user_id, safe='')}") as response:
+                if response.status == 200:
+                    found: dict[str, Any] | None = msgspec.json.decode(await response.read())
+                    return found
+        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
+            pass
+        return None
+
+    async def _user_for_a_peer(self, http: web.Request) -> web.StreamResponse:
+        user_id = http.match_info["user_id"]
+        _, row = self._row(user_id)
+        return web.Response(body=msgspec.json.encode(_described(user_id, row) if row is not None else None))
+
+    def checkpoints(self) -> dict[str, Any]:
+        serving = self._scorer.serving
+        return {
+            "serving": None if serving.checkpoint == NO_CHECKPOINT else serving.checkpoint,
+            "codebook": serving.codebook.version,
+            "note": self._scorer.swaps.note,
+            "checkpoints": [msgspec.to_builtins(record) for record in self._scorer.swaps.records.values()],
+        }
+
+    async def _codebook(self, _: web.Request) -> web.StreamResponse:
+        document = as_document(self._scorer.upkeep.codebook_report)
+        return web.Response(body=msgspec.json.encode(document), content_type="application/json")
+
+    def ready(self) -> tuple[bool, str]:
+        if not self.caught_up.is_set():
+            return False, "reading what every scorer knows"
+        if not self._assignment.generation:
+            return False, "waiting to be assigned partitions"
+        if not self._assignment.restored():
+            return False, "restoring the rows of its partitions"
+        return True, "ready"
+
+    def status(self) -> dict[str, Any]:
+        serving = self._scorer.serving
+        self._metrics.live_items(self._scorer.recommender.catalog.live_count)
+        return {
+            **report(self._metrics.snapshot(), self._settings.freshness),
+            "checkpoint": None if serving.checkpoint == NO_CHECKPOINT else serving.checkpoint,
+            "codebook": serving.codebook.version,
+            "note": self._scorer.swaps.note,
+            "ranker": self._scorer.recommender.ranker.name,
+            "space_due": self._scorer.recommender.space.due(),
+            "ranker_heads": self._heads(),
+            "exploration": self._exploration(),
+            "partitions": len(self._assignment),
+            "url": self.url,
+        }
+
+    def _heads(self) -> dict[str, Any]:
+        """What each head predicted and what came, on the newest outcomes before the ranker was fitted."""
+        heads = self._scorer.recommender.ranker.heads
+        measured = heads.measured() if heads is not None else {}
+        return {name: msgspec.structs.asdict(one) for name, one in measured.items()}
+
+    def _exploration(self) -> dict[str, Any]:
+        """Since this worker started."""
+        recommender, attribution = self._scorer.recommender, self._scorer.attribution
+        found = recommender.exploration.coverage(recommender.catalog)
+        return {
+            "little_known": found.little_known,
+            "covered": found.covered,
+            "lines": found.lines,
+            "explored": found.explored,
+            "share": found.explored / found.lines if found.lines else 0.0,
+            "hits": attribution.hits,
+            "explored_hits": attribution.explored_hits,
+        }
+
+    def trace(self, item_id: str) -> dict[str, Any] | None:
+        if self.item(item_id) is None:
+            return None
+        return {"item_id": item_id, "stages": self._scorer.traces.of(item_id)}
+
+    # ---- the playground ----
+
+    async def engage(self, engagement: dict[str, Any]) -> None:
+        event = {**engagement, "occurred_at": min(self._scorer.now_s(), time.time())}
+        key = str(event["user_id"]).encode()
+        await self._emitter.settle([await self._emitter.send("engagements", msgspec.json.encode(event), key=key)])
+
+    def search_items(self, text: str, limit: int) -> list[dict[str, Any]]:
+        wanted = text.casefold()
+        found = []
+        for card in self._scorer.recommender.catalog.cards:
+            if card is not None and wanted in card.title.casefold():
+                found.append({"item_id": card.item_id, "title": card.title})
+                if len(found) == limit:
+                    break
+        return found
+
+    def sample_users(self, limit: int) -> list[str]:
+        users: list[str] = []
+        for number in range(self._settings.kafka.partitions):
+            partition = self._assignment.get("engagements", number)
+            if isinstance(partition, UserPartition):
+                users += partition.side.rows.recent(limit)
+        return users[:limit]
+
+
+def _described(user_id: str, row: UserRow) -> dict[str, Any]:
+    return {
+        "user_id": user_id,
+        "attributes": row.attributes,
+        "history": [
+            {
+                "event_id": entry.event_id,
+                "item_id": entry.item_id,
+                "kind": KINDS[entry.kind],
+                "occurred_at": entry.occurred_at,
+                "value": entry.value,
+            }
+            for entry in row.entries
+        ],
+    }

@@ -1,0 +1,233 @@
+"""Swaps: which checkpoint serves, and the watch over it.
+
+A new checkpoint is loaded, checked and warmed in the loading thread, then one reference is exchanged between two
+answers. If the live metric or the model's errors worsen past their bounds within the watch period, the one before it
+returns at once, and a record on `checkpoints` tells the other scorers.
+
+Invariants: a served checkpoint has passed the gate, or a person promoted it; a failed load leaves what serves alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from store.checkpoints import SERVABLE, CheckpointFolder, CheckpointRecord
+from store.requests import Request
+from store.settings import Settings
+from stream.kafka.emitter import Emitter
+from stream.metrics.metrics import Metrics
+from stream.serving.live_metric import LiveMetric
+from trainer.model_bundle import NO_CHECKPOINT, ModelBundle
+from trainer.ranking.ranker import ranker_from
+from trainer.recommender import Recommender
+from trainer.runs.ranker_job import RANKER_KEY, RankerRecord
+from trainer.semantic_ids.codebook import zero_codebook
+
+log = logging.getLogger(__name__)
+
+
+class Swaps:
+    """Follows `checkpoints` for one recommender. `records`: what was announced, oldest first; `note`: the last thing
+    that a person should know; `on_codebook` is called when the codebook that serves has changed."""
+
+    def __init__(
+        self, settings: Settings, metrics: Metrics, emitter: Emitter, recommender: Recommender, live: LiveMetric
+    ) -> None:
+        self.records: OrderedDict[str, CheckpointRecord] = OrderedDict()
+        self.note = ""
+        self.on_codebook: Callable[[], None] = lambda: None
+        self._settings = settings
+        self._metrics = metrics
+        self._emitter = emitter
+        self._recommender = recommender
+        self._live = live
+        self._previous: ModelBundle | None = None
+        self._preparing: ModelBundle | None = None
+        self._target: CheckpointRecord | None = None
+        self._ranker: RankerRecord | None = None
+        self._changed = asyncio.Event()
+        self._swapped_at = 0.0
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
+
+    @property
+    def serving(self) -> ModelBundle:
+        return self._recommender.serving
+
+    def bindings(self) -> list[ModelBundle]:
+        """Every binding that follows the catalogue, each once."""
+        bindings = [self.serving, self._previous, self._preparing]
+        return [binding for place, binding in enumerate(bindings) if binding and binding not in bindings[:place]]
+
+    def on_checkpoint(self, record: Any) -> None:
+        if record.value is None:
+            return
+        if record.key == RANKER_KEY:
+            self._ranker = msgspec.json.decode(record.value, type=RankerRecord)
+            self._changed.set()
+        elif record.key == b"model":
+            try:
+                read = msgspec.json.decode(record.value, type=CheckpointRecord)
+            except msgspec.MsgspecError as error:
+                log.error("a record on checkpoints is not one: %s", error)
+                return
+            self._consider(read)
+
+    def _consider(self, read: CheckpointRecord) -> None:
+        """What shall serve is the last thing that the log says about it."""
+        self.records[read.checkpoint] = read
+        if read.action in ("promote", "rollback") or read.verdict in SERVABLE:
+            self._target = read
+            self._changed.set()
+
+    async def run(self, caught_up: asyncio.Event) -> None:
+        """Follows the checkpoints and watches over the serving one, until cancelled."""
+        await caught_up.wait()
+        while True:
+            if self._changed.is_set():
+                self._changed.clear()
+                await self._follow()
+                await self._follow_ranker()
+            await self._watch()
+            try:
+                await asyncio.wait_for(self._changed.wait(), timeout=1.0)
+            except TimeoutError:
+                continue
+
+    async def _follow(self) -> None:
+        target = self._target
+        if target is None or target.checkpoint == self.serving.checkpoint:
+            return
+        if target.checkpoint == NO_CHECKPOINT:
+            self._exchange(await self._prepare_empty(), "rolled_back")
+        elif self._previous is not None and self._previous.checkpoint == target.checkpoint:
+            self._exchange(self._previous, "rolled_back" if target.action == "rollback" else "swapped")
+        else:
+            await self._load(target)
+
+    async def _follow_ranker(self) -> None:
+        """Exchanges the ranker for the newest announced one. A file that is gone was followed by a newer one."""
+        record, self._ranker = self._ranker, None
+        if record is None:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            ranker = await loop.run_in_executor(self._loading, lambda: ranker_from(Path(record.location).read_bytes()))
+        except (OSError, ValueError) as error:
+            log.warning("ranker %s is not used: %s", record.ranker, error)
+            return
+        self._recommender.exchange_ranker(ranker)
+
+    async def _load(self, target: CheckpointRecord) -> None:
+        try:
+            binding = await self._prepare(target)
+        except Exception as error:
+            log.error("checkpoint %s is not served: %s", target.checkpoint, error)
+            self.note = f"checkpoint {target.checkpoint} is not served: {error}"
+            self._metrics.swapped("failed")
+            return
+        finally:
+            self._preparing = None
+        self._exchange(binding, "rolled_back" if target.action == "rollback" else "swapped")
+
+    async def _prepare(self, target: CheckpointRecord) -> ModelBundle:
+        """A binding with a full tree, ready to serve; everything slow happens in the loading thread."""
+        from trainer.runs.training_run import load_checkpoint
+
+        location = Path(target.location)
+        loop = asyncio.get_running_loop()
+        loaded = await loop.run_in_executor(
+            self._loading, load_checkpoint, CheckpointFolder(location.parent), location.name
+        )
+        if loaded.manifest.verdict not in SERVABLE and target.action != "promote":
+            raise ValueError(f"its verdict is {loaded.manifest.verdict}: promote it, or train another")
+        binding = ModelBundle(
+            loaded.codebook,
+            checkpoint=target.checkpoint,
+            generator=loaded.generator,
+            published_at=target.published_at,
+            data_until=loaded.manifest.data_until,
+            beams=self._settings.serving.beams,
+        )
+        return await self._fill(binding)
+
+    async def _prepare_empty(self) -> ModelBundle:
+        return await self._fill(ModelBundle(zero_codebook(self._settings), beams=self._settings.serving.beams))
+
+    async def _fill(self, binding: ModelBundle) -> ModelBundle:
+        """Fills the tree in the loading thread from a picture of the catalogue, then follows what changed meanwhile."""
+        catalog = self._recommender.catalog
+        picture = [(handle, card) for handle, card in enumerate(catalog.cards) if card is not None]
+        fill = binding.insert_many
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._loading, fill, [h for h, _ in picture], [c for _, c in picture])
+        known = dict(picture)
+        for handle, card in enumerate(catalog.cards):
+            before = known.get(handle)
+            if card is not None and card is not before:
+                binding.insert(handle, card)
+            elif card is None and before is not None:
+                binding.remove(handle)
+        self._preparing = binding
+        await loop.run_in_executor(self._loading, self._warm, binding)
+        return binding
+
+    def _warm(self, binding: ModelBundle) -> None:
+        """First answers of a model are slow; nobody waits for these."""
+        catalog = self._recommender.catalog
+        for handle in np.flatnonzero(catalog.live_N)[:4].tolist():
+            request = Request(task="similar", item_id=catalog.ids[handle])
+            binding.propose(request, None, catalog.handles, self._recommender.now_s)
+        if binding.failures:
+            raise ValueError("its model fails on a first request: see the log, and roll back or train again")
+        binding.asked = 0
+
+    def _exchange(self, binding: ModelBundle, result: str) -> None:
+        began = time.perf_counter()
+        self._previous = self._recommender.exchange(binding)
+        pause_s = time.perf_counter() - began
+        self._swapped_at = time.monotonic()
+        self.note = f"{result.replace('_', ' ')}: {self._previous.checkpoint} → {binding.checkpoint}"
+        self._metrics.swapped(result, pause_s)
+        log.info("%s in %.3f ms", self.note, pause_s * 1000)
+        if binding.codebook.version != self._previous.codebook.version:
+            self.on_codebook()
+
+    async def _watch(self) -> None:
+        serving, previous = self.serving, self._previous
+        on_probation = time.monotonic() - self._swapped_at < self._settings.serving.watch_s
+        if previous is None or not on_probation or serving.checkpoint == NO_CHECKPOINT:
+            return
+        harm = self._live.harm(serving.checkpoint, previous.checkpoint, self._settings.serving.rollback_ratio)
+        if serving.asked >= 20 and serving.failures > 0.05 * serving.asked:
+            harm = f"the model failed {serving.failures} of {serving.asked} requests"
+        if harm is not None:
+            await self._roll_back(serving, previous, harm)
+
+    async def _roll_back(self, serving: ModelBundle, previous: ModelBundle, harm: str) -> None:
+        log.warning("rolling back %s: %s", serving.checkpoint, harm)
+        self._exchange(previous, "rolled_back")
+        self._previous = None
+        self.note = f"rolled back {serving.checkpoint} → {previous.checkpoint}: {harm}"
+        known = self.records.get(previous.checkpoint)
+        record = CheckpointRecord(
+            checkpoint=previous.checkpoint,
+            parent=known.parent if known else None,
+            location=known.location if known else "",
+            verdict=known.verdict if known else "passed",
+            published_at=time.time(),
+            action="rollback",
+        )
+        await self._emitter.send("checkpoints", msgspec.json.encode(record), key=b"model")
+
+    def close(self) -> None:
+        self._loading.shutdown(wait=False, cancel_futures=True)

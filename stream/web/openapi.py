@@ -1,0 +1,218 @@
+"""The OpenAPI document: every path of the contract, with schemas made from the structs that the handlers use.
+
+Invariant: what it says is what is answered; `tests/stream/web/test_openapi.py` checks real responses against it.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import msgspec
+
+from store.requests import Answer, Request
+from stream.metrics.metrics import TASKS
+from stream.web import parameters
+
+Schema = dict[str, Any]
+
+
+def document() -> Schema:
+    """The document, OpenAPI 3.1."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "sidestream",
+            "version": _version(),
+            "description": "Recommendations that are seconds behind the log. Ids in paths are URL-encoded.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "paths": _paths(),
+        "components": {"schemas": _schemas()},
+    }
+
+
+def _version() -> str:
+    try:
+        return version("sidestream")
+    except PackageNotFoundError:
+        return "0"
+
+
+# ---- paths ----
+
+
+def _paths() -> Schema:
+    recommend = {
+        "get": _operation("recommend", "Recommend items to a user", "Answer", _query_parameters()),
+        "post": {
+            **_operation("recommendPosted", "The same in a body, or a batch", "AnswerOrAnswers", []),
+            "requestBody": _json({"oneOf": [_ref("Request"), _ref("Batch")]}, required=True),
+        },
+    }
+    recommend["post"]["responses"]["413"] = _error("The body is larger than 1 MiB")
+    recommend["post"]["responses"]["415"] = _error("The body is not application/json")
+    item_id, user_id = _path_parameter("item_id"), _path_parameter("user_id")
+    k = _query_parameter("k", {"type": "integer", "minimum": 1, "maximum": parameters.MAX_K, "default": 10})
+    return {
+        "/v1/recommend": recommend,
+        "/v1/items/{item_id}": {"get": _lookup("item", "What is known of an item", "Item", [item_id])},
+        "/v1/items/{item_id}/similar": {"get": _lookup("similar", "Items most like this one", "Answer", [item_id, k])},
+        "/v1/users/{user_id}": {"get": _lookup("user", "What is known of a user", "User", [user_id])},
+        "/v1/checkpoints": {"get": _plain("checkpoints", "The model's lineage", "Checkpoints")},
+        "/v1/status": {"get": _plain("status", "Freshness of every stage against its objective", "Status")},
+        "/v1/trace/{item_id}": {"get": _lookup("trace", "Every stage of one item with its time", "Trace", [item_id])},
+        "/healthz": {"get": _plain("healthz", "Alive", "Health")},
+        "/readyz": {"get": _readyz()},
+        "/metrics": {"get": _other("metrics", "Prometheus metrics", "text/plain")},
+        "/openapi.json": {"get": _plain("openapi", "This document", "Document")},
+        "/": {"get": _other("page", "The console page", "text/html")},
+    }
+
+
+def _operation(name: str, summary: str, schema: str, given: list[Schema]) -> Schema:
+    operation: Schema = {
+        "operationId": name,
+        "summary": summary,
+        "responses": {
+            "200": {"description": "Answered", **_json(_ref(schema))},
+            "400": _error("A parameter is wrong: the field and the remedy"),
+        },
+    }
+    return {**operation, "parameters": given} if given else operation
+
+
+def _lookup(name: str, summary: str, schema: str, given: list[Schema]) -> Schema:
+    operation = _operation(name, summary, schema, given)
+    operation["responses"]["404"] = _error("Unknown")
+    return operation
+
+
+def _plain(name: str, summary: str, schema: str) -> Schema:
+    operation = _operation(name, summary, schema, [])
+    del operation["responses"]["400"]
+    return operation
+
+
+def _readyz() -> Schema:
+    operation = _plain("readyz", "Recovered, assigned, can serve", "Readiness")
+    operation["responses"]["503"] = {"description": "Not yet: the reason", **_json(_ref("Readiness"))}
+    return operation
+
+
+def _other(name: str, summary: str, content_type: str) -> Schema:
+    content = {"content": {content_type: {"schema": {"type": "string"}}}}
+    return {"operationId": name, "summary": summary, "responses": {"200": {"description": summary, **content}}}
+
+
+def _json(schema: Schema, **more: Any) -> Schema:
+    return {"content": {"application/json": {"schema": schema}}, **more}
+
+
+def _error(description: str) -> Schema:
+    return {"description": description, **_json(_ref("Error"))}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _path_parameter(name: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+
+
+def _query_parameter(name: str, schema: Schema, *, required: bool = False) -> Schema:
+    return {"name": name, "in": "query", "required": required, "schema": schema}
+
+
+def _query_parameters() -> list[Schema]:
+    fields = _request_schema()["properties"]
+    plain = {name: _without_null(schema) for name, schema in fields.items()}
+    return [_query_parameter(name, schema, required=name == "user_id") for name, schema in plain.items()]
+
+
+def _without_null(schema: Schema) -> Schema:
+    """A query parameter is absent or text, never null."""
+    kinds = [kind for kind in schema.get("anyOf", []) if kind.get("type") != "null"]
+    if not kinds:
+        return schema
+    return {**kinds[0], **{name: value for name, value in schema.items() if name not in ("anyOf", "default")}}
+
+
+# ---- schemas ----
+
+
+def _schemas() -> Schema:
+    _, made = msgspec.json.schema_components([Answer], ref_template="#/components/schemas/{name}")
+    text, number, flag = {"type": "string"}, {"type": "number"}, {"type": "boolean"}
+    text_or_null, number_or_null = {"type": ["string", "null"]}, {"type": ["number", "null"]}
+    return {
+        **made,
+        "Request": _request_schema(),
+        "Batch": _object({"requests": _array(_ref("Request"), maxItems=parameters.MAX_BATCH)}),
+        "Answers": _object({"answers": _array(_ref("Answer"))}),
+        "AnswerOrAnswers": {"oneOf": [_ref("Answer"), _ref("Answers")]},
+        "Error": _object({"error": _object({"field": text, "remedy": text})}),
+        "Item": _object(
+            {
+                "item_id": text,
+                "title": text_or_null,
+                "live": flag,
+                "uploaded_at": number_or_null,
+                "semantic_id": _array({"type": "integer"}),
+                "codebook": text_or_null,
+                "prefix_words": _array(),
+                "counters": {"type": "object", "additionalProperties": {"type": "integer"}},
+            }
+        ),
+        "User": _object({"user_id": text}),
+        "Checkpoints": _object(
+            {
+                "serving": text_or_null,
+                "checkpoints": _array(
+                    _object({"checkpoint": text, "parent": text_or_null, "published_at": number_or_null})
+                ),
+            }
+        ),
+        "Status": _object(
+            {
+                "ready": flag,
+                "reason": text,
+                "now": number,
+                "verdict": {"enum": ["met", "close", "missed", "unknown"]},
+                "stages": _array(_object({"stage": text, "title": text, "value_s": number_or_null, "verdict": text})),
+                "lag": {"type": "object"},
+                "events_per_s": {"type": "object", "additionalProperties": number},
+            }
+        ),
+        "Trace": _object({"item_id": text, "stages": _array(_object({"stage": text, "at": number_or_null}))}),
+        "Health": _object({"alive": flag}),
+        "Readiness": _object({"ready": flag, "reason": text}),
+        "Document": {"type": "object", "required": ["openapi", "paths"]},
+    }
+
+
+def _request_schema() -> Schema:
+    """The schema of `Request` with the bounds that `stream.web.parameters` keeps."""
+    _, made = msgspec.json.schema_components([Request], ref_template="#/components/schemas/{name}")
+    schema: Schema = made["Request"]
+    fields = schema["properties"]
+    fields["user_id"] = {"type": "string", "minLength": 1, "maxLength": parameters.MAX_ID_CHARS}
+    fields["task"] = {"type": "string", "enum": list(TASKS), "default": "home"}
+    fields["k"] = {"type": "integer", "minimum": 1, "maximum": parameters.MAX_K, "default": 10}
+    longest = {"item_id": parameters.MAX_ID_CHARS, "query": parameters.MAX_QUERY_CHARS}
+    for name in ("query", "item_id", "country", "device"):
+        most = longest.get(name, parameters.MAX_LABEL_CHARS)
+        fields[name] = {"anyOf": [{"type": "string", "maxLength": most}, {"type": "null"}], "default": None}
+    fields["query"]["description"] = "What is searched for; required for `search` without item_id"
+    fields["item_id"]["description"] = "The item on show; required for `similar`"
+    return {**schema, "required": ["user_id"]}
+
+
+def _object(properties: Schema) -> Schema:
+    """An object that has all of these, and may have more."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _array(items: Schema | None = None, **more: Any) -> Schema:
+    return {"type": "array", **({"items": items} if items else {}), **more}

@@ -1,0 +1,171 @@
+"""Parameters: what applications send over HTTP, checked before anything else sees it.
+
+Invariant: anything a client can send ends in a `Request` that keeps all bounds, or in a `BadRequestError` that names
+the field and the remedy. Unknown parameters are ignored, as unknown fields of events are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from multidict import MultiMapping
+
+from store.requests import BadRequestError, Request
+from stream.metrics.metrics import TASKS
+
+MAX_K = 100
+MAX_BATCH = 100
+MAX_ID_CHARS = 256
+MAX_QUERY_CHARS = 2000
+MAX_LABEL_CHARS = 64
+
+_WHERE = re.compile(r" - at `\$\.?(?:\[\.\.\.\]\.?)?([^`]*)`$")
+_TYPES = {
+    "str": "a string",
+    "int": "a whole number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "an array",
+    "null": "null",
+}
+
+
+def from_query(query: MultiMapping[str]) -> Request:
+    """The request in a query string."""
+    fields: dict[str, Any] = {}
+    for name in Request.__struct_fields__:
+        text = once(query, name)
+        if text is not None:
+            fields[name] = text
+    if "k" in fields:
+        fields["k"] = whole_number("k", fields["k"])
+    if "explain" in fields:
+        fields["explain"] = truth("explain", fields["explain"])
+    return from_fields(fields)
+
+
+def from_fields(fields: Any, where: str = "") -> Request:
+    """The request in a JSON object; `where` names its place in a batch, for the error."""
+    try:
+        request = msgspec.convert(fields, Request)
+    except msgspec.ValidationError as error:
+        raise _bad(error, where) from None
+    try:
+        return checked(request)
+    except BadRequestError as error:
+        raise BadRequestError(f"{where}{error.field}", error.remedy) from None
+
+
+def from_batch(requests: Any) -> list[Request]:
+    """The requests of a batch."""
+    if not isinstance(requests, list):
+        raise BadRequestError("requests", "send an array of request objects")
+    if len(requests) > MAX_BATCH:
+        raise BadRequestError("requests", f"send at most {MAX_BATCH} requests at a time, not {len(requests)}")
+    return [from_fields(fields, f"requests[{place}].") for place, fields in enumerate(requests)]
+
+
+def json_object(body: bytes) -> dict[str, Any]:
+    """A body that is one JSON object."""
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequestError("body", f"send one JSON object in UTF-8 ({error})") from None
+    if not isinstance(value, dict):
+        raise BadRequestError("body", "send a JSON object: {…}")
+    return value
+
+
+def checked(request: Request) -> Request:
+    """The request itself, when it keeps every bound."""
+    _within("user_id", request.user_id, MAX_ID_CHARS)
+    _within("item_id", request.item_id, MAX_ID_CHARS)
+    _within("query", request.query, MAX_QUERY_CHARS)
+    _within("country", request.country, MAX_LABEL_CHARS)
+    _within("device", request.device, MAX_LABEL_CHARS)
+    bounded_k(request.k)
+    if not request.user_id.strip():
+        raise BadRequestError("user_id", "name the user; one never seen before is answered too")
+    if request.item_id is not None and not request.item_id.strip():
+        raise BadRequestError("item_id", "name an item, or leave it out")
+    if request.task == "similar" and request.item_id is None:
+        raise BadRequestError("item_id", "a `similar` request needs the item to be like")
+    if request.task == "search" and request.item_id is None and not (request.query or "").strip():
+        raise BadRequestError("query", "a `search` needs a query, or an item_id whose title is taken")
+    return request
+
+
+def bounded_k(k: int) -> int:
+    """`k` itself, when it is from 1 to `MAX_K`."""
+    if not 1 <= k <= MAX_K:
+        raise BadRequestError("k", f"ask for 1 to {MAX_K} items")
+    return k
+
+
+def whole_number(field: str, text: str) -> int:
+    """The whole number that `text` spells in ASCII digits."""
+    if not re.fullmatch(r"[+-]?[0-9]{1,9}", text, re.ASCII):
+        raise BadRequestError(field, "send a whole number in digits, such as 10")
+    return int(text)
+
+
+def truth(field: str, text: str) -> bool:
+    """What `true`, `false`, `1` or `0` says."""
+    if text not in ("true", "false", "1", "0"):
+        raise BadRequestError(field, "send true or false")
+    return text in ("true", "1")
+
+
+def once(query: MultiMapping[str], name: str) -> str | None:
+    """The only value of a parameter, or None when it is not there."""
+    values = query.getall(name, [])
+    if len(values) > 1:
+        raise BadRequestError(name, f"give it once, not {len(values)} times")
+    if not values:
+        return None
+    if not _is_text(values[0]):
+        raise BadRequestError(name, "send UTF-8 text")
+    return values[0]
+
+
+def engagement_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What the playground may say of an engagement: strings under known names; the rest of the event is ours."""
+    allowed = ("user_id", "item_id", "kind", "task", "query", "context_item_id", "request_id")
+    chosen = {name: fields[name] for name in allowed if fields.get(name) is not None}
+    for name, value in chosen.items():
+        if not isinstance(value, str):
+            raise BadRequestError(name, "send a string")
+        _within(name, value, MAX_QUERY_CHARS if name == "query" else MAX_ID_CHARS)
+    for name in ("user_id", "item_id", "kind"):
+        if not chosen.get(name, "").strip():
+            raise BadRequestError(name, "required")
+    return chosen
+
+
+def _within(field: str, text: str | None, most: int) -> None:
+    if text is not None and len(text) > most:
+        raise BadRequestError(field, f"send at most {most} characters, not {len(text)}")
+
+
+def _is_text(text: str) -> bool:
+    """Python strings can hold lone surrogates, which are not text and cannot be answered in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _bad(error: msgspec.ValidationError, where: str) -> BadRequestError:
+    message = str(error)
+    place = _WHERE.search(message)
+    field = place.group(1) if place else ""
+    if field == "task":
+        return BadRequestError(f"{where}task", f"use one of {', '.join(TASKS)}")
+    wanted = re.match(r"Expected `([^`]+)`", message)
+    kinds = [_TYPES.get(kind.strip(), kind.strip()) for kind in wanted.group(1).split("|")] if wanted else []
+    remedy = f"send {' or '.join(kinds)}" if kinds else message
+    return BadRequestError(f"{where}{field}".rstrip(".") or "body", remedy)

@@ -1,0 +1,69 @@
+"""The request partition: recommendations over Kafka. A request on `recommend-requests`, an answer on `recommendations`.
+
+The value is a request as `POST /v1/recommend` takes it; a `request_id` in it comes back in the answer. Asked twice (a
+worker died before it could commit), it is answered twice: an answer changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+
+from store.events import Refusal
+from store.requests import BadRequestError
+from store.settings import Settings
+from stream.ingest.partition import Partition
+from stream.ingest.refusals import send_refusals
+from stream.kafka.emitter import Emitter
+from stream.kafka.records import Record, Refused
+from stream.kafka.state_topics import hole_reader
+from stream.metrics.metrics import Metrics
+from stream.web import parameters
+from stream.web.contract import Service
+
+
+class RequestPartition(Partition):
+    """Answers the requests of one partition, in order."""
+
+    batch = 50
+
+    def __init__(self, number: int, settings: Settings, emitter: Emitter, metrics: Metrics, service: Service) -> None:
+        super().__init__(number, 0.05, hole_reader(settings))
+        self._emitter = emitter
+        self._metrics = metrics
+        self._service = service
+
+    async def restore(self) -> None:
+        """Nothing to restore: the group's committed offset says where to begin."""
+
+    async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
+        sends: list[asyncio.Future[Any]] = []
+        refused: list[Refused] = []
+        for record in records:
+            try:
+                sends.append(await self._answer(record))
+            except BadRequestError as error:
+                refused.append(Refused(record, Refusal("wrong_type", str(error), record.value or b"")))
+        sends += await send_refusals(self._emitter, self._metrics, "recommend-requests", refused)
+        return sends
+
+    async def _answer(self, record: Record) -> asyncio.Future[Any]:
+        fields = parameters.json_object(record.value or b"")
+        wanted = fields.pop("request_id", None)
+        if isinstance(wanted, str) and len(wanted) > 256:  # it comes back: an answer must fit its topic
+            raise BadRequestError("request_id", "at most 256 characters")
+        answer = await self._service.recommend(parameters.from_fields(fields))
+        if isinstance(wanted, str):
+            answer = msgspec.structs.replace(answer, request_id=wanted)
+        self._metrics.absorbed("recommend-requests")
+        value = msgspec.json.encode(answer)
+        return await self._emitter.send("recommendations", value, key=record.key)
+
+    def publish(self) -> Coroutine[Any, Any, None]:
+        return asyncio.sleep(0)
+
+    def close(self) -> None:
+        """Nothing is held."""

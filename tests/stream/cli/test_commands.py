@@ -1,0 +1,202 @@
+"""The command line in this process: what it prints and exits with, and that a failure is one line with a remedy."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from store.settings import Settings
+from stream.cli.output import moment, span
+from stream.cli.system import NotRunningError, find_system
+from stream.client.publisher import Publisher
+from stream.kafka.dead_letters import DeadLetter
+from tests.stream.conftest import Run
+from tests.stream.log import events_of, read_topic
+
+GOOD = {"event_id": "e1", "user_id": "u1", "item_id": "i1", "kind": "click", "occurred_at": 5.0}
+
+
+def lines(folder: Path, *values: object) -> Path:
+    file = folder / "events.jsonl"
+    file.write_bytes(b"\n".join(v if isinstance(v, bytes) else msgspec.json.encode(v) for v in values))
+    return file
+
+
+# ---- publish ----
+
+
+def test_good_lines_are_published(on_broker: Run, cli_settings: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl.gz"
+    file.write_bytes(gzip.compress(b"\n".join(msgspec.json.encode({**GOOD, "user_id": f"good{n}"}) for n in range(50))))
+    ran = on_broker("publish", "engagements", file, "--json")
+    assert (ran.status, ran.document["published"], ran.document["bad"]) == (0, 50, 0)
+    found = [
+        event for event in events_of(read_topic(cli_settings, "engagements")) if event["user_id"].startswith("good")
+    ]
+    assert len(found) == 50
+
+
+def test_bad_lines_are_named_and_do_not_stop_the_rest(on_broker: Run, cli_settings: Settings, tmp_path: Path) -> None:
+    mine = {**GOOD, "user_id": "mixed"}
+    nan = msgspec.json.encode(mine).replace(b"5.0", b"NaN")
+    frame = {"events": [mine, {**mine, "kind": "stare"}]}
+    file = lines(tmp_path, mine, b"{", b"", {"event_id": "x"}, nan, {**mine, "user_id": 4}, frame, mine)
+    ran = on_broker("publish", "engagements", file)
+    assert ran.status == 1
+    assert [line.partition(":")[0] for line in ran.err.splitlines()] == [f"line {n}" for n in (2, 4, 5, 6, 7)]
+    assert "3 engagements published" in ran.out
+    assert "5 bad lines" in ran.out
+    assert len([e for e in events_of(read_topic(cli_settings, "engagements")) if e["user_id"] == "mixed"]) == 3
+    told = on_broker("publish", "engagements", file, "--json").document["bad_lines"]
+    reasons = ["not_json", "missing_field", "not_finite", "wrong_type", "unknown_kind"]
+    assert [line["reason"] for line in told] == reasons
+    assert told[1]["field"] == "user_id"
+
+
+def test_raw_lines_are_sent_as_they_are(on_broker: Run, cli_settings: Settings, tmp_path: Path) -> None:
+    huge = b'{"user_id":"raw","x":"' + b"y" * (5 << 20) + b'"}'
+    ran = on_broker("publish", "engagements", lines(tmp_path, b"{broken", {"user_id": "raw"}, huge), "--raw", "--json")
+    assert (ran.status, ran.document["published"]) == (0, 3)
+    sent = [(record.key, len(record.value)) for record in read_topic(cli_settings, "engagements")]
+    assert {(b"line-1", 7), (b"raw", len(huge))} <= set(sent)
+
+
+def test_standard_input_and_single_events(
+    on_broker: Run, cli_settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = b"\n".join(msgspec.json.encode({**GOOD, "user_id": "stdin", "event_id": str(n)}) for n in range(5))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert on_broker("publish", "engagements", "-", "--unframed").status == 0
+    records = [record for record in read_topic(cli_settings, "engagements") if record.key == b"stdin"]
+    assert len(records) == 5
+
+
+def test_speed_keeps_the_events_time(on_broker: Run, tmp_path: Path) -> None:
+    file = lines(tmp_path, {**GOOD, "occurred_at": 100.0}, {**GOOD, "occurred_at": 130.0})
+    assert on_broker("publish", "engagements", file, "--speed", "100", "--json").document["took_s"] >= 0.3
+
+
+def test_items_people_and_tombstones(on_broker: Run, cli_settings: Settings, tmp_path: Path) -> None:
+    assert on_broker("publish", "uploads", lines(tmp_path, {"item_id": "t1", "uploaded_at": 1.0})).status == 0
+    assert on_broker("publish", "profiles", lines(tmp_path, {"user_id": "t1", "updated_at": 1.0})).status == 0
+    assert on_broker("publish", "take-down", "t1", "t2", "--json").document == {"taken_down": ["t1", "t2"]}
+    assert on_broker("publish", "forget", "t1").out == "1 forgotten\n"
+    assert [r.value is None for r in read_topic(cli_settings, "uploads") if r.key == b"t1"][-1]
+    assert [r.value is None for r in read_topic(cli_settings, "profiles") if r.key == b"t1"][-1]
+
+
+def test_a_file_that_is_not_there(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "none.jsonl"
+    ran = run("publish", "uploads", file)
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err == f"sidestream: no file {file}: give a file of JSON lines, or - for standard input\n"
+
+
+def test_no_broker(run: Run, tmp_path: Path) -> None:
+    ran = run("publish", "uploads", lines(tmp_path, b"{}"), "--bootstrap-servers", "127.0.0.1:1")
+    assert ran.status == 1
+    assert ran.err.count("\n") == 1
+    assert "sidestream up" in ran.err
+    as_json = run("publish", "uploads", lines(tmp_path, b"{}"), "--bootstrap-servers", "127.0.0.1:1", "--json")
+    assert (as_json.status, as_json.err) == (1, "")
+    assert "sidestream up" in as_json.document["error"]
+
+
+# ---- topics and dead letters ----
+
+
+def test_topics(on_broker: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIDESTREAM_KAFKA__TOPIC_PREFIX", "cli-topics.")
+    missing = on_broker("topics", "list", "--json")
+    assert missing.status == 1
+    assert "sidestream topics create" in missing.document["error"]
+    assert on_broker("topics", "create").out == "12 topics created, 0 were there\n"
+    assert on_broker("topics", "create", "--json").document["created"] == 0
+    listed = on_broker("topics", "list")
+    assert listed.status == 0
+    assert "cli-topics.engagements" in listed.out
+
+
+def test_dead_letters(on_broker: Run, cli_settings: Settings) -> None:
+    letter = DeadLetter(
+        reason="not_json", detail="d", topic="cli.profiles", partition=0, offset=3, key=b"dead", value=b"{"
+    )
+    with Publisher(settings=cli_settings) as publisher:
+        publisher.send("dead-letters", "s", letter.encode())
+    listed = on_broker("dead-letters", "list")
+    assert "cli.profiles/0@3" in listed.out
+    assert "1 dead letters: not_json 1" in listed.out
+    document = on_broker("dead-letters", "list", "--json").document
+    assert document["by_reason"] == {"not_json": 1}
+    assert document["letters"][0] == msgspec.json.decode(letter.encode())
+    assert on_broker("dead-letters", "list", "--reason", "wrong_type", "--json").document["found"] == 0
+    assert on_broker("dead-letters", "replay").out == "1 dead letters published again\n"
+    assert on_broker("dead-letters", "replay").out == "0 dead letters published again\n"
+    assert on_broker("dead-letters", "replay", "--again").out == "1 dead letters published again\n"
+    assert on_broker("dead-letters", "list", "--json").document["letters"] == document["letters"]
+    assert b"{" in [record.value for record in read_topic(cli_settings, "profiles") if record.key == b"dead"]
+
+
+# ---- which system, and the rest ----
+
+
+def test_a_system_is_found_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("SIDESTREAM_")]:
+        monkeypatch.delenv(name)
+    with pytest.raises(NotRunningError, match="sidestream up --data-dir"):
+        find_system(tmp_path)
+    (tmp_path / "settings.toml").write_text('[kafka]\ntopic_prefix = "p."\n')
+    addresses = {"bootstrap_servers": "127.0.0.1:7", "url": "http://127.0.0.1:8/"}
+    addresses["settings"] = str(tmp_path / "settings.toml")
+    (tmp_path / "addresses.json").write_text(json.dumps({**addresses, "pid": os.getpid()}))
+    found = find_system(tmp_path)
+    assert (found.url, found.settings.kafka.bootstrap_servers) == ("http://127.0.0.1:8", "127.0.0.1:7")
+    assert found.settings.topic("uploads") == "p.uploads"
+    named = find_system(tmp_path, "other:1", "http://other:2")
+    assert (named.url, named.settings.kafka.bootstrap_servers) == ("http://other:2", "other:1")
+    (tmp_path / "addresses.json").write_text(json.dumps({**addresses, "pid": os.getpid(), "stopped": True}))
+    with pytest.raises(NotRunningError, match="has ended"):
+        find_system(tmp_path)
+    (tmp_path / "addresses.json").write_text("[]")
+    with pytest.raises(NotRunningError, match="damaged"):
+        find_system(tmp_path)
+
+
+def test_settings_that_are_wrong_are_one_line(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text("[kafka]\ngrup = 1\n")
+    ran = run("topics", "list", "--settings", tmp_path / "s.toml")
+    assert ran.status == 1
+    assert "grup" in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("arguments", [["-h"], ["publish", "--help"], ["checkpoints", "rollback", "-h"], ["up", "-h"]])
+def test_help_is_a_manual(run: Run, arguments: list[str]) -> None:
+    ran = run(*arguments)
+    assert ran.status == 0
+    if len(arguments) > 1 and arguments[0] != "publish":
+        assert "Example: sidestream" in ran.out
+
+
+def test_usage_errors_are_two(run: Run) -> None:
+    assert run("fly").status == 2
+    assert run("recommend", "-k", "0").status == 2
+
+
+def test_times_for_people() -> None:
+    assert [span(s) for s in (None, 0.0214, 3.21, 300.0, 86400.0 * 3, 86400.0 * 400)] == [
+        "–",
+        "21 ms",
+        "3.2 s",
+        "5.0 min",
+        "72.0 h",
+        "400.0 d",
+    ]
+    assert moment(1.2345) == "1970-01-01 00:00:01.234 UTC"

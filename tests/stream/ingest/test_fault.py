@@ -1,0 +1,41 @@
+"""Faults: a process dies at the boundary that was asked for, at the time that was asked for, and at no other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stream.ingest.fault import fault_from
+from stream.ingest.partition import no_fault
+
+SCRIPT = """
+import os
+from stream.ingest.fault import fault_from
+fault = fault_from(os.environ)
+for number in range(5):
+    for boundary in ("written", "absorbed", "sent", "published"):
+        print(number, boundary, flush=True)
+        fault(boundary)
+"""
+
+
+def test_off_unless_asked() -> None:
+    assert fault_from({}) is no_fault
+    assert fault_from({"SIDESTREAM_FAULT": ""}) is no_fault
+
+
+@pytest.mark.parametrize(
+    ("wanted", "last"), [("sent:3", "2 sent"), ("written", "0 written"), ("published:9", "4 published")]
+)
+def test_the_process_is_killed_there(wanted: str, last: str) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+        env=os.environ | {"SIDESTREAM_FAULT": wanted},
+    )  # fmt: skip
+    assert ran.stdout.splitlines()[-1] == last
+    assert ran.returncode == (0 if wanted == "published:9" else -signal.SIGKILL)

@@ -1,0 +1,91 @@
+"""The upload partition on a real broker: cards, tombstones, strays and what is refused, in the order of the log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+
+from store.items import ItemCard
+from store.keys import partition_of
+from store.settings import Settings
+from stream.ingest.upload_partition import UploadPartition
+from stream.kafka.dead_letters import read_letters
+from stream.kafka.emitter import Emitter
+from stream.kafka.records import Record
+from stream.kafka.topics import create_topics
+from stream.metrics.metrics import Metrics
+from tests.clusters import EmbeddedCluster
+from tests.stream.log import read_topic, settings_on
+from trainer.content.encoders import text_encoder
+from trainer.semantic_ids.codebook import zero_codebook
+
+PARTITIONS = 4
+MINE = [item for item in (f"i{n}" for n in range(99)) if partition_of(item, PARTITIONS) == 0]
+STRAY = next(item for item in (f"i{n}" for n in range(99)) if partition_of(item, PARTITIONS) == 1)
+
+
+def upload(item_id: str, title: str) -> bytes:
+    return json.dumps({"item_id": item_id, "uploaded_at": 1, "title": title, "unknown": 1}).encode()
+
+
+async def absorb(settings: Settings, metrics: Metrics, *records: tuple[bytes | None, bytes | None]) -> None:
+    """Takes (key, value) pairs as records of partition 0."""
+    emitter = Emitter(settings)
+    await emitter.start()
+    with ThreadPoolExecutor(1) as executor:
+        codebook = zero_codebook(settings)
+        partition = UploadPartition(
+            0, settings, emitter, metrics, text_encoder("static"), lambda: codebook, lambda _: None, executor
+        )
+        topic = settings.topic("uploads")
+        taken = [Record(topic, 0, n, 5_000, key, value, lambda: None) for n, (key, value) in enumerate(records)]
+        await emitter.settle(await partition.absorb(taken))
+        partition.close()
+    await emitter.stop()
+
+
+def test_uploads_and_tombstones_keep_their_order_and_the_rest_goes_where_it_belongs(
+    embedded_broker: EmbeddedCluster,
+) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, "up1.")
+    create_topics(settings)
+    metrics = Metrics()
+    first, second = MINE[:2]
+    framed = b'{"events":[%s,%s,%s]}' % (upload(second, "b"), upload(STRAY, "s"), upload(first, "edited"))
+    records = [
+        (first.encode(), upload(first, "a")),
+        (first.encode(), None),
+        (None, framed),
+        (second.encode(), None),
+        (STRAY.encode(), None),
+        (b"k", b"{"),
+    ]
+    asyncio.run(absorb(settings, metrics, *records))
+    cards = [
+        (r.key.decode(), r.value and msgspec.json.decode(r.value, type=ItemCard).title)
+        for r in read_topic(settings, "semantic-ids")
+    ]
+    assert cards == [(first, "a"), (first, None), (second, "b"), (first, "edited"), (second, None)]
+    assert [(r.key, r.value, r.partition) for r in read_topic(settings, "uploads")] == [
+        (STRAY.encode(), upload(STRAY, "s"), 1),
+        (STRAY.encode(), None, 1),
+    ]
+    assert [(letter.reason, letter.offset) for letter in read_letters(settings)] == [("not_json", 5)]
+    recorded = metrics.registry.get_sample_value("sidestream_events_total", {"topic": "uploads", "result": "absorbed"})
+    assert recorded == 5
+
+
+def test_a_tombstone_that_names_no_item_is_refused_and_stops_nothing(embedded_broker: EmbeddedCluster) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, "up2.")
+    create_topics(settings)
+    keys = [None, b"\xff\xfe", b"\x00position", b" i", b"i" * 300]
+    item = MINE[0].encode()
+    asyncio.run(absorb(settings, Metrics(), *((key, None) for key in keys), (item, None)))
+    letters = list(read_letters(settings))
+    assert [(letter.key, letter.value) for letter in letters] == [(key, None) for key in keys]
+    assert [letter.reason for letter in letters] == ["missing_field"] + ["wrong_type"] * 4
+    assert [(r.key, r.value) for r in read_topic(settings, "semantic-ids")] == [(item, None)]
+    assert read_topic(settings, "uploads") == []

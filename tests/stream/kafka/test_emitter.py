@@ -1,0 +1,121 @@
+"""The emitter on a real broker: in order, in batches, and nothing after a failure."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from store.settings import Settings
+from stream.kafka.emitter import Emitter, EmitterError
+from stream.kafka.topics import create_topics
+from tests.clusters import EmbeddedCluster
+from tests.stream.log import read_topic, settings_on
+
+LARGE = 17 << 20
+
+
+def on_topics(broker: EmbeddedCluster, prefix: str) -> Settings:
+    settings = settings_on(broker.bootstrap_servers, prefix)
+    create_topics(settings)
+    return settings
+
+
+def emitting(settings: Settings, scenario: Callable[[Emitter], Awaitable[None]]) -> None:
+    async def run() -> None:
+        emitter = Emitter(settings)
+        await emitter.start()
+        try:
+            await scenario(emitter)
+        finally:
+            await emitter.stop()
+
+    asyncio.run(run())
+
+
+def test_records_arrive_in_the_order_they_were_sent(embedded_broker: EmbeddedCluster) -> None:
+    settings = on_topics(embedded_broker, "em1.")
+
+    async def scenario(emitter: Emitter) -> None:
+        sends = []
+        for number in range(300):
+            value = None if number % 50 == 7 else f"{number}".encode() * 50
+            headers = [("generation", b"3")]
+            sends.append(await emitter.send("item-signals", value, key=b"k", partition=1, headers=headers))
+        await emitter.settle(sends)
+        assert [send.result().offset for send in sends] == list(range(300))
+
+    emitting(settings, scenario)
+    records = read_topic(settings, "item-signals")
+    assert [record.value for record in records] == [
+        None if number % 50 == 7 else f"{number}".encode() * 50 for number in range(300)
+    ]
+    assert {(record.partition, record.key, tuple(record.headers)) for record in records} == {
+        (1, b"k", (("generation", b"3"),))
+    }
+
+
+def test_rows_travel_in_batches_whatever_their_size(embedded_broker: EmbeddedCluster) -> None:
+    settings = on_topics(embedded_broker, "em2.")
+    sizes = [10] * 2000 + [1 << 20, 10, 3 << 20, 200_000, 200_000, 10]
+    rows = [(f"k{n}".encode(), None if n % 100 == 3 else b"x" * size, [("h", b"1")]) for n, size in enumerate(sizes)]
+
+    async def scenario(emitter: Emitter) -> None:
+        assert await emitter.send_rows("item-states", 2, []) == -1
+        begin = await emitter.send_rows("item-states", 2, rows)
+        assert 0 < begin < len(rows)
+        assert await emitter.send_rows("item-states", 2, [(b"position", b"p", [])]) == len(rows)
+
+    emitting(settings, scenario)
+    records = read_topic(settings, "item-states")
+    assert [(record.key, record.value) for record in records[:-1]] == [(key, value) for key, value, _ in rows]
+    assert records[-1].key == b"position"
+    assert records[5].headers == [("h", b"1")]
+
+
+@pytest.mark.parametrize("way", ["send", "send_rows"])
+def test_the_first_failure_stops_everything(embedded_broker: EmbeddedCluster, way: str) -> None:
+    settings = on_topics(embedded_broker, f"em3{way}.")
+
+    async def too_large(emitter: Emitter) -> None:
+        if way == "send":
+            await emitter.settle([await emitter.send("item-signals", b"x" * LARGE, partition=0)])
+        else:
+            await emitter.send_rows("item-signals", 0, [(b"k", b"x" * LARGE, [])])
+
+    async def scenario(emitter: Emitter) -> None:
+        await emitter.settle([await emitter.send("item-signals", b"before", partition=0)])
+        with pytest.raises(EmitterError):
+            await too_large(emitter)
+        with pytest.raises(EmitterError, match="an earlier record was not sent"):
+            await emitter.send("item-signals", b"after", partition=0)
+        with pytest.raises(EmitterError, match="an earlier record was not sent"):
+            await emitter.send_rows("item-signals", 0, [(b"k", b"after", [])])
+
+    emitting(settings, scenario)
+    assert [record.value for record in read_topic(settings, "item-signals")] == [b"before"]
+
+
+def test_what_the_broker_refuses_is_a_failure_too(embedded_broker: EmbeddedCluster) -> None:
+    """Beyond the topic's own limit, which only the broker knows."""
+    settings = on_topics(embedded_broker, "em4.")
+
+    async def scenario(emitter: Emitter) -> None:
+        with pytest.raises(EmitterError, match="could not send"):
+            await emitter.settle([await emitter.send("semantic-ids", b"x" * (4 << 20), partition=0)])
+        with pytest.raises(EmitterError, match="an earlier record"):
+            await emitter.send("semantic-ids", b"after", partition=0)
+
+    emitting(settings, scenario)
+    assert read_topic(settings, "semantic-ids") == []
+
+
+def test_an_emitter_that_was_not_started_says_so() -> None:
+    async def scenario() -> None:
+        emitter = Emitter(Settings())
+        with pytest.raises(EmitterError, match="not been started"):
+            await emitter.send("item-signals", b"x")
+        await emitter.stop()
+
+    asyncio.run(scenario())

@@ -1,0 +1,62 @@
+"""Traces: the first time of each stage, of the newest items."""
+
+from __future__ import annotations
+
+import time
+
+import msgspec
+
+from store.items import ItemCard
+from store.requests import Answer, RecommendedItem
+from stream.serving.traces import STAGES, Traces
+
+
+def card(item_id: str, assigned_at: float = 6.0) -> ItemCard:
+    return ItemCard(
+        item_id=item_id, codebook="c", codes=[1], suffix=0,
+        assigned_at=assigned_at, uploaded_at=4.0, published_at_ms=5500,
+    )  # fmt: skip
+
+
+def answer(*items: str) -> Answer:
+    listed = [RecommendedItem(item_id=item, score=1.0, semantic_id=[1], source="fresh", reason="new") for item in items]
+    return Answer(items=listed, checkpoint="m", codebook="c", request_id="r", took_ms=1.0)
+
+
+def times(traces: Traces, item_id: str) -> dict[str, object]:
+    return {str(line["stage"]): line["at"] for line in traces.of(item_id)}
+
+
+def test_stages_come_in_order_and_keep_their_first_time() -> None:
+    traces, before = Traces(), time.time()
+    traces.live(card("a"))
+    traces.recommended(answer("a", "unknown"))
+    traces.engaged("a")
+    traces.engaged("unknown")
+    first = times(traces, "a")
+    assert tuple(first) == STAGES
+    assert (first["published"], first["semantic_id"]) == (5.5, 6.0)
+    assert before <= first["live"] <= first["first_recommended"] <= first["first_engaged"] <= time.time()
+    time.sleep(0.002)
+    traces.recommended(answer("a"))
+    traces.engaged("a")
+    assert times(traces, "a") == first
+    assert set(times(traces, "unknown").values()) == {None}
+    assert msgspec.json.encode(traces.of("a"))
+
+
+def test_an_edit_moves_the_item_but_not_what_people_did() -> None:
+    traces = Traces()
+    traces.live(card("a"))
+    traces.recommended(answer("a"))
+    first = times(traces, "a")
+    traces.live(card("a", assigned_at=9.0))
+    assert times(traces, "a")["semantic_id"] == 9.0
+    assert times(traces, "a")["first_recommended"] == first["first_recommended"]
+
+
+def test_only_the_newest_items_are_remembered() -> None:
+    traces = Traces(limit=2)
+    for item in "abc":
+        traces.live(card(item))
+    assert [times(traces, item)["published"] for item in "abc"] == [None, 5.5, 5.5]

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from store.events import Engagement, Upload
+from trainer.content.encoders import content_parts, text_encoder
+from trainer.evaluation.prequential import Outcome, Replay, ReplayOptions
+from trainer.evaluation.recorded_streams import StreamError
+from trainer.evaluation.replay import run_replay
+
+DAY_S = 86_400.0
+
+
+def small_stream(engagements: int = 600) -> tuple[list[Upload], list[Engagement]]:
+    """Users of two tastes over forty items that come one a day."""
+    rng = random.Random(0)
+    uploads = [
+        Upload(item_id=f"i{n}", uploaded_at=n * DAY_S / 2, title=f"{'garden spade' if n % 2 else 'guitar string'} {n}")
+        for n in range(40)
+    ]
+    events = []
+    for n in range(engagements):
+        at = DAY_S * (2 + n * 18 / engagements)
+        user = rng.randrange(60)
+        there = [upload for upload in uploads if upload.uploaded_at < at]
+        liked = [upload for upload in there if int(upload.item_id[1:]) % 2 == user % 2]
+        item = rng.choice(liked if rng.random() < 0.9 else there)
+        events.append(
+            Engagement(event_id=f"e{n}", user_id=f"u{user}", item_id=item.item_id, kind="click", occurred_at=at)
+        )
+    return uploads, events
+
+
+def outcomes(uploads: list[Upload], events: list[Engagement], **options: object) -> list[Outcome]:
+    encoder = text_encoder("static")
+    chosen = ReplayOptions(sample=10_000, examples=1.0, **options)  # type: ignore[arg-type]
+    return Replay(uploads, events, lambda some: content_parts(some, encoder), chosen).run().outcomes
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> list[Outcome]:
+    return outcomes(*small_stream())
+
+
+def test_shuffling_the_future_changes_nothing_before_it(undisturbed: list[Outcome]) -> None:
+    uploads, events = small_stream()
+    cut = 450
+    times = [event.occurred_at for event in events[cut:]]
+    future = events[cut:]
+    random.Random(1).shuffle(future)
+    shuffled = [msgspec.structs.replace(event, occurred_at=at) for event, at in zip(future, times, strict=True)]
+    before = [one for one in undisturbed if one.place < cut]
+    again = [one for one in outcomes(uploads, events[:cut] + shuffled) if one.place < cut]
+    assert len(before) > 50
+    assert before == again
+
+
+@pytest.mark.parametrize("cut", [450, 500, 550])
+def test_no_future_changes_anything_before_it(cut: int, undisturbed: list[Outcome]) -> None:
+    """The least leak, of one event, shows where that event says what is asked: so the future is all the item of the
+    last engagement before it, and items that come later are other things."""
+    uploads, events = small_stream()
+    now, wanted = events[cut - 1].occurred_at, events[cut - 1].item_id
+    future = [msgspec.structs.replace(event, item_id=wanted, user_id=f"f{n}") for n, event in enumerate(events[cut:])]
+    later = [
+        upload if upload.uploaded_at <= now else msgspec.structs.replace(upload, title="steam engine")
+        for upload in uploads
+    ]
+    before = [one for one in undisturbed if one.place < cut]
+    assert before[-1].place > cut - 5
+    assert before == [one for one in outcomes(later, events[:cut] + future) if one.place < cut]
+
+
+def test_it_learns_tastes_and_a_frozen_state_is_worse() -> None:
+    uploads, events = small_stream()
+
+    def hits(**options: object) -> float:
+        found = outcomes(uploads, events, **options)
+        return sum(0 <= one.rank < 10 for one in found) / len(found)
+
+    assert hits() > hits(delay_s=30 * DAY_S) + 0.1
+
+
+def test_a_report_has_what_the_design_promises(tmp_path: Path) -> None:
+    uploads, events = small_stream(300)
+    for name, some in (("uploads", uploads), ("engagements", events)):
+        (tmp_path / f"{name}.jsonl").write_bytes(b"\n".join(msgspec.json.encode(event) for event in some))
+    report, html = tmp_path / "out.json", tmp_path / "out.html"
+    found = run_replay(tmp_path, sample=150, ablate=True, delays=True, report=report, html=html, quiet=True)
+    assert msgspec.json.decode(report.read_bytes()) == found
+    assert {"stream", "k", "seed", "evaluated", "overall", "fresh", "cold", "baselines", "sources", "cost"} < set(found)
+    assert {"evaluated", "hr@10", "ndcg@10", "hr@50"} < set(found["overall"])
+    assert {"evaluated", "hr@10", "chance@10"} < set(found["cold"]["within"])
+    assert found["heads"] == {}  # too few examples for a first fit
+    assert set(found["baselines"]) == {"popular", "item-knn"}
+    assert {"everything", "without transitions features", "without source follows"} <= set(found["ablations"])
+    assert list(found["delays"]) == ["nothing", "a minute", "an hour", "a day", "a week"]
+    assert html.read_text().startswith("<!doctype html>")
+
+
+def test_with_repeats_what_a_user_has_is_evaluated_too() -> None:
+    uploads, events = small_stream()
+    assert len(outcomes(uploads, events, repeats=True)) > len(outcomes(uploads, events))
+
+
+def test_a_folder_without_a_stream_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(StreamError, match="recorded stream"):
+        run_replay(tmp_path, quiet=True)

@@ -1,0 +1,112 @@
+"""A log that no worker has lived through teaches the ranker what a replay of it would."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from store.events import Engagement, Upload
+from store.log import Log
+from store.settings import Settings, settings_from
+from stream.client.publisher import Publisher
+from stream.demo.population import Census, Population
+from stream.kafka.topics import create_topics
+from tests.stream.log import read_topic
+from trainer.content.encoders import content_parts, text_encoder
+from trainer.evaluation.prequential import Replay, ReplayOptions
+from trainer.ranking.ranker import ranker_from
+from trainer.runs.example_backfill import ExampleBackfill, Examples, backfill_examples
+from trainer.runs.ranker_job import RankerJob, RankerRecord
+from trainer.semantic_ids.cards import cards_of
+from trainer.semantic_ids.codebook import zero_codebook
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def stream() -> tuple[list[Upload], list[Engagement]]:
+    uploads, engagements = [], []
+    for event in Population(Census(users=200, first_items=100, sessions_per_hour=100.0)):
+        if isinstance(event, Upload):
+            uploads.append(event)
+        else:
+            engagements.append(event)
+        if len(engagements) == 3500:
+            return uploads, engagements
+    raise AssertionError
+
+
+@pytest.fixture(scope="module")
+def settings(
+    embedded_broker: Any, tmp_path_factory: pytest.TempPathFactory, stream: tuple[list[Upload], list[Engagement]]
+) -> Settings:
+    """Settings of a log that has the stream, its items with cards, and no ranking example."""
+    name = f"rehearsal-{uuid.uuid4().hex[:8]}"
+    kafka = {"bootstrap_servers": embedded_broker.bootstrap_servers, "topic_prefix": f"{name}.", "group": name}
+    settings = settings_from({"kafka": kafka, "checkpoint_dir": str(tmp_path_factory.mktemp("checkpoints"))})
+    create_topics(settings)
+    uploads, engagements = stream
+    dated = [(upload, int(upload.uploaded_at * 1000)) for upload in uploads]
+    cards = cards_of(dated, text_encoder("static"), zero_codebook(settings), time.time())
+    with Publisher(settings=settings) as publisher:
+        for card in cards:
+            publisher.send("semantic-ids", card.item_id, msgspec.json.encode(card))
+        for event in engagements:
+            publisher.engagement(event)
+    return settings
+
+
+def test_it_finds_what_a_replay_finds(settings: Settings, stream: tuple[list[Upload], list[Engagement]]) -> None:
+    uploads, engagements = stream
+    encoder = text_encoder("static")
+    options = ReplayOptions(sample=0, within_limit=0, baselines=False, examples=1.0)
+    replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), options)
+    replay.learner = collected = Examples()
+    replay.run()
+    expected, found = collected.taken(), list(backfill_examples(settings, 10_000, 1.0))
+    assert len(found) > 300
+    assert [(one.user_id, one.item_id) for one in found] == [(one.user_id, one.item_id) for one in expected]
+    same = [one.features == other.features for one, other in zip(found, expected, strict=True)]
+    assert sum(same) == len(same)
+
+
+def test_no_more_than_wanted_are_found_and_they_are_of_all_of_the_log(settings: Settings) -> None:
+    few, everything = (list(backfill_examples(settings, count, 1.0)) for count in (50, 10_000))
+    some = [example for example in few if not example.strangers]
+    assert 10 < len(some) <= 75
+    assert len(few) > len(some), "first engagements are examined all"
+    middle = everything[len(everything) // 2].occurred_at
+    assert some[0].occurred_at < middle < some[-1].occurred_at
+
+
+def test_a_ranker_is_announced_though_no_worker_made_an_example(settings: Settings) -> None:
+    chore = RankerJob(settings)
+    try:
+        end = time.monotonic() + 90
+        while not (records := read_topic(settings, "checkpoints")):
+            chore.turn(time.time())
+            assert time.monotonic() < end, "no ranker"
+            time.sleep(0.1)
+    finally:
+        chore.close()
+    record = msgspec.json.decode(records[0].value, type=RankerRecord)
+    ranker = ranker_from(Path(record.location).read_bytes())
+    assert int(ranker.name) >= 200
+    assert not list(Path(record.location).parent.glob("rehearsal*"))
+
+
+@pytest.mark.parametrize(("live", "engagements"), [(100_000, 200_000), (0, 0)])
+def test_nothing_is_rehearsed_where_workers_make_enough_or_it_is_off(
+    settings: Settings, live: int, engagements: int
+) -> None:
+    training = msgspec.structs.replace(settings.training, rehearsal_engagements=engagements)
+    with Log(settings.kafka) as reader:
+        rehearsals = ExampleBackfill(msgspec.structs.replace(settings, training=training), reader, 20_000)
+        for turn in range(5):
+            assert rehearsals.turn(time.time() + 10 * turn, live) == []
+            assert not rehearsals.busy

@@ -1,0 +1,82 @@
+"""The gate: pure, refuses what is worse, passes what is not, and asks only about the unseen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.trainer.worlds import corpus, prior, vocabulary
+from trainer.model.beam_search import Generator
+from trainer.model.corpus import at_or_after, cut_offsets
+from trainer.model.decoder import Decoder, Shape
+from trainer.runs.gate import Examination, Rules, Scores, examine, judge
+
+
+def scores(gain: float, events: int = 400, seed: int = 0) -> Scores:
+    hit_N = (np.random.default_rng(seed).random(events) < gain).astype(float)
+    return Scores(hit_N, hit_N * 0.6)
+
+
+EVERY = {"overall": np.ones(400, bool)}
+
+
+def test_a_first_model_must_reach_a_part_of_popular() -> None:
+    assert judge(EVERY, scores(0.1), None, scores(0.2, seed=1), Rules()).passed
+    refused = judge(EVERY, scores(0.0), None, scores(0.2, seed=1), Rules())
+    assert not refused.passed
+    assert "popular" in refused.reasons[0]
+
+
+def test_nothing_passes_unjudged() -> None:
+    few = {"overall": np.arange(400) < 19}
+    refused = judge(few, scores(0.9), None, scores(0.1), Rules())
+    assert not refused.passed
+    assert "too few" in refused.reasons[0]
+
+
+def test_a_clearly_worse_candidate_is_refused_with_figures() -> None:
+    refused = judge(EVERY, scores(0.1), scores(0.2, seed=1), scores(0.1, seed=2), Rules())
+    assert not refused.passed
+    assert "NDCG@10" in refused.reasons[0]
+    assert refused.hit_ratio[("serving", "overall")] > refused.hit_ratio[("candidate", "overall")]
+
+
+def test_an_equal_candidate_passes_whatever_chance_did() -> None:
+    verdicts = [judge(EVERY, scores(0.2, seed=s), scores(0.2, seed=s + 100), scores(0.1), Rules()) for s in range(40)]
+    assert sum(v.passed for v in verdicts) >= 36
+
+
+def test_a_slice_decides_only_when_it_is_large_enough() -> None:
+    few = {**EVERY, "fresh": np.arange(400) < 20}
+    many = {**EVERY, "fresh": np.arange(400) < 200}
+    serving, candidate = scores(0.5), scores(0.5)
+    candidate.gain_N[:200] = 0.0
+    candidate.gain_N[200:] = serving.gain_N[200:] * 3  # good overall, nothing on fresh items
+    assert judge(few, candidate, serving, scores(0.1), Rules()).passed
+    refused = judge(many, candidate, serving, scores(0.1), Rules())
+    assert [reason.split(":")[0] for reason in refused.reasons] == ["fresh"]
+
+
+def test_the_examination_asks_about_unseen_firsts() -> None:
+    world = corpus()
+    held_E = at_or_after(world, cut_offsets(world, 120))
+    examination = Examination.of(world, held_E, limit=1000, seed=0)
+    assert held_E[examination.event_N].all()
+    for event in examination.event_N.tolist():
+        assert int(world.item_E[event]) not in examination.has(event)
+    assert len(Examination.of(world, held_E, limit=7, seed=0).event_N) <= 7
+    assert examination.slices()["overall"].all()
+
+
+def test_a_model_is_examined_and_popular_beside_it() -> None:
+    world, v = corpus(), vocabulary()
+    held_E = at_or_after(world, cut_offsets(world, 300))
+    examination = Examination.of(world, held_E, limit=60, seed=0)
+    made = Generator(Decoder(Shape.of(v, layers=1, width=32, heads=2)).eval(), v, prior())
+    beats: list[float] = []
+    result = examine(made, examination, world.codes_IL, beat=beats.append)
+    assert len(result.hit_N) == len(examination.event_N)
+    assert ((result.gain_N > 0) == (result.hit_N > 0)).all()
+    assert beats == sorted(beats)
+    assert len(examination.popular().hit_N) == len(examination.event_N)
+    alone = examine(made, examination, world.codes_IL, batch=1)
+    assert np.array_equal(alone.hit_N, result.hit_N)

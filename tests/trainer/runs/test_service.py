@@ -1,0 +1,222 @@
+"""The trainer as it runs: on a broker, asked, stopped, killed, and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from kafka import KafkaAdminClient, KafkaProducer
+
+from store.checkpoints import (
+    CheckpointFolder,
+    CheckpointRecord,
+    RunRecord,
+    TrainRequest,
+    announced,
+    verify,
+)
+from store.events import frame
+from store.log import Log
+from store.settings import Codebook, Events, Kafka, Model, Settings, Training
+from tests.clusters import EmbeddedCluster, KafkaCluster
+from tests.trainer.worlds import WEIGHTS, cards, stream
+from trainer.runs.service import TrainerService
+from trainer.runs.training_run import load_checkpoint, offsets_of
+
+TINY = Training(
+    min_engagements=100,
+    first_engagements=10_000,
+    gate_engagements=100,
+    gate_floor=0.1,
+    max_steps=40,
+    max_seconds=20.0,
+    metrics_port=-1,
+    niceness=0,
+)
+
+
+@pytest.fixture
+def settings(cluster: EmbeddedCluster | KafkaCluster, tmp_path: Path) -> Settings:
+    kafka = Kafka(bootstrap_servers=cluster.bootstrap_servers, topic_prefix=f"t{uuid.uuid4().hex[:6]}.", partitions=2)
+    made = Settings(
+        data_dir=str(tmp_path),
+        kafka=kafka,
+        events=Events(weights=WEIGHTS),
+        model=Model(layers=1, width=32, heads=2, text_vocabulary=320),
+        codebook=Codebook(learn_after_items=10_000),
+        training=TINY,
+    )
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    topics = {made.topic(name): 2 for name in ("engagements", "profiles", "semantic-ids", "ranking-examples")} | {
+        made.topic("checkpoints"): 1
+    }
+    admin.create_topics({n: {"num_partitions": p, "replication_factor": -1, "configs": {}} for n, p in topics.items()})
+    admin.wait_for_topics(list(topics))
+    admin.close()
+    return made
+
+
+@pytest.fixture
+def producer(settings: Settings) -> Iterator[KafkaProducer]:
+    made = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
+    yield made
+    made.close()
+
+
+def publish_world(settings: Settings, producer: KafkaProducer, users: int = 60, each: int = 8, seed: int = 0) -> None:
+    for card in cards("from elsewhere").values():
+        producer.send(settings.topic("semantic-ids"), key=card.item_id.encode(), value=msgspec.json.encode(card))
+    events = stream(users, each, seed)
+    for begin in range(0, len(events), 8):  # frames of one user's partition: 8 events of one step, split by parity
+        for parity in (0, 1):
+            part = [e for e in events[begin : begin + 8] if int(e.user_id.split("-")[1]) % 2 == parity]
+            value = frame([msgspec.json.encode(e) for e in part])
+            producer.send(settings.topic("engagements"), value=value, partition=parity)
+    producer.flush()
+
+
+def ask(settings: Settings, producer: KafkaProducer, run: str) -> None:
+    value = msgspec.json.encode(TrainRequest(requested_at=time.time(), run=run))
+    producer.send(settings.topic("checkpoints"), key=b"train", value=value).get(timeout=10)
+
+
+def said(settings: Settings) -> list[CheckpointRecord | TrainRequest | RunRecord]:
+    with Log(settings.kafka) as log:
+        found = [announced(r.key, r.value) for r in log.read_all(settings.topic("checkpoints"))]
+    return [one for one in found if one is not None]
+
+
+def states(settings: Settings, run: str) -> list[str]:
+    return [one.state for one in said(settings) if isinstance(one, RunRecord) and one.run == run]
+
+
+def ended(settings: Settings, run: str) -> bool:
+    return any(isinstance(one, RunRecord) and one.run == run and one.ended for one in said(settings))
+
+
+def wait_for(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def serving(settings: Settings) -> Iterator[TrainerService]:
+    service = TrainerService(settings)
+    thread = threading.Thread(target=service.serve)
+    thread.start()
+    yield service
+    service.stop()
+    thread.join(20)
+    assert not thread.is_alive()
+
+
+def test_asked_for_a_run_it_trains_judges_publishes_and_goes_on(
+    settings: Settings, producer: KafkaProducer, serving: TrainerService
+) -> None:
+    publish_world(settings, producer)
+    ask(settings, producer, "one")
+    wait_for(lambda: ended(settings, "one"))
+    assert states(settings, "one") == ["started", "trained", "gated", "published"]
+    offer = next(one for one in said(settings) if isinstance(one, CheckpointRecord))
+    manifest = verify(Path(offer.location))
+    assert (manifest.verdict, manifest.parent, manifest.codebook) == ("passed", None, offer.codebook)
+    topic = settings.topic("engagements")
+    with Log(settings.kafka) as log:
+        ends = log.ends(topic)
+    assert all(0 < offset <= ends[partition] for partition, offset in offsets_of(manifest, topic).items())
+    assert sum(offsets_of(manifest, topic).values()) < sum(ends.values())  # the newest were held out
+    assert manifest.data_until <= time.time()
+    assert 'sidestream_training_runs_total{result="published"} 1.0' in exposition(serving)
+    assert 'sidestream_training_runs_total{result="failed"} 0.0' in exposition(serving)
+
+    ask(settings, producer, "two")  # only what was held out is new
+    wait_for(lambda: ended(settings, "two"))
+    publish_world(settings, producer, users=60, each=8, seed=1)
+    ask(settings, producer, "three")
+    wait_for(lambda: ended(settings, "three"))
+    folder = CheckpointFolder(settings.checkpoint_folder())
+    third = folder.manifest(folder.ids()[-1])
+    assert third.parent is not None
+    begins = {name: reached.begin for name, reached in third.log.items()}
+    assert begins == {name: reached.end for name, reached in folder.manifest(third.parent).log.items()}
+    load_checkpoint(folder, third.checkpoint)
+
+
+def exposition(service: TrainerService) -> str:
+    from prometheus_client import generate_latest
+
+    return generate_latest(service.registry).decode()
+
+
+def test_too_little_data_is_said_with_what_is_missing(
+    settings: Settings, producer: KafkaProducer, serving: TrainerService
+) -> None:
+    publish_world(settings, producer, users=4, each=5)
+    ask(settings, producer, "early")
+    wait_for(lambda: "refused" in states(settings, "early"))
+    end = next(one for one in said(settings) if isinstance(one, RunRecord) and one.state == "refused")
+    assert "80 are missing" in end.detail
+    assert CheckpointFolder(settings.checkpoint_folder()).ids() == []
+
+
+PROCESS = """
+import sys
+from pathlib import Path
+from store.settings import load_settings
+from trainer.runs.service import run_trainer
+sys.exit(run_trainer(load_settings(Path(sys.argv[1]))))
+"""
+
+
+def start(settings: Settings) -> subprocess.Popen[bytes]:
+    from store.settings import to_toml
+
+    file = Path(settings.data_dir) / "settings.toml"
+    file.write_text(to_toml(settings))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", PROCESS, str(file)], env=environment, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_in_mid_run_nothing_is_published_and_the_next_one_goes_on(
+    settings: Settings, producer: KafkaProducer, number: int
+) -> None:
+    endless = msgspec.structs.replace(TINY, max_steps=1_000_000, epochs=1e6, max_seconds=600.0)
+    publish_world(settings, producer)
+    ask(settings, producer, "held")
+    process = start(msgspec.structs.replace(settings, training=endless))
+    try:
+        wait_for(lambda: "started" in states(settings, "held"))
+        time.sleep(1.5)
+        process.send_signal(number)
+        assert process.wait(20) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+    finally:
+        process.kill()
+        process.wait()
+    folder = CheckpointFolder(settings.checkpoint_folder())
+    assert folder.ids() == []
+    assert states(settings, "held") == ["started"]
+    (folder.root / ".writing-20270101T000000-0001").mkdir(parents=True)  # as a kill in the middle of a write leaves it
+
+    service = TrainerService(settings)
+    thread = threading.Thread(target=service.serve)
+    thread.start()
+    try:
+        wait_for(lambda: ended(settings, "held"))
+        assert states(settings, "held")[-1] == "published"
+    finally:
+        service.stop()
+        thread.join(20)
+    assert len(folder.ids()) == 1
+    assert not list(folder.root.glob(".writing*"))

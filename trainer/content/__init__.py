@@ -1,0 +1,3 @@
+"""Content: an item by itself, as unit vectors of text and given vectors, and their projection.
+
+May import `store` only. Invariant: a vector depends on its own item, not on its batch or the machine."""

@@ -1,0 +1,182 @@
+"""The scorer's catalogue: every item as a row of numpy columns, and the graph of transitions between them.
+
+An item gets a dense int handle when it is first named, by a card, a row or another item's row; it can be recommended
+while it is live. Popularity is kept as log2 of its forward-decayed weight: that number does not change while time
+passes, and the decayed weight at any time is one subtraction away. Transitions are kept from both ends
+(`trainer.items.transitions`).
+
+Invariant: the catalogue is a function of the newest card and the newest row of each item, in any order of arrival
+(handles differ, answers do not).
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable
+from itertools import repeat
+
+import numpy as np
+
+from store.items import ItemCard, ItemRow
+from store.keys import hash64
+from trainer.items.item_learning import ItemRules
+from trainer.items.transitions import Transitions
+
+NEWEST = 2000
+"""So many of the newest uploads are kept in order."""
+
+NEVER = -1e30
+"""log2 of no weight at all, finite so that differences stay finite."""
+
+
+CONVERSION_WINDOWS = (2, 4)
+"""The half-lives (places in the ladder) for which impressions are kept beside popularity."""
+
+
+class HotLists:
+    """The hottest items for each half-life, without looking at all: heat never falls, so an item can only come in by a
+    new row that lifts it over the bar."""
+
+    DEPTH = 400
+
+    def __init__(self, windows: int) -> None:
+        self._bar_W = np.full(windows, NEVER)
+        self._inside: list[set[int]] = [set() for _ in range(windows)]
+
+    def rise(self, handle: int, heat_NW: np.ndarray) -> None:
+        """Hears of an item's new heat. Only the writer calls this, so that no item is lost between two threads."""
+        for window in np.flatnonzero(heat_NW[handle] > self._bar_W).tolist():
+            inside = self._inside[window]
+            inside.add(handle)
+            if len(inside) > 2 * self.DEPTH:
+                handles = np.array(sorted(inside))
+                keep = np.argpartition(heat_NW[handles, window], -self.DEPTH)[-self.DEPTH :]
+                self._bar_W[window] = heat_NW[handles[keep], window].min()
+                self._inside[window] = set(handles[keep].tolist())
+
+    def hottest(self, window: int) -> np.ndarray:
+        """At least the `DEPTH` hottest handles, ascending."""
+        return np.array(sorted(self._inside[window]), np.int64)
+
+
+class Catalog:
+    """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, V those for conversion,
+    C content. `uploads` counts the cards that made an item live, or newer."""
+
+    def __init__(self, rules: ItemRules = ItemRules(), content_width: int = 128, capacity: int = 1024) -> None:
+        self.rules = rules
+        self.half_lives_s_W = np.array(rules.half_lives_s)
+        self.handles: dict[str, int] = {}
+        self.ids: list[str] = []
+        self.cards: list[ItemCard | None] = []
+        self.transitions = Transitions()
+        self.hot = HotLists(len(rules.half_lives_s))
+        self._newest: list[tuple[float, int]] = []
+        self.uploads = 0
+        self._newest_handles = (-1, np.zeros(0, np.int64))
+        self.live_count = 0
+        self.positives = 0.0
+        self.heaviest = -np.inf
+        self.by_hash: dict[int, int] = {}
+        self.live_N = np.zeros(capacity, bool)
+        self.uploaded_at_N = np.zeros(capacity)
+        self.first_at_N = np.zeros(capacity)
+        self.last_at_N = np.zeros(capacity)
+        self.positives_N = np.zeros(capacity, np.float32)
+        self.negatives_N = np.zeros(capacity, np.float32)
+        self.value_N = np.full(capacity, np.nan, np.float32)
+        self.heat_NW = np.full((capacity, len(rules.half_lives_s)), NEVER)
+        self.shown_NV = np.full((capacity, len(CONVERSION_WINDOWS)), NEVER)
+        self.content_NC = np.zeros((capacity, content_width), np.float32)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def handle(self, item_id: str) -> int:
+        """The item's handle; a new one on sight."""
+        handle = self.handles.get(item_id)
+        return self._add(item_id) if handle is None else handle
+
+    def insert(self, card: ItemCard) -> int:
+        """Makes an item live, or moves it to what its new card says."""
+        handle = self.handle(card.item_id)
+        if not self.live_N[handle]:
+            self.live_N[handle] = True
+            self.live_count += 1
+        if self.cards[handle] is None or self.uploaded_at_N[handle] != card.uploaded_at:
+            insort(self._newest, (card.uploaded_at, handle))
+            del self._newest[:-NEWEST]
+            self.uploads += 1
+        self.cards[handle] = card
+        self.uploaded_at_N[handle] = card.uploaded_at
+        return handle
+
+    def remove(self, item_id: str) -> None:
+        """Takes an item down. What behaviour taught stays: others are its neighbours still."""
+        handle = self.handles.get(item_id)
+        if handle is not None and self.live_N[handle]:
+            self.live_N[handle] = False
+            self.live_count -= 1
+            self.cards[handle] = None
+
+    def update(self, item_id: str, row: ItemRow) -> int:
+        """Takes over the newest row of an item."""
+        handle = self.handle(item_id)
+        self.positives += row.positives - float(self.positives_N[handle])
+        self.positives_N[handle] = row.positives
+        self.negatives_N[handle] = row.negatives
+        if row.value_count:
+            self.value_N[handle] = row.value_sum / row.value_count
+        if row.shown:
+            shown_W = np.log2(np.maximum(row.shown, 1e-300)) + row.shown_at / self.half_lives_s_W
+            self.shown_NV[handle] = shown_W[list(CONVERSION_WINDOWS)]
+        if row.positives:
+            self.first_at_N[handle] = row.first_at
+            self.last_at_N[handle] = row.last_at
+            heat_W = np.log2(np.maximum(row.popularity, 1e-300)) + row.decayed_at / self.half_lives_s_W
+            self.heat_NW[handle] = heat_W
+            self.hot.rise(handle, self.heat_NW)
+        if row.neighbours:
+            self._connect(handle, row)
+        return handle
+
+    def newest_handles(self) -> np.ndarray:
+        """Handles of the `NEWEST` newest uploads, ascending, made anew after an upload only."""
+        uploads, (made, handles) = self.uploads, self._newest_handles
+        if made != uploads:
+            handles = np.unique([handle for _, handle in self._newest[:]]).astype(np.int64)
+            self._newest_handles = (uploads, handles)
+        return handles
+
+    def known(self, item_ids: Iterable[str]) -> list[int]:
+        """Handles of those items that have one, in order."""
+        handles = self.handles
+        return [handles[item_id] for item_id in item_ids if item_id in handles]
+
+    def _add(self, item_id: str) -> int:
+        handle = len(self.ids)
+        if handle == len(self.live_N):
+            self._grow()
+        self.handles[item_id] = handle
+        self.ids.append(item_id)
+        self.cards.append(None)
+        self.transitions.reserve(handle + 1)
+        self.by_hash[hash64(item_id)] = handle
+        return handle
+
+    def _grow(self) -> None:
+        for name, column in list(vars(self).items()):
+            if name.split("_")[-1].startswith("N") and isinstance(column, np.ndarray):
+                never = name in ("heat_NW", "shown_NV")
+                fresh = np.full_like(column, NEVER if never else np.nan if name == "value_N" else 0)
+                setattr(self, name, np.concatenate([column, fresh]))
+
+    def _connect(self, handle: int, row: ItemRow) -> None:
+        """Takes over the transitions into an item."""
+        half_life_s, count = self.rules.neighbour_half_life_s, len(row.neighbours)
+        source_E = np.fromiter(map(self.handles.get, row.neighbours, repeat(-1)), np.int32, count)
+        if (source_E < 0).any():
+            source_E = np.fromiter(map(self.handle, row.neighbours), np.int32, count)
+        weight_E = np.fromiter(row.neighbours.values(), np.float64, count)
+        self.heaviest = max(self.heaviest, row.decayed_at / half_life_s)
+        self.transitions.replace(handle, source_E, np.log2(weight_E) + row.landmark / half_life_s)

@@ -1,0 +1,137 @@
+"""Learned vectors: every item's vector as its owner published it, and where an item without one is expected.
+
+The expectation stands in until an item has been engaged with, and is where its learner starts: a ridge regression of
+the learned vectors on content, and the mean of what that misses among the items that share the semantic ID's longest
+known prefix, shrunk by how few they are. So its length tells how much is known: a cosine with it is an expected one.
+It is fitted whenever the space is, and seen through the same view of content.
+
+Invariant: an item's vector is what its newest row holds, of length 1, or the expectation by the newest fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import repeat
+
+import numpy as np
+
+from store.items import ItemRow
+from store.neighbours import Neighbours
+from trainer.items.catalog import Catalog
+from trainer.items.spectral_embedding import content_map, predicted
+
+WINDOW = 2048
+"""Hard negatives are looked for among so many items: what they cost does not grow with the catalogue."""
+
+Prefixes = dict[tuple[int, ...], tuple[np.ndarray, int]]
+"""Codes of a prefix → the sum of what content did not predict of the vectors under it, and how many they are."""
+
+
+class PublishedVectors:
+    """Vectors by handle of `catalog`: `x_ND` as they are, `expected_ND` from content and prefix alone."""
+
+    def __init__(self, catalog: Catalog, width: int = 64, ridge: float = 10.0, prefix_prior: float = 5.0) -> None:
+        self.catalog = catalog
+        self.neighbours = Neighbours(width, len(catalog.live_N))
+        self.expected_ND = np.zeros((len(catalog.live_N), width), np.float32)
+        self._ridge, self._prefix_prior = ridge, prefix_prior
+        self._known_N = np.zeros(len(catalog.live_N), bool)
+        self._map_CD = np.zeros((catalog.content_NC.shape[1] + 1, width), np.float32)
+        self._prefixes: Prefixes = {}
+
+    @property
+    def x_ND(self) -> np.ndarray:
+        """Vectors by handle."""
+        return self.neighbours.x_ND
+
+    def place(self, handle: int, row: ItemRow) -> None:
+        """Takes over the vector of an item's newest row."""
+        self._reserve()
+        vector_D = row.vector_D()
+        if len(vector_D) == self.neighbours.width:
+            self._known_N[handle] = True
+            self.neighbours.put_one(handle, vector_D.astype(np.float32))
+
+    def describe(self, handle: int) -> None:
+        """Expects an item where its new card says."""
+        self._reserve()
+        self._expect(np.array([handle]), predicted(self.catalog.content_NC[handle][None], self._map_CD))
+
+    def refit(self) -> None:
+        """Fits the expectation anew and places every item that has no vector. May run in another thread."""
+        self._reserve()
+        size = len(self.catalog)
+        known_N, x_ND, content_NC = self._known_N[:size].copy(), self.x_ND[:size].copy(), self.catalog.content_NC[:size]
+        evidence_N = np.where(known_N, self.catalog.positives_N[:size], 0.0)
+        self._map_CD, mapped_ND = content_map(content_NC, x_ND, evidence_N, self._ridge)
+        telling_N = evidence_N >= 3
+        rest_ND = np.where(telling_N[:, None], x_ND - mapped_ND, 0.0)
+        self._prefixes = self._gather_prefixes(np.flatnonzero(telling_N).tolist(), rest_ND)
+        self._expect(np.arange(size), mapped_ND, rest_ND)
+        for handle in range(size, len(self.catalog)):
+            self.describe(handle)
+
+    def of(self, item_ids: Sequence[str]) -> np.ndarray:
+        """Vectors of these items (N × D, float32, a copy); zeros for one that is unknown."""
+        handles = np.fromiter(map(self.catalog.handles.get, item_ids, repeat(-1)), np.int64, len(item_ids))
+        x_ND = self.x_ND
+        handles[handles >= len(x_ND)] = -1
+        found_ND = x_ND[handles]
+        found_ND[handles < 0] = 0.0
+        return found_ND
+
+    def nearest(self, users_UD: np.ndarray, k: int, draw: int) -> list[str]:
+        """Of the k items nearest to each user those that were published, each once, in no order: of all items, or in a
+        catalogue of more than `WINDOW` of so many beside each other, from the place that `draw` chooses."""
+        size = min(len(self.catalog), len(self.x_ND))
+        first = draw % max(1, size - WINDOW + 1)
+        cosine_UN = users_UD @ self.x_ND[first : min(size, first + WINDOW)].T
+        count = cosine_UN.shape[1]
+        found = np.unique(np.argpartition(cosine_UN, -k, axis=1)[:, -k:]) if count > k else np.arange(count)
+        found = found[self._known_N[first + found]]
+        return [self.catalog.ids[first + place] for place in found.tolist()]
+
+    def _expect(self, handles: np.ndarray, mapped_HD: np.ndarray, own_HD: np.ndarray | None = None) -> None:
+        """`own_HD`: what an item itself has put under its prefixes (0: nothing). It must not expect itself."""
+        expected_HD = mapped_HD.copy()
+        if self._prefixes:
+            for place, handle in enumerate(handles.tolist()):
+                expected_HD[place] += self._prefix_mean(handle, None if own_HD is None else own_HD[place])
+        length_H = np.sqrt(np.einsum("hd,hd->h", expected_HD, expected_HD))
+        expected_HD /= np.maximum(1.0, length_H)[:, None]
+        self.expected_ND[handles] = expected_HD
+        new = handles[~self._known_N[handles]]
+        self.x_ND[new] = self.expected_ND[new]
+
+    def _gather_prefixes(self, handles: Sequence[int], rest_ND: np.ndarray) -> Prefixes:
+        found: Prefixes = {}
+        for handle in handles:
+            for prefix in self._prefixes_of(handle):
+                total_D, count = found.get(prefix, (np.zeros(rest_ND.shape[1], np.float32), 0))
+                found[prefix] = (total_D + rest_ND[handle], count + 1)
+        return found
+
+    def _prefix_mean(self, handle: int, own_D: np.ndarray | None) -> np.ndarray | float:
+        """The mean under the longest prefix that has other items, shrunk by how few they are."""
+        inside = own_D is not None and bool(own_D.any())
+        for prefix in self._prefixes_of(handle):
+            total_D, count = self._prefixes.get(prefix, (0.0, 0))
+            if count > inside:
+                others_D = total_D - own_D if own_D is not None and inside else total_D
+                return np.asarray(others_D / (count - inside + self._prefix_prior))
+        return 0.0
+
+    def _prefixes_of(self, handle: int) -> list[tuple[int, ...]]:
+        """The prefixes of an item's semantic ID, the longest first."""
+        card = self.catalog.cards[handle]
+        codes = tuple(card.codes) if card is not None else ()
+        return [codes[:length] for length in range(len(codes), 0, -1)]
+
+    def _reserve(self) -> None:
+        capacity = len(self.catalog.live_N)
+        self.neighbours.reserve(capacity)
+        lack = capacity - len(self._known_N)
+        if lack > 0:
+            self._known_N = np.concatenate([self._known_N, np.zeros(lack, bool)])
+            more_ND = np.zeros((lack, self.neighbours.width), np.float32)
+            self.expected_ND = np.concatenate([self.expected_ND, more_ND])

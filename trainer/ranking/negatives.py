@@ -1,0 +1,36 @@
+"""Rivals: what the true item of an example is set against, drawn by chance.
+
+Other candidates, evenly: rivals picked from the top of the present order would teach that what ranks high is wrong. And
+if nobody has touched the item yet, strangers that nobody has touched: the few untouched candidates have each been
+picked for their content by some source, and against them content would seem to tell nothing.
+
+Invariant: a draw is a function of the seed, the event, and what could have been drawn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from store.keys import hash64
+
+NOBODY = np.zeros(0, np.int64)
+
+
+class NegativeSampler:
+    """Draws for one event."""
+
+    def __init__(self, seed: int, event_id: str) -> None:
+        self._rng = np.random.default_rng((seed, hash64(event_id)))
+
+    def candidates(self, true: int, handles_B: np.ndarray, count: int) -> np.ndarray:
+        """Up to `count` other candidates, each once; whatever the order of `handles_B`, the same."""
+        rivals = np.sort(handles_B[handles_B != true])
+        return np.asarray(self._rng.choice(rivals, min(len(rivals), count), replace=False))
+
+    def strangers(self, true: int, allowed_N: np.ndarray, positives_N: np.ndarray, count: int) -> np.ndarray:
+        """`count` allowed items as untouched as the true one; nobody if that is touched."""
+        if true >= len(allowed_N) or positives_N[true] > 0:
+            return NOBODY
+        untouched = np.flatnonzero(allowed_N & (positives_N[: len(allowed_N)] == 0))
+        untouched = untouched[untouched != true]
+        return np.asarray(self._rng.choice(untouched, count)) if len(untouched) else NOBODY

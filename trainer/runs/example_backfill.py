@@ -1,0 +1,189 @@
+"""Rehearsal: examples for the ranker from the log itself, where the workers could not make enough of them.
+
+A worker makes examples in a share of its time, so a log that is filled faster than it was lived (a first load, a
+stream that is sent again) leaves the ranker with next to none, and those come from a state that lagged behind. So the
+trainer runs the newest part of the log through `Replay`, in event time, in a process of its own, and learns from what
+that finds, piece by piece while it goes on: what a replay would have learned, a running system has learned soon after.
+
+Invariant: a rehearsal is a function of the log and the settings; it changes nothing but the learner's examples.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import time
+from collections.abc import Iterator
+from itertools import islice
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import msgspec
+
+from store.events import Engagement, Upload
+from store.items import ItemCard
+from store.log import Log
+from store.settings import Settings
+from trainer.evaluation.prequential import Replay, ReplayOptions
+from trainer.ranking.ranker import Example, RankerLearner
+from trainer.runs.log_window import count_new, read_window
+
+log = logging.getLogger(__name__)
+
+LEAST_EVENTS = 1_000
+GROWTH = 0.5
+"""Another rehearsal pays when the log has grown by so much since the last one."""
+WANTED_SHARE = 0.05
+"""Live examples of so many engagements are enough: then there is nothing to rehearse."""
+SHARE = 0.3
+"""Of the engagements are examined, at most: about what a replay examines, and the ranker still comes soon."""
+PIECE = 1_000
+"""So many examples are handed over at once: the first ranker need not wait for the end of a long log."""
+COUNT_EVERY_S = 5.0
+NICENESS = 5
+"""Beside the trainer's own: a rehearsal must not hold up a training run."""
+
+
+class Examples(RankerLearner):
+    """A learner that passes examples on as they are, and never fits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._waiting: list[Example] = []
+
+    def absorb(self, example: Example) -> None:
+        if example.found or example.strangers:
+            self._waiting.append(example)
+
+    def taken(self) -> list[Example]:
+        """What has come since the last time."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+    def due(self) -> bool:
+        return False
+
+
+def backfill_examples(settings: Settings, examples: int, share: float = SHARE) -> Iterator[Example]:
+    """The examples that a replay of the log finds, which examines at most a share of the engagements, and so many that
+    about `examples` are found; beside them all first engagements of items."""
+    training = settings.training
+    limits = {"max_engagements": training.rehearsal_engagements, "lookback_engagements": 0, "replay_ratio": 0.0}
+    limited = msgspec.structs.replace(settings, training=msgspec.structs.replace(training, **limits))
+    with Log(settings.kafka) as reader:
+        window = read_window(reader, limited, {}, time.time())
+    events = sorted((logged.event for logged in window.engagements), key=_occurred_at)
+    cards = window.items
+    uploads = sorted(map(_upload_of, cards.values()), key=_uploaded_at)
+    weights = settings.events.weights
+    positives = sum(weights.get(event.kind, 0.0) > 0 for event in events)
+    share = min(share, 1.5 * examples / max(1, positives))  # about a third is not among the candidates
+    options = ReplayOptions(
+        sample=0,
+        within_limit=0,
+        baselines=False,
+        weights=weights,
+        examples=share,
+        repeats=settings.serving.repeats,
+    )
+    replay = Replay(uploads, events, lambda some: [cards[one.item_id].parts() for one in some], options)
+    replay.learner = found = Examples()
+    for _ in replay.steps():
+        yield from found.taken()
+    yield from found.taken()
+
+
+class ExampleBackfill:
+    """Decides when the log is to be rehearsed, and has it done, one at a time."""
+
+    def __init__(self, settings: Settings, reader: Log, examples: int) -> None:
+        self._settings = settings
+        self._log = reader
+        self._examples = examples
+        self._folder = settings.checkpoint_folder() / "rankers"
+        self._process: BaseProcess | None = None
+        self._counted_at = 0.0
+        self._events = 0
+        self._absorbed = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether one is under way, or its examples wait to be collected."""
+        return self._process is not None
+
+    def turn(self, now: float, absorbed: int) -> list[Example]:
+        """Starts one when it is due; what one has found since the last turn. `absorbed`: live examples so far."""
+        if self._process is not None:
+            return self._collect(self._process)
+        if self._settings.training.rehearsal_engagements and now - self._counted_at >= COUNT_EVERY_S:
+            self._counted_at = now
+            events = count_new(self._log, self._settings, {}, now, sample_records=20)
+            if self._due(events, absorbed):
+                self._events, self._absorbed = events, absorbed
+                self._start()
+        return []
+
+    def close(self) -> None:
+        if self._process is not None and self._process.is_alive():
+            self._process.terminate()
+            self._process.join(5)
+
+    def _due(self, events: int, absorbed: int) -> bool:
+        new = events - self._events
+        if new < max(LEAST_EVENTS, GROWTH * self._events):
+            return False
+        return absorbed - self._absorbed < min(WANTED_SHARE * new, self._examples / 2)
+
+    def _start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for piece in self._folder.glob("rehearsal-*"):
+            piece.unlink()
+        arguments = (self._settings, self._examples, self._folder)
+        self._process = multiprocessing.get_context("spawn").Process(target=_run, args=arguments, daemon=True)
+        self._process.start()
+        log.info("rehearsing about %s engagements", self._events)
+
+    def _collect(self, process: BaseProcess) -> list[Example]:
+        ended = not process.is_alive()
+        found: list[Example] = []
+        for piece in sorted(self._folder.glob("rehearsal-*.msgpack")):
+            found += msgspec.msgpack.decode(piece.read_bytes(), type=list[Example])
+            piece.unlink()
+        if ended:
+            self._process = None
+            log.info("the rehearsal ended")
+            if process.exitcode != 0:
+                log.warning("it had status %s; live examples are learned from all the same", process.exitcode)
+        return found
+
+
+def _run(settings: Settings, examples: int, folder: Path) -> None:
+    os.nice(NICENESS)
+    found, number = backfill_examples(settings, examples), 0
+    while piece := list(islice(found, PIECE)):
+        path = folder / f"rehearsal-{number:06d}.msgpack"
+        temporary = path.with_suffix(".writing")
+        temporary.write_bytes(msgspec.msgpack.encode(piece))
+        temporary.rename(path)
+        number += 1
+
+
+def _upload_of(card: ItemCard) -> Upload:
+    return Upload(
+        item_id=card.item_id,
+        uploaded_at=card.uploaded_at,
+        title=card.title,
+        tags=card.tags,
+        category=card.category,
+        creator_id=card.creator_id,
+        language=card.language,
+    )
+
+
+def _occurred_at(event: Engagement) -> float:
+    return event.occurred_at
+
+
+def _uploaded_at(upload: Upload) -> float:
+    return upload.uploaded_at

@@ -1,0 +1,155 @@
+"""The ranker's chore: the trainer's second job. It follows `ranking-examples`, fits rankers, and announces them.
+
+The topic has three sorts of records: engagements ranked before they were learned from (`Example`), answers as they were
+shown (`Shown`), and what was said of shown lines (`Outcome`). The last two meet in `Impressions`, in event time: the
+highest time read, or wall time once all is read and the stream is within an hour of it. A scorer that dies or loses a
+partition takes no open window with it: windows are here, and come back from the log when the trainer starts again.
+
+A fit takes seconds, so it runs in a thread beside the training runs. A fitted ranker is a file in the checkpoint
+folder; its location goes to `checkpoints` under key `ranker`, and every scorer exchanges its ranker for it.
+
+Invariant: a file is whole before it is announced. Records are read again after a restart from `READ_BACK` windows
+back, so a restarted trainer soon fits on what it had.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import msgspec
+from kafka import KafkaProducer
+
+from store.log import Log, client_options
+from store.settings import Settings
+from trainer.ranking.impressions import ImpressionRules, Impressions, Outcome, Shown
+from trainer.ranking.ranker import Example, Ranker, RankerLearner, RankerRules
+from trainer.runs.drift import Drift
+from trainer.runs.example_backfill import ExampleBackfill
+
+log = logging.getLogger(__name__)
+
+RANKER_KEY = b"ranker"
+KEPT = 3
+READ_PER_TURN = 2000
+READ_BACK = 2
+CAUGHT_UP_S = 3600.0
+QUIET_S = 10.0
+QUIET_GROWTH = 0.1
+"""When no example has come for so long, a fit is due that would rest on so much more: the learner's own growth waits
+for examples that may not come for hours."""
+
+
+class RankerRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """The record on `checkpoints` under key `ranker`: where the newest ranker lies. Times in epoch seconds."""
+
+    ranker: str
+    location: str
+    published_at: float
+
+
+class RankerJob:
+    """A `trainer.runs.service.Chore`."""
+
+    def __init__(self, settings: Settings, rules: RankerRules | None = None, drift: Drift | None = None) -> None:
+        """`drift` is told of every outcome."""
+        self._drift = drift
+        completed = settings.events.completed
+        self._rules = rules or RankerRules(threads=settings.training.threads, completed=completed)
+        self.learner = RankerLearner(self._rules)
+        self._impressions = Impressions(
+            ImpressionRules(window_s=settings.serving.impression_window_s, completed=completed)
+        )
+        self._now_s = 0.0
+        self._settings = settings
+        self._topic = settings.topic("ranking-examples")
+        self._folder = settings.checkpoint_folder() / "rankers"
+        self._log = Log(settings.kafka)
+        self._rehearsals = ExampleBackfill(settings, self._log, self._rules.window)
+        self._live = 0
+        self._producer: KafkaProducer | None = None
+        self._positions: dict[int, int] = {}
+        self._caught_up = False
+        self._heard_at = 0.0
+        self._decoder = msgspec.msgpack.Decoder(Example | Shown | Outcome)
+        self._fitting: Future[Ranker] | None = None
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="ranker")
+
+    def turn(self, now: float) -> None:
+        """Reads what is new, starts a fit when one is due, announces one that has ended."""
+        self._read(now)
+        self._close_windows(now)
+        for example in self._rehearsals.turn(now, self._live):
+            self.learner.absorb(example)
+        if self._fitting is not None and self._fitting.done():
+            ranker, self._fitting = self._fitting.result(), None
+            self._announce(ranker, now)
+        if self._fitting is None and (self.learner.due() or self._is_quiet(now)):
+            self._fitting = self._pool.submit(self.learner.refit)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._rehearsals.close()
+        self._log.close()
+        if self._producer is not None:
+            self._producer.close(timeout=2)
+
+    def _is_quiet(self, now: float) -> bool:
+        grown = self.learner.absorbed >= (1.0 + QUIET_GROWTH) * self.learner.fitted_at > 0
+        return grown and now - self._heard_at > QUIET_S
+
+    def _read(self, now: float) -> None:
+        ends = self._log.ends(self._topic)
+        begins = {p: self._positions.get(p, max(0, end - READ_BACK * self._rules.window)) for p, end in ends.items()}
+        until = {p: min(end, begins[p] + READ_PER_TURN) for p, end in ends.items()}
+        if begins != until:
+            self._heard_at = now
+            for record in self._log.read(self._topic, begins, until):
+                if record.value is not None:
+                    self._absorb(record.value, record.timestamp_ms / 1000)
+        self._positions = until
+        self._caught_up = until == ends
+
+    def _absorb(self, value: bytes, at_s: float) -> None:
+        try:
+            record = self._decoder.decode(value)
+        except msgspec.MsgspecError as error:
+            log.debug("not a ranking example of this version, passed over: %s", error)
+            return
+        happened_at = record.shown_at if isinstance(record, Shown) else record.occurred_at
+        self._now_s = max(self._now_s, min(happened_at, at_s))  # a clock ahead of the broker's must close no window
+        if isinstance(record, Shown):
+            self._impressions.show(record)
+            return
+        if isinstance(record, Outcome):
+            self._impressions.engage(record)
+            return
+        self.learner.absorb(record)
+        self._live += record.found and record.weight > 0
+        if self._drift is not None and record.weight > 0 and record.ordered:
+            self._drift.observe(0 <= record.rank < 10, at_s)
+
+    def _close_windows(self, now: float) -> None:
+        live = self._caught_up and now - self._now_s < CAUGHT_UP_S
+        now_s = max(now, self._now_s) if live else self._now_s
+        for impression in self._impressions.advance(now_s):
+            self.learner.absorb_impression(impression)
+
+    def _announce(self, ranker: Ranker, now: float) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"ranker-{int(now * 1000)}.txt"
+        temporary = path.with_suffix(".writing")
+        temporary.write_bytes(ranker.to_bytes())
+        temporary.rename(path)
+        record = RankerRecord(ranker=ranker.name, location=str(path.absolute()), published_at=now)
+        self._send(msgspec.json.encode(record))
+        for old in sorted(self._folder.glob("ranker-*.txt"))[:-KEPT]:
+            old.unlink()
+        measured = ranker.heads.measured() if ranker.heads is not None else {}
+        told = ", ".join(f"{name} {one.predicted:.3f} (came {one.observed:.3f})" for name, one in measured.items())
+        log.info("ranker fitted on %s examples; expected %s", ranker.name, told or "nothing yet")
+
+    def _send(self, value: bytes) -> None:
+        if self._producer is None:
+            self._producer = KafkaProducer(**client_options(self._settings.kafka))
+        self._producer.send(self._settings.topic("checkpoints"), value, key=RANKER_KEY).get(timeout=10)

@@ -1,0 +1,296 @@
+"""The trainer: a plain process that watches the log, starts training runs, and announces what passed the gate.
+
+A run starts when a person asks for one (`sidestream train`), when enough engagements came since the serving checkpoint,
+when enough time passed, when the serving model does much worse on the newest engagements than when it was judged, or
+when fresh items fit the codebook badly (then with a refresh of it).
+Only locations travel over Kafka: the record on `checkpoints` names the folder.
+
+What happens in which order, and why nothing is lost or half-published:
+1. `started` goes to `checkpoints` before any work: a trainer that takes over sees which runs are open.
+2. The folder appears by one rename; the verdict by one exchange of the manifest.
+3. Only then the checkpoint's record is sent, and acknowledged, and last the run's end.
+A trainer that is killed before 3 leaves an open run. The next one runs a person's request again (three times at most)
+and closes the others as failed; temporary folders are removed. A stop signal (SIGTERM) ends a run at the next step of
+learning; its folder is removed before it was ever named.
+
+Other periodic learning (the ranker's) is a `Chore`: it gets its turn between polls and during runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from kafka.errors import KafkaError
+from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+
+from store.checkpoints import CODEBOOK, SERVABLE, CheckpointError, CheckpointFolder, Manifest
+from store.log import Log, LogError
+from store.settings import Settings
+from trainer.runs.codebook_choice import Wish
+from trainer.runs.drift import Drift
+from trainer.runs.log_window import count_new, read_window
+from trainer.runs.progress import RunProgress
+from trainer.runs.ranker_job import RankerJob
+from trainer.runs.run_log import RunLog, State
+from trainer.runs.training_run import (
+    Heartbeat,
+    Loaded,
+    NotEnoughDataError,
+    Result,
+    load_checkpoint,
+    offsets_of,
+    run_training,
+)
+from trainer.runs.triggers import Moment, trigger
+from trainer.semantic_ids.codebook import Codebook
+from trainer.semantic_ids.drift import CodebookDrift
+from trainer.semantic_ids.files import DamagedCodebookError, load_codebook
+
+log = logging.getLogger("sidestream.trainer")
+
+MAX_ATTEMPTS = 3
+_POLL_S = 1.0
+_COUNT_EVERY_S = 5.0
+_TURN_EVERY_S = 0.5
+
+
+class Chore(Protocol):
+    """Another periodic job of the trainer. `turn` is called about twice a second, with wall time in epoch seconds,
+    also during training runs; it should return within a second."""
+
+    def turn(self, now: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class _Stopped(BaseException):
+    """The person or the supervisor wants the process to end; not an error."""
+
+
+class TrainerService:
+    """See the module's text. `serve` returns when `stop` was called (by a signal, see `run_trainer`)."""
+
+    def __init__(self, settings: Settings, chores: Sequence[Chore] = (), drift: Drift | None = None) -> None:
+        self._settings = settings
+        self._chores = list(chores)
+        self._drift = drift or Drift(settings.training.drift_ratio)
+        self._folder = CheckpointFolder(settings.checkpoint_folder())
+        self._log = Log(settings.kafka)
+        self._said = RunLog(settings, self._log)
+        self._misfit = CodebookDrift(self._log, settings)
+        self._codebook: Codebook | None = None
+        self._progress = RunProgress()
+        self._stopping = False
+        self._complaint = ""
+        self._turned_at = self._counted_at = self._greeted_at = 0.0
+        self._last_run_at = time.time()
+        self.registry = CollectorRegistry()
+        self._runs = Counter("sidestream_training_runs", "training runs by end", ["result"], registry=self.registry)
+        for end in ("published", "refused", "failed"):
+            self._runs.labels(end)  # a series that is there from the start: its first increase can be seen
+        self._scores = Gauge(
+            "sidestream_gate_score",
+            "hit ratio at 10 in the gate's last comparison",
+            ["checkpoint_role", "slice"],
+            registry=self.registry,
+        )
+
+    def stop(self) -> None:
+        """Ends `serve` soon, and a run in progress at its next step. Safe in a signal handler."""
+        self._stopping = True
+
+    def serve(self) -> None:
+        """Watches and trains until stopped. A broker that is away is waited for."""
+        for left in self._folder.clean():
+            log.info("removed %s, left by a trainer that was killed", left)
+        try:
+            restored = False
+            while not self._stopping:
+                try:
+                    self._said.follow()
+                    if not restored:
+                        self._said.close_abandoned(MAX_ATTEMPTS)
+                        restored = True
+                    if (serving := self._said.serving()) is not None:
+                        self._drift.restart(serving.published_at)
+                    self._turn()
+                    self._maybe_train()
+                    self._sleep(_POLL_S)
+                except (LogError, KafkaError) as error:
+                    log.warning("%s; trying again", error)
+                    self._disconnect()
+                    restored = False  # a run that the outage ended is closed, or tried again if a person asked
+                    self._sleep(2.0)
+        except _Stopped:
+            log.info("stopped; a run in progress was given up")
+        finally:
+            for chore in self._chores:
+                chore.close()
+            self._disconnect()
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping and time.monotonic() < until:
+            time.sleep(0.05)
+
+    def _turn(self) -> None:
+        if self._stopping:
+            raise _Stopped
+        if time.monotonic() - self._turned_at >= _TURN_EVERY_S:
+            for chore in self._chores:
+                self._give_turn(chore)
+            self._turned_at = time.monotonic()
+
+    def _give_turn(self, chore: Chore) -> None:
+        """A chore that cannot read its topic must not keep the models from being trained."""
+        complaint = ""
+        try:
+            chore.turn(time.time())
+        except (LogError, KafkaError) as error:
+            complaint = f"{type(chore).__name__}: {error}"
+        if complaint and complaint != self._complaint:
+            log.warning("%s", complaint)
+        self._complaint = complaint
+
+    def _disconnect(self) -> None:
+        self._said.close()
+        self._log.close()
+
+    def _maybe_train(self) -> None:
+        waiting = self._said.waiting()
+        if waiting:
+            self._train(waiting, self._said.wish(waiting))
+        elif time.monotonic() - self._counted_at >= _COUNT_EVERY_S:
+            cause = trigger(self._moment(), self._settings.training)
+            self._counted_at = time.monotonic()
+            if cause is not None:
+                self._train([f"{cause}-{time.time():.0f}"], "refresh" if cause == "codebook" else "")
+
+    def _moment(self) -> Moment:
+        manifest = self._serving_manifest()
+        new = count_new(self._log, self._settings, self._since(manifest), time.time())
+        since_s = time.time() - max(self._last_run_at, manifest.created_at if manifest is not None else 0.0)
+        return Moment(
+            first=manifest is None,
+            new=new,
+            since_s=since_s,
+            drifted=self._drift.drifted(),
+            misfit=self._misfit.due(self._serving_codebook(manifest)),
+        )
+
+    def _serving_codebook(self, manifest: Manifest | None) -> Codebook | None:
+        if manifest is None:
+            return None
+        if self._codebook is None or self._codebook.version != manifest.codebook:
+            self._codebook = None
+            with suppress(DamagedCodebookError):
+                self._codebook = load_codebook(self._folder.path(manifest.checkpoint) / CODEBOOK / manifest.codebook)
+        return self._codebook
+
+    def _since(self, manifest: Manifest | None) -> dict[int, int]:
+        return {} if manifest is None else offsets_of(manifest, self._settings.topic("engagements"))
+
+    def _serving_manifest(self) -> Manifest | None:
+        record = self._said.serving()
+        with suppress(CheckpointError):
+            if record is not None:
+                return self._folder.manifest(record.checkpoint)
+        return self._folder.newest(SERVABLE)
+
+    def _parent(self) -> Loaded | None:
+        manifest = self._serving_manifest()
+        if manifest is None:
+            return None
+        try:
+            return load_checkpoint(self._folder, manifest.checkpoint)
+        except (CheckpointError, ValueError, OSError) as error:
+            log.warning("cannot continue from %s (%s): starting anew", manifest.checkpoint, error)
+            return None
+
+    def _train(self, runs: list[str], wish: Wish) -> None:
+        """One run that answers all of `runs`."""
+        self._last_run_at = time.time()
+        self._said.say(runs, "started")
+        try:
+            result = self._run(self._heartbeat(runs), wish)
+        except NotEnoughDataError as error:
+            self._end(runs, "refused", detail=f"not enough data: {error}")
+        except (LogError, KafkaError):
+            raise  # the run stays open: it is tried again when the broker is back
+        except Exception as error:
+            log.exception("run %s failed", runs[0])
+            self._end(runs, "failed", detail=f"{type(error).__name__}: {error}")
+        else:
+            self._publish(runs, result)
+        finally:
+            self._progress.close()
+
+    def _heartbeat(self, runs: list[str]) -> Heartbeat:
+        last = ""
+
+        def beat(step: str, done: float) -> None:
+            nonlocal last
+            if step != last:
+                last = step
+                log.info("run %s: %s", runs[0], step)
+                if step == "gate":
+                    self._said.say(runs, "trained")
+            self._progress(step, done)
+            self._turn()
+            if time.monotonic() - self._greeted_at >= _POLL_S:
+                self._greeted_at = time.monotonic()
+                self._said.greet(runs)
+
+        return beat
+
+    def _run(self, beat: Heartbeat, wish: Wish) -> Result:
+        parent = self._parent()
+        beat("read", 0.0)
+        since = self._since(parent.manifest if parent is not None else None)
+        progress = lambda at, total: beat("read", at / max(1, total))  # noqa: E731
+        window = read_window(self._log, self._settings, since, time.time(), progress)
+        return run_training(window, self._settings, self._folder, parent, beat, wish)
+
+    def _publish(self, runs: list[str], result: Result) -> None:
+        manifest = result.manifest
+        for (role, name), value in result.judgement.hit_ratio.items():
+            self._scores.labels(role, name).set(value)
+        detail = "; ".join(result.judgement.reasons)
+        self._said.say(runs, "gated", manifest.checkpoint, detail)
+        self._said.offer(manifest, str(self._folder.path(manifest.checkpoint).resolve()))
+        state: State = "published" if result.judgement.passed else "refused"
+        self._end(runs, state, manifest.checkpoint, detail, result.churn)
+        kept = self._said.serving()
+        self._folder.prune(self._settings.training.keep_checkpoints, kept.checkpoint if kept is not None else None)
+
+    def _end(
+        self, runs: list[str], state: State, checkpoint: str = "", detail: str = "", churn: Sequence[float] = ()
+    ) -> None:
+        log.info("run %s: %s %s %s", runs[0], state, checkpoint, detail)
+        self._runs.labels(state).inc()
+        self._said.say(runs, state, checkpoint, detail, churn)
+
+
+def run_trainer(settings: Settings) -> int:
+    """The process behind `sidestream trainer`; returns its exit status when a signal ended it."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it says, our own errors repeat with a remedy
+    drift = Drift(settings.training.drift_ratio)
+    service = TrainerService(settings, [RankerJob(settings, drift=drift)], drift)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: service.stop())
+    os.nice(settings.training.niceness)  # serving comes first on a machine that both share
+    port = settings.training.metrics_port
+    if port >= 0:
+        try:
+            start_http_server(port, settings.training.metrics_host, service.registry)
+        except OSError as error:
+            log.warning("no metrics on port %d (%s): set training.metrics_port", port, error)
+    service.serve()
+    return 0
