@@ -20,9 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from store.events import REASONS
 from store.settings import Freshness, Settings, load_settings, settings_from
-from stream import metrics as names
-from stream import topics
 from stream.cli import app
+from stream.kafka import topics
+from stream.metrics import metrics as names
 from stream.metrics.freshness import EDGES_S
 from stream.metrics.status import CODEBOOK_AGE_OBJECTIVE_S, LAG_OBJECTIVE_EVENTS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def sidestream(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:

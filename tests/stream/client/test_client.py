@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pytest
 from aiohttp import web
 
-from stream import client as clients
+from stream.client import client as clients
 from stream.client.client import Client, ClientError
 from stream.metrics.metrics import Metrics
 from stream.web.server import application

@@ -15,7 +15,7 @@ import pytest
 from store.events import Upload
 from stream.demo.population import Census, Population
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

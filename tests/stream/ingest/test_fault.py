@@ -34,7 +34,7 @@ def test_off_unless_asked() -> None:
 )
 def test_the_process_is_killed_there(wanted: str, last: str) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3],
         env=os.environ | {"SIDESTREAM_FAULT": wanted},
     )  # fmt: skip
     assert ran.stdout.splitlines()[-1] == last
