@@ -43,6 +43,7 @@ class Code(IntEnum):
     FENCED_INSTANCE_ID = 82
     GROUP_SUBSCRIBED_TO_TOPIC = 86
     INVALID_RECORD = 87
+    UNKNOWN_TOPIC_ID = 100
 
 
 NO_TRANSACTIONS = "the embedded broker has no transactions: use real Kafka, or leave transactional.id unset"

@@ -1,7 +1,8 @@
 """The wire: frames, headers, the versions spoken, and the codec, which is kafka-python's own set of Kafka schemas.
 
 A handler gets a decoded request and answers with plain dictionaries in the schema's names; what it leaves out takes
-the schema's default. Versions are chosen so that every client in use finds one and none needs topic ids.
+the schema's default. Versions are chosen so that every client in use finds one and none needs topic ids;
+Metadata tells them, so that a topic that was made anew is known as another one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _SPOKEN = {
     0: ("Produce", 3, 8),
     1: ("Fetch", 4, 11),
     2: ("ListOffsets", 1, 6),
-    3: ("Metadata", 0, 9),
+    3: ("Metadata", 0, 12),
     8: ("OffsetCommit", 2, 8),
     9: ("OffsetFetch", 1, 7),
     10: ("FindCoordinator", 0, 3),

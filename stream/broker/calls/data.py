@@ -129,10 +129,23 @@ async def metadata(node: Node, call: Call) -> Answer:
     """The one broker, and the topics asked for (or all)."""
     asked = call.body.topics
     everything = asked is None or (call.version == 0 and not asked)
-    names = node.topics.names() if everything else [topic.name for topic in asked]
     may_create = node.options.auto_create_topics and (call.version < 4 or call.body.allow_auto_topic_creation)
+    if everything:
+        topics = [_described(node, name, False) for name in node.topics.names()]
+    else:
+        topics = [_asked_for(node, topic, call.version, may_create) for topic in asked]
     answer = {"brokers": [{"node_id": NODE_ID, "host": HOST, "port": node.port}], "cluster_id": node.cluster_id}
-    return answer | {"controller_id": NODE_ID, "topics": [_described(node, name, may_create) for name in names]}
+    return answer | {"controller_id": NODE_ID, "topics": topics}
+
+
+def _asked_for(node: Node, asked: Any, version: int, may_create: bool) -> Answer:
+    """By name, or, from version 12 on, by id."""
+    if version < 12 or asked.name is not None:
+        return _described(node, asked.name, may_create)
+    try:
+        return _described(node, node.topics.named(asked.topic_id), False)
+    except RefusedError as refused:
+        return {"error_code": refused.code, "name": None, "topic_id": asked.topic_id}
 
 
 def _described(node: Node, name: str, may_create: bool) -> Answer:
@@ -140,11 +153,12 @@ def _described(node: Node, name: str, may_create: bool) -> Answer:
         check_name(name)
         if may_create and name not in node.topics.names():
             node.topics.create(name, node.options.partitions, {}, now_ms())
-        count = len(node.topics.get(name).logs)
+        topic = node.topics.get(name)
     except RefusedError as refused:
         return {"error_code": refused.code, "name": name}
     node_ids = {"leader_id": NODE_ID, "leader_epoch": 0, "replica_nodes": [NODE_ID], "isr_nodes": [NODE_ID]}
-    return {"name": name, "partitions": [{"partition_index": number, **node_ids} for number in range(count)]}
+    partitions = [{"partition_index": number, **node_ids} for number in range(len(topic.logs))]
+    return {"name": name, "topic_id": topic.id, "partitions": partitions}
 
 
 async def api_versions(_: Node, call: Call) -> Answer:

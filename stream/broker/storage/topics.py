@@ -30,16 +30,16 @@ def check_name(name: str) -> None:
 
 @dataclass
 class Topic:
-    """A topic and the logs of its partitions."""
+    """A topic and the logs of its partitions. `id` is its own: one that is made anew under the same name has another."""
 
     name: str
     folder: Path
     config: TopicConfig
     logs: list[Log]
+    id: uuid.UUID
 
     def save(self) -> None:
-        described = {"partitions": len(self.logs), "configs": dict(self.config.overrides)}
-        replace_file(self.folder / "topic.json", msgspec.json.encode(described))
+        _describe(self.folder, self.id, len(self.logs), self.config.overrides)
 
 
 class Topics:
@@ -66,6 +66,13 @@ class Topics:
             raise RefusedError(Code.UNKNOWN_TOPIC_OR_PARTITION, f"there is no topic {name}")
         return topic
 
+    def named(self, topic_id: uuid.UUID) -> str:
+        """The name of the topic with this id."""
+        for topic in self._topics.values():
+            if topic.id == topic_id:
+                return topic.name
+        raise RefusedError(Code.UNKNOWN_TOPIC_ID, f"there is no topic with the id {topic_id}")
+
     def log(self, name: str, partition: int) -> Log:
         logs = self.get(name).logs
         if not 0 <= partition < len(logs):
@@ -84,12 +91,12 @@ class Topics:
         config = TopicConfig(dict(overrides), self._defaults)
         if dry:
             return
-        making = self._trash / uuid.uuid4().hex
+        topic_id = uuid.uuid4()
+        making = self._trash / topic_id.hex
         making.mkdir()
-        described = {"partitions": partitions, "configs": dict(overrides)}
-        replace_file(making / "topic.json", msgspec.json.encode(described))
+        _describe(making, topic_id, partitions, overrides)
         making.rename(self._folder / name)
-        self._topics[name] = Topic(name, self._folder / name, config, [])
+        self._topics[name] = Topic(name, self._folder / name, config, [], topic_id)
         self._add_logs(self._topics[name], partitions, now_ms)
 
     def grow(self, name: str, partitions: int, now_ms: int, dry: bool = False) -> None:
@@ -132,10 +139,19 @@ class Topics:
 
     def _open(self, folder: Path, now_ms: int) -> Topic:
         described = msgspec.json.decode((folder / "topic.json").read_bytes())
-        topic = Topic(folder.name, folder, TopicConfig(described["configs"], self._defaults), [])
+        known = described.get("id")
+        topic_id = uuid.UUID(known) if known else uuid.uuid4()
+        topic = Topic(folder.name, folder, TopicConfig(described["configs"], self._defaults), [], topic_id)
         self._add_logs(topic, described["partitions"], now_ms)
+        if not known:  # made by a release that gave topics no ids
+            topic.save()
         return topic
 
     def _add_logs(self, topic: Topic, partitions: int, now_ms: int) -> None:
         for number in range(len(topic.logs), partitions):
             topic.logs.append(Log(topic.folder / str(number), topic.config, now_ms))
+
+
+def _describe(folder: Path, topic_id: uuid.UUID, partitions: int, overrides: Mapping[str, str]) -> None:
+    described = {"id": str(topic_id), "partitions": partitions, "configs": dict(overrides)}
+    replace_file(folder / "topic.json", msgspec.json.encode(described))

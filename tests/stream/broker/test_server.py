@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 
 from stream.broker import Broker, DataDirInUseError
 from tests.clusters import EmbeddedCluster
-from tests.stream import broker_wire_scenarios as wired
+from tests.stream.broker import wire_scenarios as wired
 from tests.stream.broker.batches import Row, batch, rows
 from tests.stream.broker.kafka_wire import Wire
 from tests.stream.broker.scenarios import create_topic, unique
@@ -137,6 +137,26 @@ def test_a_topic_that_is_deleted_wakes_its_readers(embedded_broker: EmbeddedClus
         two.ask("DeleteTopics", 3, topic_names=[topic], timeout_ms=5_000)
         assert waiting.result().error_code == 3
         assert time.monotonic() - began < 2.0
+
+
+def test_a_topic_keeps_its_id_through_a_kill_and_gets_one_if_an_older_release_made_it(
+    own_broker: EmbeddedCluster,
+) -> None:
+    def topic_id() -> object:
+        with Wire(own_broker.bootstrap_servers) as wire:
+            return wire.ask("Metadata", 12, topics=[{"name": topic}]).topics[0].topic_id
+
+    def restarted() -> object:
+        own_broker.kill()
+        own_broker.restart()
+        return topic_id()
+
+    with Wire(own_broker.bootstrap_servers) as wire:
+        topic = create_topic(wire)
+    assert topic_id() == restarted()
+    described = own_broker.folder / "data" / "topics" / topic / "topic.json"
+    described.write_text('{"partitions":1,"configs":{}}')
+    assert restarted() == restarted()
 
 
 def test_generations_and_offsets_go_on_after_a_kill(own_broker: EmbeddedCluster) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import time
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -157,7 +158,7 @@ def broker_time(bootstrap: str) -> Any:
 def metadata_of_known_and_unknown_topics(bootstrap: str) -> Any:
     with Wire(bootstrap) as wire:
         topic, answers = create_topic(wire, 3), []
-        for version in range(4, 10):
+        for version in range(4, 13):
             for auto in (False, True):
                 names = [{"name": name} for name in (topic, unique("none"), "not/a name", "..")]
                 answer = wire.ask("Metadata", version, topics=names, allow_auto_topic_creation=auto)
@@ -168,6 +169,29 @@ def metadata_of_known_and_unknown_topics(bootstrap: str) -> Any:
             answers.append(topic in [found.name for found in everything.topics])
             answers.append(wire.ask("Metadata", version, topics=[], allow_auto_topic_creation=False).topics)
         return answers
+
+
+def topic_ids(bootstrap: str) -> Any:
+    """A topic keeps its id, is found by it, and gets another when it is made anew under the same name."""
+    with Wire(bootstrap) as wire:
+        topic = create_topic(wire, 2)
+
+        def described(version: int = 12, **asked: Any) -> Any:
+            return wire.ask("Metadata", version, topics=[asked], allow_auto_topic_creation=False).topics[0]
+
+        ids = [described(version, name=topic).topic_id for version in (10, 11, 12)]
+        found, nobody = described(name=None, topic_id=ids[0]), described(name=None, topic_id=uuid.UUID(int=7 << 90))
+        wire.ask("DeleteTopics", 3, topic_names=[topic], timeout_ms=10_000)
+        eventually(lambda: described(name=topic).error_code, bool)
+        wire.ask("CreateTopics", 4, topics=[{"name": topic, "num_partitions": 1, "replication_factor": 1}])
+        anew = eventually(lambda: described(name=topic), lambda answer: answer.error_code == 0)
+        return {
+            "one id": len(set(ids)) == 1 and ids[0].int != 0,
+            "by id": (found.error_code, found.name == topic, len(found.partitions)),
+            "unknown id": (nobody.error_code, nobody.name, nobody.topic_id.int == 7 << 90),
+            "another when made anew": anew.topic_id != ids[0],
+            "the old id": described(name=None, topic_id=ids[0]).error_code,
+        }
 
 
 def _layout(topic: Any) -> list[Any]:
