@@ -30,7 +30,7 @@ def check_name(name: str) -> None:
 
 @dataclass
 class Topic:
-    """A topic and the logs of its partitions. `id` is its own: one that is made anew under the same name has another."""
+    """A topic and the logs of its partitions. `id`: one made anew under the same name has another."""
 
     name: str
     folder: Path
