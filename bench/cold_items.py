@@ -117,7 +117,7 @@ def tfidf(texts: Sequence[str], dimensions: int = 128) -> np.ndarray:
 
 def cooccurrence_ridge(stream: Stream, x_ND: np.ndarray, penalty: float = 10.0) -> np.ndarray:
     """Content mapped by ridge regression into an SVD (64) of the PPMI of co-engagement in the training part."""
-    pairs = pairs_of(stream.sequences(), window=5)
+    pairs = pairs_of(stream.sequences(), most_apart=5)
     shape = (len(stream.uploads),) * 2
     both = sparse.csr_matrix((pairs.chance_P, (pairs.earlier_P, pairs.later_P)), shape=shape)
     both = (both + both.T).tocoo()

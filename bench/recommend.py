@@ -123,7 +123,7 @@ def engage(
         spent_s += time.perf_counter() - began
         if number in (events // 2, events - 1):
             began = time.perf_counter()
-            recommender.space.refit()
+            recommender.spectral.refit()
             fit_s = time.perf_counter() - began
     if learner.examples:
         recommender.exchange_ranker(learner.refit())

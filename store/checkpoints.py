@@ -1,4 +1,4 @@
-"""Checkpoints: the folder that remembers every model that was ever trained, and the records that announce them.
+"""Checkpoints: the folder that remembers every model that was ever trained, and the records that tell of them.
 
 A checkpoint is a folder named by its id: the model's files, the codebook it is bound to (`codebook/`) and
 `manifest.json`. It is written under a temporary name, synced, and renamed; so a folder with a plain name is whole.
@@ -116,7 +116,7 @@ class RunRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
         return self.state in ("published", "refused", "failed")
 
 
-def announced(key: bytes | None, value: bytes | None) -> CheckpointRecord | TrainRequest | RunRecord | None:
+def decode_record(key: bytes | None, value: bytes | None) -> CheckpointRecord | TrainRequest | RunRecord | None:
     """One record of topic `checkpoints`, by its key; None for what is not ours or cannot be read."""
     kinds: dict[bytes, type[CheckpointRecord] | type[TrainRequest] | type[RunRecord]] = {
         CHECKPOINT_KEY: CheckpointRecord,

@@ -1,6 +1,6 @@
-"""Slabs: records of one fixed width by key, in memory, read and written many at a time.
+"""Clock cache: records of one fixed width by key, in memory, read and written many at a time.
 
-Invariant: a record is what was put last under its key; a slab holds at most as many as its capacity.
+Invariant: a record is what was put last under its key; a cache holds at most as many as its capacity.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 One row is one packed record: vector, step accumulator of row-wise Adagrad, how often it was seen, and when last (event
 time). Rows are read and written in blocks, one call each: columns of numpy arrays in the order of the keys. Rows and
-the partition's position are one write batch, so a crash leaves both or neither. Hot rows lie in one slab of bounded
+the partition's position are one write batch, so a crash leaves both or neither. Hot rows lie in one cache of bounded
 size; who leaves it is decided by second chance (the clock algorithm), so that a hit costs no bookkeeping in Python.
 
 A row that changes many times between two publications is staged, and written once.
@@ -95,7 +95,7 @@ class EmbeddingStore:
                 f"{folder} holds vectors of width {meta.width}, not {rules.width}: delete it, they are learned anew"
             )
         self.position, self.now_s = meta.position, meta.now_s
-        self._slab = ClockCache(rules.record, rules.cached_rows)
+        self._cache = ClockCache(rules.record, rules.cached_rows)
         self._staged = Staged(rules.record)
         self._index: _Index | None = None
 
@@ -145,7 +145,7 @@ class EmbeddingStore:
             batch.put(_ROW + key.encode(), packed[place * size : (place + 1) * size])
         batch.put(_META, msgspec.msgpack.encode(_Meta(self.rules.width, self.now_s, self.position)))
         self._db.write(batch)
-        self._slab.put(keys, records)
+        self._cache.put(keys, records)
 
     def nearest(self, vector_D: np.ndarray, k: int) -> list[tuple[str, float]]:
         """The k admitted rows with the highest cosine to a vector, best first. The first call reads every row; from
@@ -184,7 +184,7 @@ class EmbeddingStore:
                 break
             if np.frombuffer(value, self.rules.record)["at_s"][0] < begin_s:
                 batch.delete(key)
-                self._slab.forget(key[1:].decode())
+                self._cache.forget(key[1:].decode())
                 swept += 1
         self._db.write(batch)
         return swept
@@ -199,19 +199,19 @@ class EmbeddingStore:
             raise EmbeddingStoreError(f"no copy in {folder}: {error}. Name a folder that does not exist yet") from error
 
     def close(self) -> None:
-        self._slab, self._staged = ClockCache(self.rules.record, 0), Staged(self.rules.record)
+        self._cache, self._staged = ClockCache(self.rules.record, 0), Staged(self.rules.record)
         self._index = None
         self._db.close()
 
     def _records(self, keys: Sequence[str]) -> np.ndarray:
         records = np.zeros(len(keys), self.rules.record)
-        missing = self._slab.fill(keys, self._staged.fill(keys, range(len(keys)), records), records)
+        missing = self._cache.fill(keys, self._staged.fill(keys, range(len(keys)), records), records)
         if missing:
             stored = self._db.get([_ROW + keys[place].encode() for place in missing])
             found = [place for place, value in zip(missing, stored, strict=True) if value is not None]
             if found:
                 records[found] = self._unpacked([value for value in stored if value is not None])
-                self._slab.put([keys[place] for place in found], records[found])
+                self._cache.put([keys[place] for place in found], records[found])
         return records
 
     def _living(self, keys: list[str], values: list[bytes]) -> Iterator[tuple[list[str], Block]]:

@@ -194,7 +194,7 @@ class Worker:
         vectors = EmbeddingStore(self._folder / "rows" / f"vectors-{number}", rules)
         vectors.sweep()  # now, while nobody waits: what expires later reads as absent until the next start
         owns = Owned(number, count).__getitem__
-        return ItemVectors(vectors, owns, recommender.learned, recommender.rules.vectors)
+        return ItemVectors(vectors, owns, recommender.published, recommender.rules.vectors)
 
     def _request_partition(self, number: int) -> Partition:
         return RequestPartition(number, self.settings, self.emitter, self.metrics, self.service)

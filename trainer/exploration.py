@@ -1,8 +1,8 @@
-"""Exploration: a bounded share of answers gives its last place to a little-known item, for what showing it would teach.
+"""Exploration: a bounded share of answers gives its last place to an item with few engagements, to learn about it.
 
-For an item that nobody has touched there is no evidence, so no ranker would put it first, and nobody would ever learn.
+For an item without any engagement there is no evidence, so no ranker would put it first, and nobody would ever learn.
 Which one is chosen by Thompson sampling (Thompson, Biometrika 1933; Chapelle and Li, NIPS 2011): the click rate of each
-little-known candidate is drawn from its Beta posterior, and the highest draw is shown. The prior is what the ranker,
+such candidate is drawn from its Beta posterior, and the highest draw is shown. The prior is what the ranker,
 which knows the item's content and its few engagements, expects of this user, held as loosely as a single click: what is
 least known is drawn high most often. Each showing in vain narrows it downwards, each click on one upwards; from `below`
 engagements on an item stands on its own. Every other time only the newest uploads that nobody has touched yet are drawn
@@ -29,9 +29,9 @@ MOST_DRAWN = 50
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Little-known live items, and how many of them were shown at least once; lines shown, and explored ones."""
+    """Live items with few engagements, and how many of them were ever shown; lines shown, and explored ones."""
 
-    little_known: int
+    explorable: int
     covered: int
     lines: int
     explored: int

@@ -1,7 +1,7 @@
-"""The binding: what belongs to one checkpoint and is exchanged as one: model, codebook and live prefix tree.
+"""The model bundle: what belongs to one checkpoint and is exchanged as one: model, codebook and live prefix tree.
 
-Semantic IDs mean something only to the model that learned them, so a scorer never mixes the parts of two bindings. A
-scorer may keep several bindings alive (the serving one, the one before it, one being prepared); each has its own tree,
+Semantic IDs mean something only to the model that learned them, so a scorer never mixes the parts of two bundles. A
+scorer may keep several bundles alive (the serving one, the one before it, one being prepared); each has its own tree,
 and each follows the catalogue.
 
 Invariant: the tree holds exactly the live items of the catalogue that it has been told of, under this codebook.
@@ -74,7 +74,7 @@ class ModelBundle:
         self.words.add(handle, codes_L.tolist(), card.title, card.tags)
 
     def insert_many(self, handles: Sequence[int], cards: Sequence[ItemCard]) -> None:
-        """Fills the tree; a hundred thousand items take seconds, so this is done before the binding serves."""
+        """Fills the tree; a hundred thousand items take seconds, so this is done before the bundle serves."""
         if cards:
             codes_NL = self.codes(cards)
             self.tree.insert_many(np.asarray(handles), codes_NL)

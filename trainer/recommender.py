@@ -33,8 +33,8 @@ from trainer.items.vector_learning import VectorRules
 from trainer.model_bundle import ModelBundle
 from trainer.ranking.features import NAMES, TASKS, compute
 from trainer.ranking.heads import CLICK, HEADS
-from trainer.ranking.negatives import NOBODY, NegativeSampler
-from trainer.ranking.ranker import Example, Prior, Ranker
+from trainer.ranking.negatives import NO_HANDLES, NegativeSampler
+from trainer.ranking.ranker import Example, HeuristicRanker, Ranker
 from trainer.reasons import EXPLORE, reason, winner
 from trainer.retrieval.candidates import CandidateRules, Evidence, Taste, gather, taste_of, united
 from trainer.retrieval.search import Query, WordIndex, by_relevance
@@ -43,10 +43,10 @@ from trainer.retrieval.search import Query, WordIndex, by_relevance
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecommenderRules:
     """`explore_share` of answers show, in their last place, an item with fewer than `explore_below` engagements, chosen
-    for what it would teach. With `repeats`, what the user has may come again."""
+    for what it would teach. With `repeats`, what the user has may be recommended once more."""
 
     item: ItemRules = field(default_factory=ItemRules)
-    space: SpectralRules = field(default_factory=SpectralRules)
+    spectral: SpectralRules = field(default_factory=SpectralRules)
     vectors: VectorRules = field(default_factory=VectorRules)
     candidates: CandidateRules = field(default_factory=CandidateRules)
     utility: Utility = field(default_factory=Utility)
@@ -54,7 +54,7 @@ class RecommenderRules:
     explore_below: int = 5
     beams: int = 24
     negatives: int = 40
-    strangers: int = 12
+    cold_negatives: int = 12
     repeats: bool = False
     seed: int = 0
 
@@ -101,12 +101,12 @@ class Recommender:
         serving: ModelBundle,
     ) -> None:
         self.rules = rules
-        self.catalog = Catalog(rules.item, rules.space.content_width)
-        self.space = SpectralEmbedding(self.catalog, rules.space)
-        self.learned = PublishedVectors(self.catalog, rules.vectors.width)
+        self.catalog = Catalog(rules.item, rules.spectral.content_width)
+        self.spectral = SpectralEmbedding(self.catalog, rules.spectral)
+        self.published = PublishedVectors(self.catalog, rules.vectors.width)
         self.now_s = self.uploaded_s = 0.0
         self._engaged = False
-        self.ranker: Ranker = ranker or Prior()
+        self.ranker: Ranker = ranker or HeuristicRanker()
         self.serving = serving
         self._encode = encode
         self.exploration = Exploration(rules.explore_share, rules.explore_below, rules.seed)
@@ -118,8 +118,8 @@ class Recommender:
     def insert(self, card: ItemCard) -> None:
         """Makes an item recommendable, or moves it."""
         self._words.replace(self.catalog.handle(card.item_id), self._card(card.item_id), card)
-        self.space.describe(handle := self.catalog.insert(card))
-        self.learned.describe(handle)
+        self.spectral.describe(handle := self.catalog.insert(card))
+        self.published.describe(handle)
         self.uploaded_s = max(self.uploaded_s, card.uploaded_at)
         self.now_s = self.now_s if self._engaged else self.uploaded_s
 
@@ -134,8 +134,8 @@ class Recommender:
 
     def update(self, item_id: str, row: ItemRow) -> None:
         """Takes over what behaviour has taught about an item."""
-        self.space.place(handle := self.catalog.update(item_id, row))
-        self.learned.place(handle, row)
+        self.spectral.place(handle := self.catalog.update(item_id, row))
+        self.published.place(handle, row)
         if row.last_at:
             self.observe(row.last_at)
 
@@ -155,11 +155,11 @@ class Recommender:
         return previous
 
     def maintain(self) -> bool:
-        """Fits the space again when it is due; True if it did. Takes seconds on large catalogues."""
-        if not self.space.due():
+        """Fits the embeddings of items anew when it is due; True if it did. Takes seconds on large catalogues."""
+        if not self.spectral.due():
             return False
-        self.space.refit()
-        self.learned.refit()
+        self.spectral.refit()
+        self.published.refit()
         return True
 
     # What it is asked
@@ -213,9 +213,9 @@ class Recommender:
         place = np.flatnonzero(ranking.handles_B == handle)
         rank = int(place[0]) if len(place) else -1
         draw, allowed_N = NegativeSampler(self.rules.seed, engagement.event_id), allowed_N[: ranking.evidence.size]
-        others = draw.candidates(handle, ranking.handles_B, self.rules.negatives) if rank >= 0 else NOBODY
-        strangers = draw.strangers(handle, allowed_N, self.catalog.positives_N, self.rules.strangers)
-        sampled = np.concatenate([[handle], others, strangers]) if len(others) or len(strangers) else NOBODY
+        others = draw.candidates(handle, ranking.handles_B, self.rules.negatives) if rank >= 0 else NO_HANDLES
+        cold = draw.cold(handle, allowed_N, self.catalog.positives_N, self.rules.cold_negatives)
+        sampled = np.concatenate([[handle], others, cold]) if len(others) or len(cold) else NO_HANDLES
         example = Example(
             user_id=engagement.user_id,
             item_id=engagement.item_id,
@@ -230,14 +230,14 @@ class Recommender:
             age_s=engagement.occurred_at - float(self.catalog.uploaded_at_N[handle]),
             history=ranking.taste.count,
             columns=len(NAMES),
-            strangers=len(strangers),
+            cold_negatives=len(cold),
             value=engagement.value,
             features=self._features(ranking, sampled, request).astype("<f2").tobytes(),
         )
         return example, ranking
 
     def allowed(self, request: Request, user: UserRow | None) -> np.ndarray:
-        """Which handles may be returned: live, not the user's, not what the user turned away, not the item in view."""
+        """Which handles may be returned: live, not the user's, not what the user turned away, not the item viewed."""
         catalog = self.catalog
         allowed_N = catalog.live_N[: len(catalog)].copy()
         if user is not None and user.seen and not self.rules.repeats:
@@ -245,9 +245,9 @@ class Recommender:
             allowed_N[[handle for handle in have if 0 <= handle < len(allowed_N)]] = False
         refused = [entry.item_id for entry in user.entries if entry.weight < 0] if user is not None else []
         allowed_N[[handle for handle in catalog.known(refused) if handle < len(allowed_N)]] = False
-        view = catalog.handles.get(request.item_id or "")
-        if view is not None and view < len(allowed_N):
-            allowed_N[view] = False
+        viewed = catalog.handles.get(request.item_id or "")
+        if viewed is not None and viewed < len(allowed_N):
+            allowed_N[viewed] = False
         return allowed_N
 
     def score(self, request: Request, user: UserRow | None, handles_B: np.ndarray) -> np.ndarray:
@@ -257,9 +257,9 @@ class Recommender:
 
     def _evidence(self, request: Request, user: UserRow | None) -> Evidence:
         catalog, rules = self.catalog, self.rules.candidates
-        view = catalog.handles.get(request.item_id or "") if request.task != "search" else None
-        taste = taste_of(user, catalog, rules, view, self.rules.repeats)
-        return Evidence(catalog, self.space, self.learned, taste, rules, self._query(request))
+        viewed = catalog.handles.get(request.item_id or "") if request.task != "search" else None
+        taste = taste_of(user, catalog, rules, viewed, self.rules.repeats)
+        return Evidence(catalog, self.spectral, self.published, taste, rules, self._query(request))
 
     def _query(self, request: Request) -> Query | None:
         text = request.query
@@ -269,7 +269,7 @@ class Recommender:
             text = card.title if card is not None else None
         if not text or self._encode is None:
             return None
-        return Query(self._words, text, self.space.view.of(raw_of_text("", self._encode(text))[None])[0])
+        return Query(self._words, text, self.spectral.projection.of(raw_of_text("", self._encode(text))[None])[0])
 
     def _rank(self, request: Request, user: UserRow | None, serving: ModelBundle, ranker: Ranker | None) -> Ranking:
         evidence = self._evidence(request, user)
@@ -315,7 +315,7 @@ class Recommender:
         )
 
     def _explored(self, request: Request, ranking: Ranking, ranker: Ranker) -> int | None:
-        """The place of the little-known candidate that this answer shows last; None in most answers."""
+        """The place of the explored candidate that this answer shows last; None in most answers."""
         count, exploration = min(request.k, len(ranking.handles_B)), self.exploration
         if not exploration.due(request, self.now_s, count):
             return None

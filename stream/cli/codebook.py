@@ -39,11 +39,11 @@ def show(
         raise fail("the worker has not measured its codebook yet: ask again in a moment", as_json)
     if svg is not None:
         from trainer.semantic_ids.health import CodebookHealth, told
-        from trainer.semantic_ids.topic_tree import Topic
+        from trainer.semantic_ids.topic_tree import PrefixTopic
         from trainer.semantic_ids.topic_tree import svg as picture
 
         notes = told(msgspec.convert(report["health"], CodebookHealth))
-        svg.write_text(picture(msgspec.convert(report["topics"], Topic), notes))
+        svg.write_text(picture(msgspec.convert(report["topics"], PrefixTopic), notes))
     if as_json:
         emit(report, True)
         return
@@ -57,7 +57,7 @@ def tell(report: dict[str, Any]) -> None:
     """Prints a report for people."""
     from rich.console import Console
 
-    from trainer.semantic_ids.topic_tree import Topic, draw
+    from trainer.semantic_ids.topic_tree import PrefixTopic, draw
 
     health = report["health"]
     plain = [(name.replace("_", " "), _short(value)) for name, value in health.items() if name not in _BY_LEVEL]
@@ -68,7 +68,7 @@ def tell(report: dict[str, Any]) -> None:
         for level, (each, changed) in enumerate(zip(health["levels"], churn, strict=True))
     ]
     table(("level", "codes", "dead", "perplexity", "churn"), rows)
-    Console().print(draw(msgspec.convert(report["topics"], Topic)))
+    Console().print(draw(msgspec.convert(report["topics"], PrefixTopic)))
 
 
 def _short(value: object) -> object:

@@ -16,7 +16,7 @@ from typing import Literal
 import msgspec
 from kafka import TopicPartition
 
-from store.checkpoints import TRAIN_KEY, RunRecord, TrainRequest, announced
+from store.checkpoints import TRAIN_KEY, RunRecord, TrainRequest, decode_record
 from store.settings import Settings
 from stream.client.publisher import Publisher
 from stream.kafka.connections import reader
@@ -51,7 +51,7 @@ def follow(
             if waited_s > (timeout_s if answered else answer_s):
                 raise TrainerSilentError(_silence(run, answered, timeout_s if answered else answer_s))
             for record in consumer.poll(timeout_ms=500).get(place, []):
-                said = announced(record.key, record.value)
+                said = decode_record(record.key, record.value)
                 if isinstance(said, RunRecord) and said.run == run:
                     answered = True
                     yield said

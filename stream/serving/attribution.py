@@ -2,9 +2,9 @@
 
 A share of the answers is published with the features of their lines (`Shown`), so that the ranker learns from what was
 shown and not touched. An engagement that names such a request, or that meets a line shown here within the window, is
-published as its `Outcome`. Whether a request belongs to the share is a function of its id, so any worker can tell: an
-engagement that names its request finds it even if the user's partition has moved since. One that does not is known by
-user and item only to the worker that showed it.
+published as its `ImpressionOutcome`. Whether a request belongs to the share is a function of its id, so any worker can
+tell: an engagement that names its request finds it even if the user's partition has moved since. One that does not is
+known by user and item only to the worker that showed it.
 
 Invariant: memory is bounded; an outcome may be published again when its record is read again, and changes nothing then.
 """

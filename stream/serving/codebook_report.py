@@ -15,7 +15,7 @@ from store.items import ItemCard
 from stream.metrics.metrics import Metrics
 from trainer.model_bundle import ModelBundle
 from trainer.semantic_ids.health import CodebookHealth, health_of
-from trainer.semantic_ids.topic_tree import Topic, topic_tree
+from trainer.semantic_ids.topic_tree import PrefixTopic, topic_tree
 from trainer.semantic_ids.word_map import parts_of
 
 SAMPLE = 500
@@ -27,7 +27,7 @@ class CodebookReport(msgspec.Struct, kw_only=True, frozen=True):
     """Health of a version and the tree of its topics; `about` says how the version was made."""
 
     health: CodebookHealth
-    topics: Topic
+    topics: PrefixTopic
     about: dict[str, Any]
 
     def tell(self, metrics: Metrics) -> None:

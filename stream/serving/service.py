@@ -188,7 +188,7 @@ class WorkerService:
             "codebook": serving.codebook.version,
             "note": self._scorer.swaps.note,
             "ranker": self._scorer.recommender.ranker.name,
-            "space_due": self._scorer.recommender.space.due(),
+            "space_due": self._scorer.recommender.spectral.due(),
             "ranker_heads": self._heads(),
             "exploration": self._exploration(),
             "partitions": len(self._assignment),
@@ -206,7 +206,7 @@ class WorkerService:
         recommender, attribution = self._scorer.recommender, self._scorer.attribution
         found = recommender.exploration.coverage(recommender.catalog)
         return {
-            "little_known": found.little_known,
+            "little_known": found.explorable,
             "covered": found.covered,
             "lines": found.lines,
             "explored": found.explored,

@@ -50,8 +50,8 @@ class Upkeep:
         serving = self._recommender.serving
         self._metrics.live_items(self._recommender.catalog.live_count)
         coverage = self._recommender.exploration.coverage(self._recommender.catalog)
-        if coverage.little_known:
-            self._metrics.explored(coverage.covered / coverage.little_known)
+        if coverage.explorable:
+            self._metrics.explored(coverage.covered / coverage.explorable)
         heads = self._recommender.ranker.heads
         self._metrics.ranker_measured(
             {name: one.error for name, one in heads.measured().items()} if heads is not None else {}

@@ -16,7 +16,7 @@ from store.checkpoints import (
     RunRecord,
     TrainRequest,
     Verdict,
-    announced,
+    decode_record,
     seal,
     serving,
     verify,
@@ -148,12 +148,12 @@ def test_serving_follows_offers_that_passed_and_what_people_say() -> None:
 
 
 def test_records_of_the_topic_are_told_apart_by_key() -> None:
-    assert announced(b"train", b'{"action":"train","requested_at":5}') == TrainRequest(requested_at=5.0)
+    assert decode_record(b"train", b'{"action":"train","requested_at":5}') == TrainRequest(requested_at=5.0)
     run = RunRecord(run="r", state="published", at=1.0)
-    assert announced(b"training-run", msgspec.json.encode(run)) == run
+    assert decode_record(b"training-run", msgspec.json.encode(run)) == run
     assert run.ended
     plain = b'{"checkpoint":"c","parent":null,"location":"x","verdict":"passed","published_at":1}'
-    assert announced(b"model", plain) == record("c", "offer", "passed")
-    assert announced(b"else", plain) is None
-    assert announced(b"model", b"{") is None
-    assert announced(b"model", None) is None
+    assert decode_record(b"model", plain) == record("c", "offer", "passed")
+    assert decode_record(b"else", plain) is None
+    assert decode_record(b"model", b"{") is None
+    assert decode_record(b"model", None) is None

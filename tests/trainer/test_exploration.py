@@ -68,7 +68,7 @@ def test_every_other_time_it_is_for_new_ones_that_nobody_has_touched() -> None:
     assert exploration.pool(ASKED, 0.0, known[:1], newest[:1]).tolist() == []
 
 
-def test_coverage_counts_little_known_live_items_that_were_shown() -> None:
+def test_coverage_counts_live_items_with_few_engagements_that_were_shown() -> None:
     catalog = Catalog()
     handles = np.array([catalog.insert(msgspec.structs.replace(card(0), item_id=f"i{n}")) for n in range(1500)])
     catalog.positives_N[handles[:500]] = 9
@@ -77,7 +77,7 @@ def test_coverage_counts_little_known_live_items_that_were_shown() -> None:
     exploration.note(handles[505:515], explored=False)
     exploration.note(np.zeros(0, np.int64), explored=False)
     found = exploration.coverage(catalog)
-    assert (found.little_known, found.covered, found.lines, found.explored) == (1000, 15, 30, 1)
+    assert (found.explorable, found.covered, found.lines, found.explored) == (1000, 15, 30, 1)
     assert exploration.shown(handles[[504, 507, 1400]]).tolist() == [1, 2, 0]
     catalog.remove("i505")
     assert exploration.coverage(catalog).covered == 14

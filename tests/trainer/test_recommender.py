@@ -14,7 +14,7 @@ from tests.small_world import START, World, card
 from trainer.items.item_learning import DAY_S
 from trainer.model_bundle import ModelBundle
 from trainer.ranking.features import COLUMNS
-from trainer.ranking.ranker import Example, Prior, RankerLearner, RankerRules, ranker_from
+from trainer.ranking.ranker import Example, HeuristicRanker, RankerLearner, RankerRules, ranker_from
 from trainer.recommender import Recommender, RecommenderRules
 from trainer.semantic_ids.codebook import zero_codebook
 
@@ -146,7 +146,7 @@ def test_an_example_is_the_engagement_as_it_was_before_it(world: World) -> None:
     group = example.group()
     assert group is not None
     assert len(group.candidates_BF) == min(world.recommender.rules.negatives + 1, example.candidates)
-    assert example.strangers == 0, "it is no longer untouched"
+    assert example.cold_negatives == 0, "it is no longer untouched"
     assert example == world.recommender.examine(have, event, 1.0)
     unordered = world.recommender.inspect(have, event, ordered=False)
     assert unordered is not None
@@ -163,9 +163,9 @@ def test_a_first_engagement_is_an_example_against_others_as_untouched(world: Wor
     assert example is not None
     first_RF = example.first_engagement()
     assert first_RF is not None
-    assert example.strangers == len(first_RF) - 1 == world.recommender.rules.strangers
+    assert example.cold_negatives == len(first_RF) - 1 == world.recommender.rules.cold_negatives
     assert (first_RF[:, COLUMNS["positives"]] == 0).all()
-    assert len(np.unique(first_RF[1:, COLUMNS["content_near"]])) > 1
+    assert len(np.unique(first_RF[1:, COLUMNS["content_taste"]])) > 1
     world.engage("u2", "i103", START + 6 * DAY_S)
     later = world.recommender.examine(world.users["u1"], world.event("u1", "i103", START + 7 * DAY_S))
     assert later is not None
@@ -197,9 +197,9 @@ def test_the_ranker_learns_from_examples_survives_bytes_and_is_deterministic(wor
     assert again.score(rows) == pytest.approx(ranker.score(rows))
     firsts = np.cumsum([0, *map(len, groups[:-1])])
     assert ranker.score(rows)[firsts].mean() > ranker.score(rows).mean()
-    assert isinstance(ranker_from(Prior().to_bytes()), Prior)
+    assert isinstance(ranker_from(HeuristicRanker().to_bytes()), HeuristicRanker)
     previous = world.recommender.exchange_ranker(ranker)
-    assert isinstance(previous, Prior)
+    assert isinstance(previous, HeuristicRanker)
     assert len(ids(world.ask("u1"))) == 10
 
 

@@ -1,10 +1,10 @@
-"""The view of content: what an item's maker said, as one vector in which likeness means likeness here.
+"""The content projection: what an item's maker said, as one vector in which likeness means likeness here.
 
 A card's modalities and the words of its title and tags, hashed, are joined; then half-whitened by the catalogue's own
 covariance: what everything here has in common ("beauty", the genre names) counts less, what sets items apart counts
-more. The view is fitted with the space, and every item is seen through the same one.
+more. It is fitted with the spectral embedding, and every item goes through the same one.
 
-Invariant: before the first fit the view is a fixed random projection, so that the first item ever has content.
+Invariant: before the first fit it is a fixed random projection, so that the first item ever has content.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def first_projection(width: int) -> ContentProjection:
 
 
 def fit_projection(raw_NR: np.ndarray, width: int) -> ContentProjection | None:
-    """The view of a catalogue, from a sample of its items; None while too few have content."""
+    """The projection of a catalogue, from a sample of its items; None while too few have content."""
     described = np.flatnonzero(raw_NR.any(axis=1))
     if len(described) < 2 * width:
         return None

@@ -120,7 +120,7 @@ class Replay:
         shown = ImpressionRules(window_s=options.impression_window_s, completed=options.ranker.completed)
         self._bystanders = ReplayedFeedback(self.recommender, self.learner, options.weights, options.examples, shown)
         self.record = Record()
-        self._vectors = memory_learners(self.recommender.learned, rules.vectors, Settings().kafka.partitions)
+        self._vectors = memory_learners(self.recommender.published, rules.vectors, Settings().kafka.partitions)
         self._ablation = Ablation(options.ranker) if options.ablate else None
         window = max(1, int(options.popular_window * len(engagements)))
         self._baselines: dict[str, Baseline] = (
@@ -224,7 +224,7 @@ class Replay:
                     self.recommender.update(item_id, self._items[item_id])
 
     def _refit(self) -> None:
-        if self.recommender.space.due():
+        if self.recommender.spectral.due():
             with Timed(self.record.cost, "space_s"):
                 self.recommender.maintain()
         if self.learner.due():

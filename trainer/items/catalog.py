@@ -29,7 +29,7 @@ NEVER = -1e30
 """log2 of no weight at all, finite so that differences stay finite."""
 
 
-CONVERSION_WINDOWS = (2, 4)
+CONVERSION_HALF_LIVES = (2, 4)
 """The half-lives (places in the ladder) for which impressions are kept beside popularity."""
 
 
@@ -86,7 +86,7 @@ class Catalog:
         self.negatives_N = np.zeros(capacity, np.float32)
         self.value_N = np.full(capacity, np.nan, np.float32)
         self.heat_NW = np.full((capacity, len(rules.half_lives_s)), NEVER)
-        self.shown_NV = np.full((capacity, len(CONVERSION_WINDOWS)), NEVER)
+        self.shown_NV = np.full((capacity, len(CONVERSION_HALF_LIVES)), NEVER)
         self.content_NC = np.zeros((capacity, content_width), np.float32)
 
     def __len__(self) -> int:
@@ -129,7 +129,7 @@ class Catalog:
             self.value_N[handle] = row.value_sum / row.value_count
         if row.shown:
             shown_W = np.log2(np.maximum(row.shown, 1e-300)) + row.shown_at / self.half_lives_s_W
-            self.shown_NV[handle] = shown_W[list(CONVERSION_WINDOWS)]
+            self.shown_NV[handle] = shown_W[list(CONVERSION_HALF_LIVES)]
         if row.positives:
             self.first_at_N[handle] = row.first_at
             self.last_at_N[handle] = row.last_at

@@ -1,9 +1,9 @@
-"""Learned vectors: every item's vector as its owner published it, and where an item without one is expected.
+"""Published vectors: every item's learned vector as its owner published it, and where one without is expected.
 
 The expectation stands in until an item has been engaged with, and is where its learner starts: a ridge regression of
 the learned vectors on content, and the mean of what that misses among the items that share the semantic ID's longest
 known prefix, shrunk by how few they are. So its length tells how much is known: a cosine with it is an expected one.
-It is fitted whenever the space is, and seen through the same view of content.
+It is fitted whenever the spectral embedding is, on the same content projection.
 
 Invariant: an item's vector is what its newest row holds, of length 1, or the expectation by the newest fit.
 """
@@ -20,7 +20,7 @@ from store.neighbours import Neighbours
 from trainer.items.catalog import Catalog
 from trainer.items.spectral_embedding import content_map, predicted
 
-WINDOW = 2048
+SEARCHED = 2048
 """Hard negatives are looked for among so many items: what they cost does not grow with the catalogue."""
 
 Prefixes = dict[tuple[int, ...], tuple[np.ndarray, int]]
@@ -82,10 +82,10 @@ class PublishedVectors:
 
     def nearest(self, users_UD: np.ndarray, k: int, draw: int) -> list[str]:
         """Of the k items nearest to each user those that were published, each once, in no order: of all items, or in a
-        catalogue of more than `WINDOW` of so many beside each other, from the place that `draw` chooses."""
+        catalogue of more than `SEARCHED` of so many beside each other, from the place that `draw` chooses."""
         size = min(len(self.catalog), len(self.x_ND))
-        first = draw % max(1, size - WINDOW + 1)
-        cosine_UN = users_UD @ self.x_ND[first : min(size, first + WINDOW)].T
+        first = draw % max(1, size - SEARCHED + 1)
+        cosine_UN = users_UD @ self.x_ND[first : min(size, first + SEARCHED)].T
         count = cosine_UN.shape[1]
         found = np.unique(np.argpartition(cosine_UN, -k, axis=1)[:, -k:]) if count > k else np.arange(count)
         found = found[self._known_N[first + found]]

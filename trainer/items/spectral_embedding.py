@@ -1,8 +1,8 @@
-"""The space of items: where behaviour puts an item, and where its content says it will be put.
+"""The spectral embedding of items: where behaviour puts an item, and where its content says it will be put.
 
 The axes are the leading eigenvectors of the degree-normalised co-occurrence graph, found by a few warm-started
 subspace iterations (Halko et al. 2011) from the transitions in the catalogue. An item's behavioural vector is its
-neighbours' axes, averaged with the same normalisation, so it is folded in again at every new row at the cost of its own
+neighbours' axes, averaged with the same normalisation, so it is folded in anew at every new row at the cost of its own
 edges. A ridge regression maps content onto these vectors; what it predicts stands in for behaviour until there is some,
 and gives way as evidence comes.
 
@@ -22,9 +22,9 @@ from store.items import ItemCard
 from trainer.content.projection import ContentProjection, first_projection, fit_projection, raw_of
 from trainer.items.catalog import Catalog
 
-VIEW_SAMPLE = 4000
-VIEW_GROWTH = 0.02
-"""With that many more cards a fit looks at all of them again."""
+PROJECTION_SAMPLE = 4000
+PROJECTION_GROWTH = 0.02
+"""With that many more cards a fit projects all of them anew."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,13 +44,13 @@ class SpectralRules:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a fit found: orthonormal `basis_ND`, `axes_ND` to fold with, the `view` of content, `map_CD` from
-    content (and a constant, its last row) to space."""
+    """What a fit found: orthonormal `basis_ND`, `axes_ND` to fold with, the `projection` of content,
+    `map_CD` from content (and a constant, its last row) to the embedding."""
 
     basis_ND: np.ndarray
     axes_ND: np.ndarray
     map_CD: np.ndarray
-    view: ContentProjection
+    projection: ContentProjection
     positives: float
 
 
@@ -65,56 +65,58 @@ class SpectralEmbedding:
         capacity = len(catalog.live_N)
         self.x_ND = np.zeros((capacity, rules.width), np.float32)
         self.content_ND = np.zeros((capacity, rules.width), np.float32)
-        self.view = first_projection(rules.content_width)
-        self._viewed_at = 0
+        self.projection = first_projection(rules.content_width)
+        self._projected_at = 0
 
     def due(self) -> bool:
-        """Whether enough was learned since the last fit to fit again."""
+        """Whether enough was learned since the last fit for another."""
         if self.fit is None:
             return self.catalog.positives >= self.rules.min_positives
         return self.catalog.positives >= self.fit.positives * (1.0 + self.rules.growth)
 
     def refit(self) -> None:
         """Fits the axes anew and places every item. Costs about a second per 10,000 items and million edges; may run
-        in another thread: what is placed meanwhile is placed again."""
+        in another thread: what is placed meanwhile is placed once more."""
         catalog, size = self.catalog, len(self.catalog)
         self._touched = set()
-        view, content_NC = self._look_again(catalog.cards[:size])
+        projection, content_NC = self._projected(catalog.cards[:size])
         content_ND = np.zeros((len(content_NC), self.rules.width), np.float32)
-        found, behaviour_ND, content_ND[:size] = fit(catalog, content_NC[:size], view, self.rules, self.fit)
+        found, behaviour_ND, content_ND[:size] = fit(catalog, content_NC[:size], projection, self.rules, self.fit)
         x_ND = np.zeros_like(content_ND)
         x_ND[:size] = self._blend(size, behaviour_ND, content_ND[:size])
         touched, self._touched = self._touched, None
-        self.fit, self.view, self.content_ND, self.x_ND = found, view, content_ND, x_ND
+        self.fit, self.projection, self.content_ND, self.x_ND = found, projection, content_ND, x_ND
         catalog.content_NC = content_NC
         for handle in touched:
             self.describe(handle)
 
-    def _look_again(self, cards: Sequence[ItemCard | None]) -> tuple[ContentProjection, np.ndarray]:
-        """The view of content, and all items through it. While the catalogue has hardly grown, that is what `describe`
-        has kept: most of a fit would go into seeing the same cards again."""
+    def _projected(self, cards: Sequence[ItemCard | None]) -> tuple[ContentProjection, np.ndarray]:
+        """The content projection, and all items through it. While the catalogue has hardly grown, that is what
+        `describe` has kept: most of a fit would go into projecting the same cards."""
         uploads, live = self.catalog.uploads, [handle for handle, card in enumerate(cards) if card is not None]
         content_NC = np.zeros((len(self.catalog.live_N), self.rules.content_width), np.float32)
-        if self._viewed_at and uploads < self._viewed_at * (1.0 + VIEW_GROWTH):
+        if self._projected_at and uploads < self._projected_at * (1.0 + PROJECTION_GROWTH):
             content_NC[live] = self.catalog.content_NC[live]
-            return self.view, content_NC
-        sample = [card for handle in live[:: max(1, len(live) // VIEW_SAMPLE)] if (card := cards[handle]) is not None]
+            return self.projection, content_NC
+        sample = [
+            card for handle in live[:: max(1, len(live) // PROJECTION_SAMPLE)] if (card := cards[handle]) is not None
+        ]
         found = (
             fit_projection(np.stack([raw_of(card) for card in sample]), self.rules.content_width) if sample else None
         )
-        self._viewed_at = uploads if found is not None else 0
-        view = found or self.view
-        for start in range(0, len(live), VIEW_SAMPLE):
-            some = live[start : start + VIEW_SAMPLE]
-            content_NC[some] = view.of(np.stack([raw_of(card) for card in map(cards.__getitem__, some) if card]))
-        return view, content_NC
+        self._projected_at = uploads if found is not None else 0
+        projection = found or self.projection
+        for start in range(0, len(live), PROJECTION_SAMPLE):
+            some = live[start : start + PROJECTION_SAMPLE]
+            content_NC[some] = projection.of(np.stack([raw_of(card) for card in map(cards.__getitem__, some) if card]))
+        return projection, content_NC
 
     def describe(self, handle: int) -> None:
         """Places one item by what its new card says, and its row."""
         self._reserve()
         card = self.catalog.cards[handle]
         if card is not None:
-            self.catalog.content_NC[handle] = self.view.of(raw_of(card)[None])[0]
+            self.catalog.content_NC[handle] = self.projection.of(raw_of(card)[None])[0]
             if self.fit is not None:
                 self.content_ND[handle] = mapped(self.catalog.content_NC[handle], self.fit.map_CD)
         self.place(handle)
@@ -179,7 +181,7 @@ def graph(catalog: Catalog, size: int) -> sparse.csr_matrix:
 
 
 def fit(
-    catalog: Catalog, content_NC: np.ndarray, view: ContentProjection, rules: SpectralRules, previous: Fit | None
+    catalog: Catalog, content_NC: np.ndarray, projection: ContentProjection, rules: SpectralRules, previous: Fit | None
 ) -> tuple[Fit, np.ndarray, np.ndarray]:
     """The axes and the content map of the items that `content_NC` has rows for, as they are; where behaviour puts
     these, and where content says that they lie."""
@@ -198,7 +200,7 @@ def fit(
     axes_ND = np.asarray(q_ND * inverse_N[:, None], np.float32)
     behaviour_ND = unit(a_NN @ axes_ND)
     map_CD, says_ND = content_map(content_NC, behaviour_ND, catalog.positives_N[:size], rules.ridge)
-    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, view, positives), behaviour_ND, unit(says_ND)
+    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, projection, positives), behaviour_ND, unit(says_ND)
 
 
 def content_map(

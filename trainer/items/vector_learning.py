@@ -38,7 +38,7 @@ Owns = Callable[[str], bool]
 
 
 class Published(Protocol):
-    """All items' vectors as their owners published them: `trainer.items.published_vectors.Learned`."""
+    """All items' vectors as their owners published them: `trainer.items.published_vectors.PublishedVectors`."""
 
     def of(self, item_ids: Sequence[str]) -> np.ndarray:
         """Vectors (N × D), a copy; of an item that nobody has published, the expectation: shorter than 1, or zeros."""
@@ -208,7 +208,7 @@ class VectorLearner:
         user_PD /= length_P1
         column_M = np.concatenate([target_P, batch.negatives_K])
         x_MD = x_ND[column_M]
-        error_PM = self._errors(user_PD, x_MD, batch.log_q_N[column_M], _rivals(target_P, column_M, context_PL))
+        error_PM = self._errors(user_PD, x_MD, batch.log_q_N[column_M], _in_softmax(target_P, column_M, context_PL))
         toward_PD = error_PM @ x_MD
         toward_PD -= np.einsum("pd,pd->p", toward_PD, user_PD)[:, None] * user_PD
         p_C, l_C = np.nonzero((context_PL >= 0) & (context_PL < len(batch.owned)))
@@ -216,10 +216,12 @@ class VectorLearner:
         gradient_ED = np.concatenate([error_PM.T @ user_PD, weight_PL[p_C, l_C][:, None] * toward_PD[p_C]])
         _descend(row_E, gradient_ED, x_ND, step_N, self.rules.rate)
 
-    def _errors(self, user_PD: np.ndarray, x_MD: np.ndarray, log_q_M: np.ndarray, rivals_PM: np.ndarray) -> np.ndarray:
+    def _errors(
+        self, user_PD: np.ndarray, x_MD: np.ndarray, log_q_M: np.ndarray, in_softmax_PM: np.ndarray
+    ) -> np.ndarray:
         """Gradient of the softmax by its cosines: probability less truth, over the temperature."""
         logit_PM = user_PD @ x_MD.T / np.float32(self.rules.temperature) - log_q_M
-        logit_PM[~rivals_PM] = -np.inf
+        logit_PM[~in_softmax_PM] = -np.inf
         logit_PM -= logit_PM.max(axis=1, keepdims=True)
         error_PM = np.exp(logit_PM)
         error_PM /= error_PM.sum(axis=1, keepdims=True)
@@ -274,7 +276,7 @@ def _without(item_id: str, context: list[str]) -> list[str]:
 
 def start_of(item_id: str, expected_D: np.ndarray) -> np.ndarray:
     """Where an item starts: where it is expected, as far as that goes (the shorter, the less is known), and for the
-    rest in a random direction that its id decides. Without it, all that is little known would crowd in one place."""
+    rest in a random direction that its id decides. Without it, all items with little evidence would lie together."""
     rest = max(0.0, 1.0 - float(expected_D @ expected_D)) ** 0.5
     return np.asarray(expected_D + rest * _direction(item_id, len(expected_D)), np.float32)
 
@@ -286,15 +288,15 @@ def _direction(item_id: str, width: int) -> np.ndarray:
     return np.asarray((2.0 * bits_D[:width] - 1.0) / np.sqrt(width))
 
 
-def _rivals(target_P: np.ndarray, column_M: np.ndarray, context_PL: np.ndarray) -> np.ndarray:
-    """Which columns stand in a signal's softmax: its own, and others but for further copies of its item and what its
-    user has in view."""
-    rivals_PM = column_M != target_P[:, None]
+def _in_softmax(target_P: np.ndarray, column_M: np.ndarray, context_PL: np.ndarray) -> np.ndarray:
+    """Which columns stand in a signal's softmax: its own, and others but for further copies of its item and what is
+    in its context."""
+    in_softmax_PM = column_M != target_P[:, None]
     for place in range(context_PL.shape[1]):
-        rivals_PM &= column_M != context_PL[:, place, None]
+        in_softmax_PM &= column_M != context_PL[:, place, None]
     count = np.arange(len(target_P))
-    rivals_PM[count, count] = True
-    return np.asarray(rivals_PM)
+    in_softmax_PM[count, count] = True
+    return np.asarray(in_softmax_PM)
 
 
 def _descend(row_E: np.ndarray, gradient_ED: np.ndarray, x_ND: np.ndarray, step_N: np.ndarray, rate: float) -> None:

@@ -1,6 +1,6 @@
-"""First sight: how an item that nobody has touched is judged, by content alone, against others as untouched.
+"""Cold start: how an item without any engagement is judged, by content alone, against others without any.
 
-Every item's first engagement is an example of it: the item against untouched strangers, as all of them were then. From
+Every item's first engagement is an example of it: the item against cold negatives, as all of them were then. From
 these a conditional logit (McFadden 1974) learns how much each likeness of content tells; its score is one more column
 for the ranker's trees, which have far too few such engagements to find a smooth sum by themselves.
 

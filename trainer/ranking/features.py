@@ -13,7 +13,7 @@ import numpy as np
 
 from store.keys import hash64
 from store.requests import Request, Task
-from trainer.items.catalog import CONVERSION_WINDOWS, NEVER
+from trainer.items.catalog import CONVERSION_HALF_LIVES, NEVER
 from trainer.items.log_days import NEVER_LOG_DAYS, log_days
 from trainer.retrieval.candidates import Evidence, Taste
 
@@ -36,13 +36,13 @@ DOUBTED_IMPRESSIONS = 20.0
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "transitions": ("together", "follows", "after_last", "before_last", "after_second", "after_third"),
     "two_hops": ("two_hops",),
-    "space": ("near_taste", "near_last", "near_max"),
+    "spectral": ("spectral_taste", "spectral_last", "spectral_max"),
     "vector": ("vector_taste", "vector_last", "vector_max", "expected_taste", "expected_last", "expected_max"),
     "content": (
-        "content_space",
-        "content_space_last",
-        "content_space_max",
-        "content_near",
+        "content_spectral",
+        "content_spectral_last",
+        "content_spectral_max",
+        "content_taste",
         "content_max",
         "content_last",
     ),
@@ -55,14 +55,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "rank_together",
         "rank_follows",
         "rank_two_hops",
-        "rank_near_taste",
+        "rank_spectral_taste",
         "rank_vector_taste",
         "rank_heat_1",
         "rank_heat_2",
         "rank_heat_4",
     ),
-    "again": ("again", "again_times", "again_gap"),
-    "refused": ("refused_space", "refused_content"),
+    "repeats": ("repeats", "repeat_times", "repeat_gap"),
+    "refused": ("refused_spectral", "refused_content"),
     "user": ("history", "user_gap", "user_heat", "user_age", "heat_difference", "age_difference"),
     "request": ("task", "country", "device", "hour", "weekday"),
 }
@@ -91,7 +91,7 @@ def compute(
             dense_B = evidence.dense[name][handles_B]
             put(name, dense_B if group == "query" else np.log2(FAINT + dense_B))
     _put_vectors(put, evidence, handles_B)
-    _put_again(put, evidence, handles_B, now_s)
+    _put_repeats(put, evidence, handles_B, now_s)
     _put_refused(put, evidence, handles_B)
     put("model", np.nan if model_B is None else model_B)
     heat_BW = _heat(evidence, handles_B, now_s)
@@ -139,16 +139,16 @@ def _label(text: str | None) -> float:
 def _put_vectors(put: object, evidence: Evidence, handles_B: np.ndarray) -> None:
     assert callable(put)
     near_L = evidence.taste.handles_L[: evidence.rules.near]
-    for name in ("near_taste", "near_last", "vector_taste", "vector_last", "content_space", "content_near"):
+    for name in ("spectral_taste", "spectral_last", "vector_taste", "vector_last", "content_spectral", "content_taste"):
         put(name, evidence.dense[name][handles_B])
     if not len(near_L):
         return
-    x_ND, c_NC = evidence.space.x_ND, evidence.catalog.content_NC
-    put("near_max", (x_ND[handles_B] @ x_ND[near_L].T).max(axis=1))
-    mapped_BL = evidence.space.content_ND[handles_B] @ x_ND[near_L].T
-    put("content_space_max", mapped_BL.max(axis=1))
-    put("content_space_last", mapped_BL[:, 0])
-    vectors_ND, expected_BD = evidence.learned.x_ND, evidence.learned.expected_ND[handles_B]
+    x_ND, c_NC = evidence.spectral.x_ND, evidence.catalog.content_NC
+    put("spectral_max", (x_ND[handles_B] @ x_ND[near_L].T).max(axis=1))
+    mapped_BL = evidence.spectral.content_ND[handles_B] @ x_ND[near_L].T
+    put("content_spectral_max", mapped_BL.max(axis=1))
+    put("content_spectral_last", mapped_BL[:, 0])
+    vectors_ND, expected_BD = evidence.published.x_ND, evidence.published.expected_ND[handles_B]
     put("vector_max", (vectors_ND[handles_B] @ vectors_ND[near_L].T).max(axis=1))
     put("expected_taste", expected_BD @ evidence.vector_D)
     expected_BL = expected_BD @ vectors_ND[near_L].T
@@ -163,20 +163,20 @@ def _put_conversion(put: object, evidence: Evidence, handles_B: np.ndarray, heat
     """log2 of popularity over impressions, both with the same half-life; NaN where the stream told of no impression."""
     assert callable(put)
     catalog = evidence.catalog
-    for column, (name, window) in enumerate(zip(CONVERSIONS, CONVERSION_WINDOWS, strict=True)):
+    for column, (name, window) in enumerate(zip(CONVERSIONS, CONVERSION_HALF_LIVES, strict=True)):
         shown_B = catalog.shown_NV[handles_B, column]
         seen_B = np.exp2(np.maximum(shown_B - now_s / catalog.half_lives_s_W[window], FLOOR))
         ratio_B = np.log2((np.exp2(heat_BW[:, window]) + 1.0) / (seen_B + DOUBTED_IMPRESSIONS))
         put(name, np.where(shown_B > NEVER, ratio_B, np.nan))
 
 
-def _put_again(put: object, evidence: Evidence, handles_B: np.ndarray, now_s: float) -> None:
-    """How often the user had it, and how long ago: what may come again."""
+def _put_repeats(put: object, evidence: Evidence, handles_B: np.ndarray, now_s: float) -> None:
+    """How often the user had it, and how long ago."""
     assert callable(put)
-    times_B, gap_B = evidence.taste.again.of(handles_B, now_s)
-    put("again", np.log2(FAINT + evidence.dense["again"][handles_B]))
-    put("again_times", np.log1p(times_B))
-    put("again_gap", gap_B)
+    times_B, gap_B = evidence.taste.repeats.of(handles_B, now_s)
+    put("repeats", np.log2(FAINT + evidence.dense["repeats"][handles_B]))
+    put("repeat_times", np.log1p(times_B))
+    put("repeat_gap", gap_B)
 
 
 def _put_refused(put: object, evidence: Evidence, handles_B: np.ndarray) -> None:
@@ -184,7 +184,7 @@ def _put_refused(put: object, evidence: Evidence, handles_B: np.ndarray) -> None
     assert callable(put)
     refused_R = evidence.taste.refused_R
     refused_R = refused_R[refused_R < evidence.size]
-    for name, x_ND in (("refused_space", evidence.space.x_ND), ("refused_content", evidence.catalog.content_NC)):
+    for name, x_ND in (("refused_spectral", evidence.spectral.x_ND), ("refused_content", evidence.catalog.content_NC)):
         put(name, (x_ND[handles_B] @ x_ND[refused_R].T).max(axis=1) if len(refused_R) else np.nan)
 
 
@@ -220,7 +220,7 @@ def _ranked(name: str, evidence: Evidence, among_A: np.ndarray, now_s: float) ->
     if column.startswith("heat_"):
         return np.asarray(_heat(evidence, among_A, now_s, int(column.removeprefix("heat_"))), np.float32)
     score_A = evidence.dense[column][among_A]
-    if column in GROUPS["space"] or column in GROUPS["vector"]:
+    if column in GROUPS["spectral"] or column in GROUPS["vector"]:
         return np.asarray(score_A, np.float32)
     return np.asarray(np.log2(FAINT + score_A), np.float32)
 

@@ -1,8 +1,8 @@
 """Feedback: what people said to what was before them, kept for the ranker's heads.
 
 Two kinds of it: acts, each one row of features with what it said (a positive engagement or a negative one, completed or
-not); and impressions, whose lines nobody may have touched. Both are kept by the newest; an impression that comes again
-under its key, corrected, takes the place of the former.
+not); and impressions, whose lines nobody may have touched. Both are kept by the newest; an impression that comes once
+more under its key, corrected, takes the place of the former.
 
 Invariant: a fit is a function of what was absorbed, in order of time.
 """

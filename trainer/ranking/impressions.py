@@ -1,10 +1,10 @@
 """Impressions: what was shown, waiting to be told what became of it.
 
 A scorer publishes the lines of an answer with their features (`Shown`), and later each engagement that may answer to a
-shown line (`Outcome`). Here they meet: a line's request is open for `window_s` of event time; when the window closes
-it becomes an `Impression`, and what nobody touched becomes a negative: only then. What comes later corrects it, and it
-is given out again under the same key. An outcome finds its line by `request_id`, at any time, or else by user and item
-while the window lasts.
+shown line (`ImpressionOutcome`). Here they meet: a line's request is open for `window_s` of event time; when the window
+closes it becomes an `Impression`, and what nobody touched becomes a negative: only then. What comes later corrects it,
+and it is given out once more under the same key. An outcome finds its line by `request_id`, at any time, or else by
+user and item while the window lasts.
 
 What is known of a line is four numbers that only grow, joined by maximum. So a record seen twice changes nothing, and
 the order of records that name their request changes nothing but the moment at which it is known.
@@ -43,7 +43,7 @@ class Shown(msgspec.Struct, kw_only=True, frozen=True, tag="shown"):
     features: bytes
 
 
-class Outcome(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, tag="outcome"):
+class ImpressionOutcome(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, tag="outcome"):
     """An engagement that may answer to a shown line: a record on `ranking-examples`."""
 
     user_id: str
@@ -68,9 +68,9 @@ def shown_alone(event: Engagement, task: str, columns: int, features: bytes) -> 
     )
 
 
-def outcome_of(event: Engagement, weight: float, request_id: str | None) -> Outcome:
+def outcome_of(event: Engagement, weight: float, request_id: str | None) -> ImpressionOutcome:
     """What an engagement says of the line that it answers to."""
-    return Outcome(
+    return ImpressionOutcome(
         user_id=event.user_id,
         item_id=event.item_id,
         kind=event.kind,
@@ -157,7 +157,7 @@ class Impressions:
             if early is not None:
                 np.maximum(told_K4[place], early, out=told_K4[place])
 
-    def engage(self, outcome: Outcome) -> None:
+    def engage(self, outcome: ImpressionOutcome) -> None:
         """Takes in an engagement."""
         told_4 = self._said(outcome)
         name = outcome.request_id
@@ -183,12 +183,12 @@ class Impressions:
             self._forget_oldest()
         return found
 
-    def _said(self, outcome: Outcome) -> np.ndarray:
+    def _said(self, outcome: ImpressionOutcome) -> np.ndarray:
         least = self.rules.completed.get(outcome.kind)
         completed = -1 if least is None or outcome.value is None else int(outcome.value >= least)
         return np.array([outcome.kind == "impression", outcome.weight > 0, completed, outcome.weight < 0], np.int8)
 
-    def _within_window(self, outcome: Outcome) -> _Request | None:
+    def _within_window(self, outcome: ImpressionOutcome) -> _Request | None:
         name = self._latest.get((outcome.user_id, outcome.item_id), "")
         request = self._open.get(name) or self._closed.get(name)
         if request is None or not request.impression.shown_at <= outcome.occurred_at <= request.closes_at:

@@ -1,7 +1,7 @@
-"""Rivals: what the true item of an example is set against, drawn by chance.
+"""Negatives: what the true item of an example is set against, drawn by chance.
 
-Other candidates, evenly: rivals picked from the top of the present order would teach that what ranks high is wrong. And
-if nobody has touched the item yet, strangers that nobody has touched: the few untouched candidates have each been
+Other candidates, evenly: negatives picked from the top of the present order would teach that what ranks high is wrong.
+And if the item has no engagement yet, cold negatives, which have none either: the few such candidates have each been
 picked for their content by some source, and against them content would seem to tell nothing.
 
 Invariant: a draw is a function of the seed, the event, and what could have been drawn.
@@ -13,7 +13,7 @@ import numpy as np
 
 from store.keys import hash64
 
-NOBODY = np.zeros(0, np.int64)
+NO_HANDLES = np.zeros(0, np.int64)
 
 
 class NegativeSampler:
@@ -24,13 +24,13 @@ class NegativeSampler:
 
     def candidates(self, true: int, handles_B: np.ndarray, count: int) -> np.ndarray:
         """Up to `count` other candidates, each once; whatever the order of `handles_B`, the same."""
-        rivals = np.sort(handles_B[handles_B != true])
-        return np.asarray(self._rng.choice(rivals, min(len(rivals), count), replace=False))
+        others = np.sort(handles_B[handles_B != true])
+        return np.asarray(self._rng.choice(others, min(len(others), count), replace=False))
 
-    def strangers(self, true: int, allowed_N: np.ndarray, positives_N: np.ndarray, count: int) -> np.ndarray:
-        """`count` allowed items as untouched as the true one; nobody if that is touched."""
+    def cold(self, true: int, allowed_N: np.ndarray, positives_N: np.ndarray, count: int) -> np.ndarray:
+        """`count` allowed items that have no engagement, like the true one; none if that has some."""
         if true >= len(allowed_N) or positives_N[true] > 0:
-            return NOBODY
+            return NO_HANDLES
         untouched = np.flatnonzero(allowed_N & (positives_N[: len(allowed_N)] == 0))
         untouched = untouched[untouched != true]
-        return np.asarray(self._rng.choice(untouched, count)) if len(untouched) else NOBODY
+        return np.asarray(self._rng.choice(untouched, count)) if len(untouched) else NO_HANDLES

@@ -39,7 +39,7 @@ class Example(msgspec.Struct, kw_only=True, frozen=True, tag="engaged"):
 
     `rank` is the true item's place (from 0) in the order that would have been served, or -1 when it was not among the
     candidates. `features` holds float16 rows of `columns` columns: the true item's; if `found`, other candidates'; and
-    if it was untouched, `strangers` of live items as untouched. `positives` and `age_s` are the item's at the time.
+    if it was cold, `cold_negatives` of live items without any engagement. `positives` and `age_s` are the item's then.
     """
 
     user_id: str
@@ -55,7 +55,7 @@ class Example(msgspec.Struct, kw_only=True, frozen=True, tag="engaged"):
     age_s: float
     history: int
     columns: int
-    strangers: int
+    cold_negatives: int = msgspec.field(name="strangers")
     features: bytes
     value: float | None = None
     ordered: bool = True
@@ -74,13 +74,14 @@ class Example(msgspec.Struct, kw_only=True, frozen=True, tag="engaged"):
     def group(self) -> Group | None:
         """The true item's row and other candidates': None without either."""
         x_BF = self.rows()
-        rivals = len(x_BF) - self.strangers
-        return Group(x_BF[:rivals], self.candidates) if self.found and rivals > 1 else None
+        ours = len(x_BF) - self.cold_negatives
+        return Group(x_BF[:ours], self.candidates) if self.found and ours > 1 else None
 
     def first_engagement(self) -> np.ndarray | None:
-        """The untouched true item's row and its strangers': None if it was touched, or if there are none."""
+        """The cold true item's row and its negatives': None if it had engagements, or if there are no negatives."""
         x_BF = self.rows()
-        return x_BF[[0, *range(len(x_BF) - self.strangers, len(x_BF))]] if self.strangers and len(x_BF) else None
+        cold = self.cold_negatives
+        return x_BF[[0, *range(len(x_BF) - cold, len(x_BF))]] if cold and len(x_BF) else None
 
 
 class Group(NamedTuple):
@@ -106,7 +107,7 @@ class Ranker(Protocol):
         """What `ranker_from` reads."""
 
 
-class Prior:
+class HeuristicRanker:
     """Orders by plain evidence before anything is learned: transitions first, then nearness, then popularity."""
 
     name = "prior"
@@ -116,9 +117,11 @@ class Prior:
         def column(name: str) -> np.ndarray:
             return np.asarray(np.nan_to_num(x_BF[:, COLUMNS[name]]))
 
-        evidence = np.exp2(column("follows")) + 0.5 * np.exp2(column("two_hops")) + 1e-3 * (1 + column("near_taste"))
-        evidence = evidence + 10.0 * (np.exp2(column("again")) - FAINT)
-        content = column("content_space") + column("content_near")
+        evidence = (
+            np.exp2(column("follows")) + 0.5 * np.exp2(column("two_hops")) + 1e-3 * (1 + column("spectral_taste"))
+        )
+        evidence = evidence + 10.0 * (np.exp2(column("repeats")) - FAINT)
+        content = column("content_spectral") + column("content_taste")
         return np.asarray(
             np.log2(1e-4 + evidence) + 0.15 * column("heat_2") + 0.15 * column("heat_4") + content + 8 * column("query")
         )
@@ -137,9 +140,9 @@ class Prior:
 class Boosted:
     """A fitted ranker. `name` tells how many examples it rests on."""
 
-    def __init__(self, model: str, name: str, first_sight: ColdStartModel, heads: Heads | None = None) -> None:
+    def __init__(self, model: str, name: str, cold_start: ColdStartModel, heads: Heads | None = None) -> None:
         self.name = name
-        self.first_sight = first_sight
+        self.cold_start = cold_start
         self.heads = heads
         self._model = model
         self._booster = lightgbm.Booster(model_str=model)
@@ -148,7 +151,7 @@ class Boosted:
         """The large model's score: it orders the candidates of one request, and says little across requests."""
         if not len(x_BF):
             return np.zeros(0)
-        return np.asarray(self._booster.predict(self.first_sight.beside(x_BF), raw_score=True, num_threads=1))
+        return np.asarray(self._booster.predict(self.cold_start.beside(x_BF), raw_score=True, num_threads=1))
 
     def score(self, x_BF: np.ndarray, utility: Utility = Utility()) -> np.ndarray:
         """The best `RESCORED` by the large model have the utility of their heads; the others follow in its order."""
@@ -170,7 +173,7 @@ class Boosted:
         return self.heads.probabilities(x_BF, raw_B)
 
     def to_bytes(self) -> bytes:
-        return msgspec.json.encode(_File(self.name, len(NAMES), self._model, self.first_sight, self.heads))
+        return msgspec.json.encode(_File(self.name, len(NAMES), self._model, self.cold_start, self.heads))
 
 
 class _File(msgspec.Struct):
@@ -179,30 +182,30 @@ class _File(msgspec.Struct):
     name: str
     columns: int
     model: str
-    first_sight: ColdStartModel
+    cold_start: ColdStartModel = msgspec.field(name="first_sight")
     heads: Heads | None
 
 
 def ranker_from(data: bytes) -> Ranker:
     """The ranker that `to_bytes` gave. Raises `ValueError` for one of another version, with other columns."""
     if data == b"prior":
-        return Prior()
+        return HeuristicRanker()
     try:
         file = msgspec.json.decode(data, type=_File)
     except msgspec.MsgspecError as error:
         raise ValueError(f"no ranker of this version, the trainer will fit another: {error}") from None
     if file.columns != len(NAMES):
         raise ValueError(f"it knows {file.columns} columns, not {len(NAMES)}: the trainer will fit another")
-    return Boosted(file.model, file.name, file.first_sight, file.heads)
+    return Boosted(file.model, file.name, file.cold_start, file.heads)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RankerRules:
-    """`window` newest examples are kept, and as many acts, and `firsts` first engagements; a refit is due when `first`
+    """`kept` newest examples are kept, and as many acts, and `firsts` first engagements; a refit is due when `first`
     came, then at each `growth` more (of impressions, too). The newest `held_out` of the examples calibrate.
     `completed`: kind → least value that counts as completed. Trees learn the order down to the place `truncation`."""
 
-    window: int = 30_000
+    kept: int = 30_000
     firsts: int = 5_000
     impressions: int = 5_000
     completed: Mapping[str, float] = field(default_factory=dict)
@@ -225,9 +228,9 @@ class RankerLearner:
 
     def __init__(self, rules: RankerRules = RankerRules()) -> None:
         self.rules = rules
-        self.examples: deque[Group] = deque(maxlen=rules.window)
+        self.examples: deque[Group] = deque(maxlen=rules.kept)
         self.firsts: deque[np.ndarray] = deque(maxlen=rules.firsts)
-        self.feedback = Feedback(rules.window, rules.impressions, rules.completed)
+        self.feedback = Feedback(rules.kept, rules.impressions, rules.completed)
         self.absorbed = 0
         self.fitted_at = 0
         self._closed_at = 0
@@ -281,12 +284,12 @@ class Snapshot:
         examples, rules = self.examples, self.rules
         held = max(1, int(len(examples) * rules.held_out)) if self.feedback.acts and len(examples) > 1 else 0
         groups = [group.candidates_BF for group in examples[: len(examples) - held]]
-        first_sight = fit_cold_start([self._blanked(x_RF) for x_RF in self.firsts])
+        cold_start = fit_cold_start([self._blanked(x_RF) for x_RF in self.firsts])
         x_RF, label_R, sizes_G = _table([*groups, *self.firsts])
-        x_RF = first_sight.beside(self._blanked(x_RF))
+        x_RF = cold_start.beside(self._blanked(x_RF))
         data = lightgbm.Dataset(x_RF, label_R, group=sizes_G, params={"verbose": -1, "max_bin": 127})
         booster = lightgbm.train(self._parameters(len(groups)), data, num_boost_round=self._trees(len(groups)))
-        ranker = Boosted(booster.model_to_string(), str(self.absorbed), first_sight)
+        ranker = Boosted(booster.model_to_string(), str(self.absorbed), cold_start)
         if held:
             ranker.heads = self.feedback.fit(ranker.raw, _held_out(examples[-held:]), rules.seed, rules.threads)
         return ranker

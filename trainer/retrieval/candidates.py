@@ -23,22 +23,22 @@ QUOTAS: Mapping[str, int] = {
     "together": 150,
     "two_hops": 150,
     "after_last": 60,
-    "near_taste": 100,
-    "near_last": 80,
+    "spectral_taste": 100,
+    "spectral_last": 80,
     "vector_taste": 100,
     "vector_last": 60,
-    "content_space": 60,
-    "content_near": 60,
+    "content_spectral": 60,
+    "content_taste": 60,
     "query": 100,
     "popular": 50,
     "fresh": 30,
-    "again": 50,
+    "repeats": 50,
 }
 """Source → how many it proposes. `popular` proposes as many for each half-life of the ladder."""
 
 _DIRECTED = {(0, 0): "after_last", (0, 1): "before_last", (1, 0): "after_second", (2, 0): "after_third"}
 _HEAT_OF_COSINE = -2
-_VECTORS = ("near_taste", "near_last", "vector_taste", "vector_last", "content_space", "content_near")
+_VECTORS = ("spectral_taste", "spectral_last", "vector_taste", "vector_last", "content_spectral", "content_taste")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,13 +58,13 @@ class CandidateRules:
 @dataclass(frozen=True, slots=True)
 class Taste:
     """A user's positive items, newest first, as handles (each once) with their times; how many there were; what the
-    user turned away; and what may come again."""
+    user turned away; and what may be repeated."""
 
     handles_L: np.ndarray
     times_L: np.ndarray
     count: int
     refused_R: np.ndarray
-    again: Repeats
+    repeats: Repeats
 
     @property
     def last_at(self) -> float:
@@ -75,7 +75,7 @@ class Taste:
 def taste_of(
     user: UserRow | None, catalog: Catalog, rules: CandidateRules, first: int | None = None, repeats: bool = False
 ) -> Taste:
-    """The taste of a user; `first` is the item in view, which then speaks before the history."""
+    """The taste of a user; `first` is the item being viewed, which then speaks before the history."""
     handles: dict[int, float] = {} if first is None else {first: 0.0}
     refused: list[int] = []
     count = 0
@@ -90,8 +90,8 @@ def taste_of(
     times = np.array(list(handles.values()))
     if first is not None and len(times) > 1:
         times[0] = times[1]
-    again = repeats_of(user, catalog, rules.position_power) if repeats else NOTHING
-    return Taste(np.array(list(handles), np.int64), times, count, np.array(refused[: rules.near], np.int64), again)
+    repeated = repeats_of(user, catalog, rules.position_power) if repeats else NOTHING
+    return Taste(np.array(list(handles), np.int64), times, count, np.array(refused[: rules.near], np.int64), repeated)
 
 
 class Evidence:
@@ -100,19 +100,19 @@ class Evidence:
     def __init__(
         self,
         catalog: Catalog,
-        space: SpectralEmbedding,
-        learned: PublishedVectors,
+        spectral: SpectralEmbedding,
+        published: PublishedVectors,
         taste: Taste,
         rules: CandidateRules,
         query: Query | None = None,
     ) -> None:
-        self.catalog, self.space, self.learned, self.taste, self.rules = catalog, space, learned, taste, rules
+        self.catalog, self.spectral, self.published, self.taste, self.rules = catalog, spectral, published, taste, rules
         self.query = query
-        vectors_ND, expected_ND = learned.x_ND, learned.expected_ND
-        self.size = min(len(catalog), len(space.x_ND), len(catalog.content_NC), len(vectors_ND), len(expected_ND))
+        vectors_ND, expected_ND = published.x_ND, published.expected_ND
+        self.size = min(len(catalog), len(spectral.x_ND), len(catalog.content_NC), len(vectors_ND), len(expected_ND))
         self.vector_D = np.zeros(vectors_ND.shape[1], np.float32)
         self.dense: dict[str, np.ndarray] = {}
-        self.dense["again"] = taste.again.dense(self.size)
+        self.dense["repeats"] = taste.repeats.dense(self.size)
         self._transitions()
         self._two_hops()
         self._vectors(query)
@@ -169,18 +169,18 @@ class Evidence:
         if not len(handles_L):
             dense.update((name, zero_N) for name in _VECTORS)
             return
-        x_ND = self.space.x_ND[:size]
+        x_ND = self.spectral.x_ND[:size]
         discount_L = ((1.0 + np.arange(len(handles_L))) ** -self.rules.position_power).astype(np.float32)
         mean_D = unit(discount_L @ x_ND[handles_L])
         near_N2 = x_ND @ np.stack([mean_D, x_ND[handles_L[0]]], axis=1)
-        dense["near_taste"], dense["near_last"] = near_N2[:, 0], near_N2[:, 1]
-        dense["content_space"] = self.space.content_ND[:size] @ mean_D
-        vectors_ND = self.learned.x_ND[:size]
+        dense["spectral_taste"], dense["spectral_last"] = near_N2[:, 0], near_N2[:, 1]
+        dense["content_spectral"] = self.spectral.content_ND[:size] @ mean_D
+        vectors_ND = self.published.x_ND[:size]
         self.vector_D = unit(discount_L @ vectors_ND[handles_L])
-        learned_N2 = vectors_ND @ np.stack([self.vector_D, vectors_ND[handles_L[0]]], axis=1)
-        dense["vector_taste"], dense["vector_last"] = learned_N2[:, 0], learned_N2[:, 1]
+        published_N2 = vectors_ND @ np.stack([self.vector_D, vectors_ND[handles_L[0]]], axis=1)
+        dense["vector_taste"], dense["vector_last"] = published_N2[:, 0], published_N2[:, 1]
         near_L = handles_L[: self.rules.near]
-        dense["content_near"] = content_NC @ unit(discount_L[: len(near_L)] @ content_NC[near_L])
+        dense["content_taste"] = content_NC @ unit(discount_L[: len(near_L)] @ content_NC[near_L])
 
 
 def _ends(catalog: Catalog, handle: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -1,6 +1,6 @@
-"""Again: what a user comes back to, where a catalogue is one of songs, groceries or pages rather than of films.
+"""Repeats: what a user comes back to, where a catalogue is one of songs, groceries or pages rather than of films.
 
-Only where what the user has may be recommended again (`serving.repeats`); elsewhere there is nothing to say.
+Only where what the user has may be recommended once more (`serving.repeats`); elsewhere there is nothing to say.
 
 Invariant: arrays are sorted by handle, so that any candidates are looked up at once.
 """

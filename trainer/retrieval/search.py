@@ -77,7 +77,7 @@ _NONE: array[int] = array("i")
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is searched for: its words, and its content vector (C) in the catalogue's view."""
+    """What is searched for: its words, and its content vector (C) in the catalogue's projection."""
 
     index: WordIndex
     text: str

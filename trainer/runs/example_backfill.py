@@ -53,7 +53,7 @@ class Examples(RankerLearner):
         self._waiting: list[Example] = []
 
     def absorb(self, example: Example) -> None:
-        if example.found or example.strangers:
+        if example.found or example.cold_negatives:
             self._waiting.append(example)
 
     def taken(self) -> list[Example]:

@@ -1,9 +1,10 @@
 """The ranker's chore: the trainer's second job. It follows `ranking-examples`, fits rankers, and announces them.
 
 The topic has three sorts of records: engagements ranked before they were learned from (`Example`), answers as they were
-shown (`Shown`), and what was said of shown lines (`Outcome`). The last two meet in `Impressions`, in event time: the
-highest time read, or wall time once all is read and the stream is within an hour of it. A scorer that dies or loses a
-partition takes no open window with it: windows are here, and come back from the log when the trainer starts again.
+shown (`Shown`), and what was said of shown lines (`ImpressionOutcome`). The last two meet in `Impressions`, in event
+time: the highest time read, or wall time once all is read and the stream is within an hour of it. A scorer that dies or
+loses a partition takes no open window with it: windows are here, and come back from the log when the trainer starts
+anew.
 
 A fit takes seconds, so it runs in a thread beside the training runs. A fitted ranker is a file in the checkpoint
 folder; its location goes to `checkpoints` under key `ranker`, and every scorer exchanges its ranker for it.
@@ -22,7 +23,7 @@ from kafka import KafkaProducer
 
 from store.log import Log, client_options
 from store.settings import Settings
-from trainer.ranking.impressions import ImpressionRules, Impressions, Outcome, Shown
+from trainer.ranking.impressions import ImpressionOutcome, ImpressionRules, Impressions, Shown
 from trainer.ranking.ranker import Example, Ranker, RankerLearner, RankerRules
 from trainer.runs.drift import Drift
 from trainer.runs.example_backfill import ExampleBackfill
@@ -65,13 +66,13 @@ class RankerJob:
         self._topic = settings.topic("ranking-examples")
         self._folder = settings.checkpoint_folder() / "rankers"
         self._log = Log(settings.kafka)
-        self._rehearsals = ExampleBackfill(settings, self._log, self._rules.window)
+        self._rehearsals = ExampleBackfill(settings, self._log, self._rules.kept)
         self._live = 0
         self._producer: KafkaProducer | None = None
         self._positions: dict[int, int] = {}
         self._caught_up = False
         self._heard_at = 0.0
-        self._decoder = msgspec.msgpack.Decoder(Example | Shown | Outcome)
+        self._decoder = msgspec.msgpack.Decoder(Example | Shown | ImpressionOutcome)
         self._fitting: Future[Ranker] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ranker")
 
@@ -100,7 +101,7 @@ class RankerJob:
 
     def _read(self, now: float) -> None:
         ends = self._log.ends(self._topic)
-        begins = {p: self._positions.get(p, max(0, end - READ_BACK * self._rules.window)) for p, end in ends.items()}
+        begins = {p: self._positions.get(p, max(0, end - READ_BACK * self._rules.kept)) for p, end in ends.items()}
         until = {p: min(end, begins[p] + READ_PER_TURN) for p, end in ends.items()}
         if begins != until:
             self._heard_at = now
@@ -121,7 +122,7 @@ class RankerJob:
         if isinstance(record, Shown):
             self._impressions.show(record)
             return
-        if isinstance(record, Outcome):
+        if isinstance(record, ImpressionOutcome):
             self._impressions.engage(record)
             return
         self.learner.absorb(record)

@@ -22,7 +22,7 @@ from store.checkpoints import (
     Manifest,
     RunRecord,
     TrainRequest,
-    announced,
+    decode_record,
     serving,
 )
 from store.log import Log, client_options
@@ -53,7 +53,7 @@ class RunLog:
         if end <= self._position:
             return
         for record in self._log.read(self._topic, {0: self._position}, {0: end}):
-            self._take(announced(record.key, record.value), record.offset)
+            self._take(decode_record(record.key, record.value), record.offset)
         self._position = end
 
     def _take(self, said: CheckpointRecord | TrainRequest | RunRecord | None, offset: int) -> None:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-WINDOW = 3
+MOST_STEPS_APART = 3
 _LONGEST = 100
 TEMPERATURE = 0.07
 ALIGNED = 64
@@ -36,14 +36,14 @@ class Pairs:
         return len(self.earlier_P)
 
 
-def pairs_of(sequences: Sequence[np.ndarray | Sequence[int]], window: int = WINDOW) -> Pairs:
-    """Pairs of different items up to `window` steps apart in a user's last 100, nearer ones more likely."""
+def pairs_of(sequences: Sequence[np.ndarray | Sequence[int]], most_apart: int = MOST_STEPS_APART) -> Pairs:
+    """Pairs of different items up to `most_apart` steps apart in a user's last 100, nearer ones more likely."""
     earlier: list[np.ndarray] = []
     later: list[np.ndarray] = []
     weight: list[np.ndarray] = []
     for sequence in sequences:
         items = np.asarray(sequence, dtype=np.int64)[-_LONGEST:]
-        for step in range(1, min(window, len(items) - 1) + 1):
+        for step in range(1, min(most_apart, len(items) - 1) + 1):
             earlier.append(items[:-step])
             later.append(items[step:])
             weight.append(np.full(len(items) - step, 1.0 / step))

@@ -1,6 +1,6 @@
 """Codebook: content → semantic ID. A version is frozen: what it once said of a content vector it says for ever.
 
-`fuse` maps the parts of an item (whichever it has) into one space of D dimensions; `assign` quantises that residually:
+`fuse` maps the parts of an item (whichever it has) into one vector of D dimensions; `assign` quantises that residually:
 level by level the nearest centroid, then what it leaves over. An early code is a broad topic, a later one a shade.
 
 Invariant: assignment is a pure function of (version, content), bit for bit: it uses exact arithmetic
@@ -31,16 +31,16 @@ from trainer.semantic_ids.word_map import WORDS, WordMap
 
 ZERO_VERSION = "codebook-000000-zero"
 ZERO_WIDTH = 96
-"""Dimensions of version zero's space."""
+"""Dimensions of version zero's fused vectors."""
 _BLOCK = 512
 """Rows computed at a time: what they need stays in the cache. Exact arithmetic: it changes no result."""
-LAST_VIEW = 4
+LAST_WIDTH = 4
 """Directions that the last level looks at."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModalityMap:
-    """Content of one modality (I numbers) → the fused space of C + A dimensions; all numbers are on the grid.
+    """Content of one modality (I numbers) → a fused vector of C + A dimensions; all numbers are on the grid.
 
     The content block: standardised by `mean` and projected, p_C. The aligned block (learned versions with behaviour):
     p_C @ linear + relu(p_C @ hidden + bias) @ out, where items engaged by the same people lie near each other. Both are
@@ -76,7 +76,7 @@ class Level:
     """One level: which code a residual gets, and the point it is then measured from. All numbers on the grid.
 
     The code is that of the nearest of `seeds_WV`, each dearer by its `price_W` (prices even out how often codes are
-    used). `unit`: a residual is scaled to length 1 first. With a `view_DV` it is projected on V directions before that:
+    used). `unit`: a residual is scaled to length 1 first. With a `projection_DV` it is projected on V directions first:
     near-duplicates differ little in each of many dimensions, and cells are narrow only in few. `points_WD` are what the
     codes stand for.
     """
@@ -84,7 +84,7 @@ class Level:
     seeds_WV: np.ndarray
     price_W: np.ndarray
     points_WD: np.ndarray
-    view_DV: np.ndarray | None = None
+    projection_DV: np.ndarray | None = None
     unit: bool = False
 
     def code(self, residual_ND: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ class Level:
 
     def seen(self, residual_ND: np.ndarray) -> np.ndarray:
         """What the level looks at (N, V), exact."""
-        seen_NV = residual_ND if self.view_DV is None else on_grid(product(residual_ND, self.view_DV))
+        seen_NV = residual_ND if self.projection_DV is None else on_grid(product(residual_ND, self.projection_DV))
         return unit_on_grid(seen_NV) if self.unit else seen_NV
 
 
@@ -124,7 +124,7 @@ class Codebook:
 
     @property
     def dimensions(self) -> int:
-        """D, the width of the fused space."""
+        """D, the width of a fused vector."""
         return int(self.stages[0].points_WD.shape[1])
 
     @property
@@ -254,12 +254,12 @@ def zero_codebook(settings: Settings) -> Codebook:
         # the largest of W random cosines in D dimensions: the step that leaves least over, on average
         step = left * min(np.sqrt(2 * np.log(width) / ZERO_WIDTH), 1.0)
         last = level == len(widths) - 1 and level > 0
-        view_DV = np.eye(ZERO_WIDTH)[:, :LAST_VIEW] if last else None
+        projection_DV = np.eye(ZERO_WIDTH)[:, :LAST_WIDTH] if last else None
         seeds_WV = on_grid(points_WD * step)
         if last:
-            seeds_WV = unit_on_grid(points_WD[:, :LAST_VIEW])
-            points_WD[:, LAST_VIEW:] = 0.0
-        stages.append(Level(seeds_WV, np.zeros(width), on_grid(points_WD * step), view_DV, unit=last))
+            seeds_WV = unit_on_grid(points_WD[:, :LAST_WIDTH])
+            points_WD[:, LAST_WIDTH:] = 0.0
+        stages.append(Level(seeds_WV, np.zeros(width), on_grid(points_WD * step), projection_DV, unit=last))
         left = np.sqrt(max(left**2 - step**2, 0.0))
     return Codebook(
         version=ZERO_VERSION,

@@ -22,7 +22,8 @@ from trainer.semantic_ids.word_map import WordMap
 
 _NUMBERS = "codebook.safetensors"
 _ABOUT = "codebook.json"
-_LEVEL = ("seeds_WV", "price_W", "points_WD", "view_DV")
+_LEVEL = {"seeds_WV": "seeds_WV", "price_W": "price_W", "points_WD": "points_WD", "projection_DV": "view_DV"}
+"""Field of a level → its name on disk."""
 _MAP = ("mean_I", "content_IC", "linear_CA", "hidden_CH", "bias_H", "out_HA")
 _WORDS = ("rarity_V", "meaning_VA")
 
@@ -40,7 +41,7 @@ def save_codebook(book: Codebook, folder: Path) -> Path:
         return final
     arrays: dict[str, np.ndarray] = {}
     for level, stage in enumerate(book.stages):
-        named = {name: getattr(stage, name) for name in _LEVEL}
+        named = {stored: getattr(stage, name) for name, stored in _LEVEL.items()}
         arrays |= {f"level.{level}.{name}": array for name, array in named.items() if array is not None}
     for name, mapped in book.maps.items():
         arrays |= {f"map.{name}.{part}": array for part, array in mapped.arrays().items()}
@@ -102,7 +103,10 @@ def load_codebook(folder: Path) -> Codebook:
     return Codebook(
         version=manifest["version"],
         stages=tuple(
-            Level(**{name: arrays.get(f"level.{level}.{name}") for name in _LEVEL}, unit=unit)  # type: ignore[arg-type]
+            Level(
+                **{name: arrays.get(f"level.{level}.{stored}") for name, stored in _LEVEL.items()},  # type: ignore[arg-type]
+                unit=unit,
+            )
             for level, unit in enumerate(manifest["unit"])
         ),
         maps=MappingProxyType(maps),

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from trainer.content.exact_sums import on_grid, unit_on_grid
-from trainer.semantic_ids.codebook import LAST_VIEW, Level
+from trainer.semantic_ids.codebook import LAST_WIDTH, Level
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done, 0 to 1."""
@@ -89,21 +89,21 @@ def _blank(residual_ND: np.ndarray, place: int, levels: int, width: int) -> Leve
     """A level yet to be fitted, which decides what it will look at: places (the first), directions in all dimensions,
     or directions in the few principal ones (the last)."""
     dimensions = residual_ND.shape[1]
-    view_DV = None
+    projection_DV = None
     if 0 < place == levels - 1:
         unit_ND = unit_on_grid(residual_ND)
         _, vectors_DD = np.linalg.eigh(unit_ND.T @ unit_ND)
-        view_DV = on_grid(vectors_DD[:, ::-1][:, : min(LAST_VIEW, dimensions)])
-    seen = dimensions if view_DV is None else view_DV.shape[1]
-    return Level(np.zeros((width, seen)), np.zeros(width), np.zeros((width, dimensions)), view_DV, unit=place > 0)
+        projection_DV = on_grid(vectors_DD[:, ::-1][:, : min(LAST_WIDTH, dimensions)])
+    seen = dimensions if projection_DV is None else projection_DV.shape[1]
+    return Level(np.zeros((width, seen)), np.zeros(width), np.zeros((width, dimensions)), projection_DV, unit=place > 0)
 
 
 def _outward(draft: Level, residual_ND: np.ndarray) -> np.ndarray:
     """Points for codes that no item has: along their seed, as far as residuals go on average."""
-    seeds_WD = draft.seeds_WV if draft.view_DV is None else draft.seeds_WV @ draft.view_DV.T
+    seeds_WD = draft.seeds_WV if draft.projection_DV is None else draft.seeds_WV @ draft.projection_DV.T
     if not draft.unit or not len(residual_ND):
         return seeds_WD
-    seen_NV = residual_ND if draft.view_DV is None else residual_ND @ draft.view_DV
+    seen_NV = residual_ND if draft.projection_DV is None else residual_ND @ draft.projection_DV
     outward_WD: np.ndarray = seeds_WD * float(np.sqrt(np.square(seen_NV).sum(axis=1)).mean())
     return outward_WD
 

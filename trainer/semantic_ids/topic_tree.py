@@ -19,14 +19,14 @@ from trainer.semantic_ids.prefix_words import PrefixWords
 _WIDTH, _ROW, _LEFT = 1200.0, 26.0, 320.0
 
 
-class Topic(msgspec.Struct, frozen=True, kw_only=True):
+class PrefixTopic(msgspec.Struct, frozen=True, kw_only=True):
     """A prefix of codes: how many items it has, its words, a few of their titles, and its largest sub-topics."""
 
     prefix: list[int]
     items: int
     words: list[str]
     examples: list[str]
-    topics: list[Topic] = []
+    topics: list[PrefixTopic] = []
 
 
 def topic_tree(
@@ -37,13 +37,13 @@ def topic_tree(
     most: int = 16,
     below: int = 4,
     examples: int = 3,
-) -> Topic:
+) -> PrefixTopic:
     """The root topic with its `most` largest first codes, each with its `below` largest second codes."""
     words = PrefixWords(depth=2)
     for item, (codes, title, tagged) in enumerate(zip(codes_NL.tolist(), titles, tags, strict=True)):
         words.add(item, codes, title, tagged)
 
-    def topic(prefix: list[int], members: np.ndarray, widths: tuple[int, ...]) -> Topic:
+    def topic(prefix: list[int], members: np.ndarray, widths: tuple[int, ...]) -> PrefixTopic:
         topics = []
         if widths and len(members) and len(prefix) < codes_NL.shape[1]:
             code_M = codes_NL[members, len(prefix)]
@@ -52,16 +52,16 @@ def topic_tree(
                 if count_W[code]:
                     topics.append(topic([*prefix, code], members[code_M == code], widths[1:]))
         named = [titles[index] for index in members[: 50 * examples].tolist() if titles[index]][:examples]
-        return Topic(prefix=prefix, items=len(members), words=words.of(prefix), examples=named, topics=topics)
+        return PrefixTopic(prefix=prefix, items=len(members), words=words.of(prefix), examples=named, topics=topics)
 
     return topic([], np.arange(len(codes_NL)), (most, below))
 
 
-def draw(root: Topic) -> Tree:
+def draw(root: PrefixTopic) -> Tree:
     """The tree for a terminal."""
     tree = Tree(f"{root.items:,} items")
 
-    def add(branch: Tree, topic: Topic) -> None:
+    def add(branch: Tree, topic: PrefixTopic) -> None:
         for child in topic.topics:
             code = ".".join(map(str, child.prefix))
             label = f"[bold]{code}[/bold] {', '.join(child.words) or '–'} [dim]({child.items:,})[/dim]"
@@ -84,7 +84,7 @@ def _printable(text: str) -> str:
     return escape("".join(letter for letter in text if letter.isprintable()))
 
 
-def svg(root: Topic, notes: Sequence[str] = ()) -> str:
+def svg(root: PrefixTopic, notes: Sequence[str] = ()) -> str:
     """The picture: `notes` (the codebook's health), then a row per first code with its words; bars are its second
     codes, as wide as their share of items."""
     rows = [f'<text x="8" y="{44 + 18 * n}" class="code">{_printable(note)}</text>' for n, note in enumerate(notes)]

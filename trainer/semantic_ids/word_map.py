@@ -35,7 +35,7 @@ class WordMap:
     meaning_VA: np.ndarray
 
     def __call__(self, parts: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
-        """The items' words in the aligned space (N, A), exact; zeros without known words."""
+        """The items' words as aligned vectors (N, A), exact; zeros without known words."""
         return on_grid(weighted(parts, self.rarity_V) @ self.meaning_VA)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from store.checkpoints import CheckpointFolder, CheckpointRecord, Manifest, announced, seal
+from store.checkpoints import CheckpointFolder, CheckpointRecord, Manifest, decode_record, seal
 from store.settings import Settings
 from tests.stream.conftest import Run
 from tests.stream.log import read_topic
@@ -53,7 +53,7 @@ def test_no_worker(run: Run) -> None:
 def test_train_asks_and_says_when_nobody_answers(on_broker: Run, cli_settings: Settings) -> None:
     asked = on_broker("train", "--json").document
     last = read_topic(cli_settings, "checkpoints")[-1]
-    request = announced(last.key, last.value)
+    request = decode_record(last.key, last.value)
     assert msgspec.to_builtins(request) == asked
 
 
@@ -81,7 +81,7 @@ def test_promote_and_rollback_are_records(
     assert vain.status == 1
     assert "did not serve it" in vain.err
     assert on_broker("checkpoints", "promote", "c2", "--wait", "0", "--url", worker_url).status == 0
-    records = [announced(record.key, record.value) for record in read_topic(cli_settings, "checkpoints")]
+    records = [decode_record(record.key, record.value) for record in read_topic(cli_settings, "checkpoints")]
     pulled = [record for record in records if isinstance(record, CheckpointRecord)]
     assert [(record.action, record.checkpoint, record.verdict) for record in pulled] == [
         ("rollback", "c1", "passed"),

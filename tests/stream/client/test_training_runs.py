@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from store.checkpoints import announced
+from store.checkpoints import decode_record
 from store.settings import Settings
 from stream.client.publisher import Publisher
 from stream.client.training_runs import TrainerSilentError, follow, request_training
@@ -31,7 +31,7 @@ def test_a_run_is_followed_to_its_end_and_others_are_not(settings: Settings) -> 
     request, offset = request_training(settings)
     asked = read_topic(settings, "checkpoints")[offset]
     assert asked.key == b"train"
-    assert announced(asked.key, asked.value) == request
+    assert decode_record(asked.key, asked.value) == request
     answer(
         settings,
         {"run": request.run, "state": "started", "at": 1.0},

@@ -10,7 +10,7 @@ from store.events import Engagement
 from store.requests import Answer, RecommendedItem, Request
 from stream.serving.attribution import Attribution
 from trainer.ranking.features import NAMES
-from trainer.ranking.impressions import Outcome, Shown
+from trainer.ranking.impressions import ImpressionOutcome, Shown
 from trainer.recommender import Served
 
 WINDOW_S = 100.0
@@ -32,9 +32,9 @@ def engaged(item: str, at: float = AT + 1, request_id: str | None = None, event_
     return Engagement(event_id=event_id, user_id="u", item_id=item, kind="click", occurred_at=at, request_id=request_id)
 
 
-def decoded(value: bytes | None) -> Outcome:
+def decoded(value: bytes | None) -> ImpressionOutcome:
     assert value is not None
-    return msgspec.msgpack.decode(value, type=Outcome)
+    return msgspec.msgpack.decode(value, type=ImpressionOutcome)
 
 
 def test_what_is_shown_is_published_with_its_features() -> None:

@@ -15,7 +15,7 @@ from stream.serving.codebook_report import as_document, measure
 from trainer.model_bundle import ModelBundle
 from trainer.semantic_ids.codebook import zero_codebook
 from trainer.semantic_ids.health import CodebookHealth, told
-from trainer.semantic_ids.topic_tree import Topic, svg
+from trainer.semantic_ids.topic_tree import PrefixTopic, svg
 from trainer.semantic_ids.training import train_codebook
 
 NOW = 1_700_000_000.0
@@ -75,7 +75,7 @@ def test_churn_against_the_version_before_is_part_of_it(document: tuple[Metrics,
 
 def test_the_picture_says_it_too(document: tuple[Metrics, dict[str, object]]) -> None:
     health = msgspec.convert(document[1]["health"], CodebookHealth)
-    picture = svg(msgspec.convert(document[1]["topics"], Topic), told(health))
+    picture = svg(msgspec.convert(document[1]["topics"], PrefixTopic), told(health))
     for word in ("codes of their own", "dead", "perplexity", "drift", "churn", health.codebook):
         assert word in picture
 

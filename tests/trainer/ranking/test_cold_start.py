@@ -6,7 +6,7 @@ import numpy as np
 from trainer.ranking.cold_start import LEAST, TELLING, ColdStartModel, fit
 from trainer.ranking.features import COLUMNS, NAMES
 
-NEAR = COLUMNS["content_near"]
+NEAR = COLUMNS["content_taste"]
 
 
 def choices(count: int, rng: np.random.Generator, pull: float = 2.0) -> list[np.ndarray]:
@@ -24,8 +24,8 @@ def test_it_finds_what_people_choose_by() -> None:
     rng = np.random.default_rng(0)
     score = fit(choices(2000, rng))
     weight = dict(zip(TELLING, score.weight, strict=True))
-    assert 1.7 < weight["content_near"] / score.scale[TELLING.index("content_near")] < 2.3
-    assert max(abs(value) for name, value in weight.items() if name != "content_near") < 0.2
+    assert 1.7 < weight["content_taste"] / score.scale[TELLING.index("content_taste")] < 2.3
+    assert max(abs(value) for name, value in weight.items() if name != "content_taste") < 0.2
     hits = [int(np.argmax(score(x_RF)) == 0) for x_RF in choices(500, rng)]
     assert np.mean(hits) > 3 / 13
 

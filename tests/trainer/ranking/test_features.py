@@ -22,7 +22,7 @@ def evidence_of(world: World, user_id: str) -> Evidence:
     recommender = world.recommender
     taste = taste_of(world.users[user_id], recommender.catalog, recommender.rules.candidates)
     rules = recommender.rules.candidates
-    return Evidence(recommender.catalog, recommender.space, recommender.learned, taste, rules)
+    return Evidence(recommender.catalog, recommender.spectral, recommender.published, taste, rules)
 
 
 def test_features_of_some_candidates_are_those_they_have_among_all() -> None:

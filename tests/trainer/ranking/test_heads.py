@@ -10,7 +10,7 @@ from trainer.ranking.calibration import calibration_error, sigmoid
 from trainer.ranking.features import COLUMNS, NAMES
 from trainer.ranking.feedback import Feedback, HeldOut
 from trainer.ranking.heads import CLICK, COMPLETION, NEGATIVE, Heads, worth
-from trainer.ranking.impressions import ImpressionRules, Impressions, Outcome, Shown
+from trainer.ranking.impressions import ImpressionOutcome, ImpressionRules, Impressions, Shown
 
 BOUND = 0.025
 """How far predicted and observed may be apart on average over a bin: two standard errors of 1,500 lines."""
@@ -38,7 +38,7 @@ class Population:
         night_B = x_BF[:, COLUMNS["hour"]] > 18
         click_B = sigmoid(-1.8 + 0.8 * x_BF[:, COLUMNS["follows"]] + 1.0 * night_B)
         complete_B = sigmoid(0.3 + 1.2 * x_BF[:, COLUMNS["age"]])
-        odds_B = np.exp(-1.5 + 1.0 * (x_BF[:, COLUMNS["content_near"]] > 0.5))
+        odds_B = np.exp(-1.5 + 1.0 * (x_BF[:, COLUMNS["content_taste"]] > 0.5))
         return np.stack([click_B, complete_B, click_B * odds_B], axis=1)
 
     def act(self, x_BF: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -81,7 +81,7 @@ def learned(population: Population, requests: int = 1500, k: int = 8) -> Feedbac
                 feedback.engaged(Act(float(n), weight, value), x_KF[place])
                 item = f"{n}-{place}"
                 impressions.engage(
-                    Outcome(
+                    ImpressionOutcome(
                         user_id="u", item_id=item, kind="watch", occurred_at=n + 1.0, weight=weight, request_id=f"r{n}"
                     )
                 )

@@ -11,9 +11,9 @@ from trainer.ranking.impressions import (
     NEGATIVE,
     POSITIVE,
     SEEN,
+    ImpressionOutcome,
     ImpressionRules,
     Impressions,
-    Outcome,
     Shown,
 )
 
@@ -31,8 +31,8 @@ def shown(name: str, at: float = 0.0, user: str = "u", items: tuple[str, ...] = 
 
 def outcome(
     item: str, at: float, kind: str = "click", name: str | None = None, user: str = "u", value: float | None = None
-) -> Outcome:
-    return Outcome(
+) -> ImpressionOutcome:
+    return ImpressionOutcome(
         user_id=user, item_id=item, kind=kind, occurred_at=at, weight=WEIGHTS[kind], value=value, request_id=name
     )
 
@@ -120,7 +120,7 @@ SAID = st.builds(
 
 
 @st.composite
-def arrivals(draw: st.DrawFn) -> list[Shown | Outcome | float]:
+def arrivals(draw: st.DrawFn) -> list[Shown | ImpressionOutcome | float]:
     """Records in any order and some twice, and the clock in between."""
     shows = [shown(name, at, user) for name, at, user in REQUESTS]
     outcomes = draw(st.lists(SAID, max_size=12))
@@ -130,14 +130,16 @@ def arrivals(draw: st.DrawFn) -> list[Shown | Outcome | float]:
 
 
 @given(arrivals())
-def test_whatever_the_order_each_line_ends_as_what_was_said_of_it(steps: list[Shown | Outcome | float]) -> None:
+def test_whatever_the_order_each_line_ends_as_what_was_said_of_it(
+    steps: list[Shown | ImpressionOutcome | float],
+) -> None:
     impressions = Impressions(RULES)
     given_out: dict[str, list[list[list[int]]]] = {}
     now_s = 0.0
     for step in [*steps, 1e9]:
         if isinstance(step, Shown):
             impressions.show(step)
-        elif isinstance(step, Outcome):
+        elif isinstance(step, ImpressionOutcome):
             impressions.engage(step)
         else:
             now_s = max(now_s, step)
@@ -146,12 +148,12 @@ def test_whatever_the_order_each_line_ends_as_what_was_said_of_it(steps: list[Sh
             before = given_out.setdefault(name, [])
             assert not before or before[-1] != lines  # given out again only when it changed
             before.append(lines)
-    outcomes = [step for step in steps if isinstance(step, Outcome)]
+    outcomes = [step for step in steps if isinstance(step, ImpressionOutcome)]
     for name, _, _ in REQUESTS:
         assert given_out[name][-1] == [expected(outcomes, name, item) for item in "abc"]
 
 
-def expected(outcomes: list[Outcome], name: str, item: str) -> list[int]:
+def expected(outcomes: list[ImpressionOutcome], name: str, item: str) -> list[int]:
     about = [one for one in outcomes if (one.request_id, one.item_id) == (name, item)]
     rated = [one.value >= 0.8 for one in about if one.kind == "watch" and one.value is not None]
     return [

@@ -18,21 +18,17 @@ def test_a_draw_depends_on_the_event_and_not_on_the_order_of_candidates() -> Non
     assert len(draws) > 5
 
 
-def test_an_untouched_item_meets_untouched_strangers_that_are_allowed_and_a_touched_one_none() -> None:
+def test_an_untouched_item_meets_untouched_negatives_that_are_allowed_and_a_touched_one_none() -> None:
     allowed_N = ALLOWED_N.copy()
     allowed_N[8] = False
     met = {
-        handle
-        for n in range(50)
-        for handle in NegativeSampler(0, f"e{n}").strangers(4, allowed_N, POSITIVES_N, 6).tolist()
+        handle for n in range(50) for handle in NegativeSampler(0, f"e{n}").cold(4, allowed_N, POSITIVES_N, 6).tolist()
     }
     assert met == {0, 2, 5, 6}
-    assert len(NegativeSampler(0, "e").strangers(3, ALLOWED_N, POSITIVES_N, 6)) == 0
-    assert len(NegativeSampler(0, "e").strangers(12, ALLOWED_N, np.zeros(13, np.float32), 6)) == 0, (
-        "newer than the evidence"
-    )
+    assert len(NegativeSampler(0, "e").cold(3, ALLOWED_N, POSITIVES_N, 6)) == 0
+    assert len(NegativeSampler(0, "e").cold(12, ALLOWED_N, np.zeros(13, np.float32), 6)) == 0, "newer than the evidence"
 
 
 def test_nobody_is_drawn_where_there_is_nobody() -> None:
     assert len(NegativeSampler(0, "e").candidates(4, np.array([4]), 3)) == 0
-    assert len(NegativeSampler(0, "e").strangers(0, np.array([True, True]), np.array([0.0, 3.0]), 3)) == 0
+    assert len(NegativeSampler(0, "e").cold(0, np.array([True, True]), np.array([0.0, 3.0]), 3)) == 0

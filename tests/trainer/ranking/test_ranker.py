@@ -9,7 +9,7 @@ from store.settings import Utility
 from trainer.ranking.features import COLUMNS, NAMES
 from trainer.ranking.heads import CLICK, COMPLETION, NEGATIVE
 from trainer.ranking.impressions import UNTOLD, Impression
-from trainer.ranking.ranker import Boosted, Example, Prior, RankerLearner, RankerRules, ranker_from
+from trainer.ranking.ranker import Boosted, Example, HeuristicRanker, RankerLearner, RankerRules, ranker_from
 
 RIVALS = 12
 RULES = RankerRules(first=100, min_rows=5, completed={"watch": 0.5})
@@ -24,7 +24,7 @@ def example(rng: np.random.Generator, n: int, weight: float = 1.0) -> Example:
     x_BF = rows(rng, 1 + RIVALS)
     x_BF[0, COLUMNS["follows"]] += 2.0
     if weight < 0:
-        x_BF[0, COLUMNS["content_near"]] += 2.0
+        x_BF[0, COLUMNS["content_taste"]] += 2.0
     return Example(
         user_id="u",
         item_id="i",
@@ -39,7 +39,7 @@ def example(rng: np.random.Generator, n: int, weight: float = 1.0) -> Example:
         age_s=1.0,
         history=1,
         columns=len(NAMES),
-        strangers=0,
+        cold_negatives=0,
         features=x_BF.astype("<f2").tobytes(),
         value=0.9 if x_BF[0, COLUMNS["age"]] < 0 else 0.1,
     )
@@ -75,7 +75,7 @@ def test_refusals_are_learned_from_but_are_no_positives(learner: RankerLearner, 
     assert ranker.heads.shown
     x_BF = rows(np.random.default_rng(1), 4000).astype(np.float32)
     p_BH = ranker.probabilities(x_BF)
-    near_B = x_BF[:, COLUMNS["content_near"]] > 1.5
+    near_B = x_BF[:, COLUMNS["content_taste"]] > 1.5
     assert p_BH[near_B, NEGATIVE].mean() > 2 * p_BH[~near_B, NEGATIVE].mean()
     young_B = x_BF[:, COLUMNS["age"]] < 0
     assert p_BH[young_B, COMPLETION].mean() > 0.5 > p_BH[~young_B, COMPLETION].mean()
@@ -91,7 +91,7 @@ def test_utility_decides_among_the_best_and_leaves_the_rest_behind_them(ranker: 
     rest = np.setdiff1d(np.arange(300), best)
     assert wary_B[best].min() > wary_B[rest].max()
     assert set(np.argsort(-wary_B)[:100]) == set(best)
-    near = x_BF[:, COLUMNS["content_near"]]
+    near = x_BF[:, COLUMNS["content_taste"]]
     assert near[np.argsort(-wary_B)[:50]].mean() < near[np.argsort(-plain_B)[:50]].mean() - 0.3
 
 
@@ -124,7 +124,7 @@ def test_impressions_alone_call_for_a_fit_and_a_correction_does_not(learner: Ran
 def test_the_prior_guesses_in_its_own_order() -> None:
     x_BF = rows(np.random.default_rng(5), 40).astype(np.float32)
     x_BF[:, COLUMNS["follows"]] = np.log2(np.linspace(1e-4, 0.5, 40))
-    prior = Prior()
+    prior = HeuristicRanker()
     p_B = prior.probabilities(x_BF)[:, CLICK]
     assert (np.argsort(-p_B, kind="stable") == np.argsort(-prior.score(x_BF), kind="stable")).all()
     assert 0 < p_B.min() <= p_B.max() < 0.101

@@ -23,7 +23,7 @@ from stream.demo.population import Census, Population
 from trainer.content.encoders import text_encoder
 from trainer.items.item_learning import absorb as absorb_signal
 from trainer.model_bundle import ModelBundle
-from trainer.ranking.ranker import Prior, RankerLearner, RankerRules
+from trainer.ranking.ranker import HeuristicRanker, RankerLearner, RankerRules
 from trainer.recommender import Recommender, RecommenderRules
 from trainer.retrieval.search import WordIndex, by_relevance, terms_of
 from trainer.semantic_ids.cards import cards_of
@@ -107,7 +107,7 @@ def searched(request: pytest.FixtureRequest) -> Searched:
                 absorb_signal(row, signal, recommender.rules.item)
                 recommender.update(event.item_id, row)
     recommender.maintain()
-    ranker = learner.refit() if request.param == "fitted" else Prior()
+    ranker = learner.refit() if request.param == "fitted" else HeuristicRanker()
     recommender.exchange_ranker(ranker)
     return Searched(recommender, themes)
 

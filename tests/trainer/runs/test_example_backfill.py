@@ -77,7 +77,7 @@ def test_it_finds_what_a_replay_finds(settings: Settings, stream: tuple[list[Upl
 
 def test_no_more_than_wanted_are_found_and_they_are_of_all_of_the_log(settings: Settings) -> None:
     few, everything = (list(backfill_examples(settings, count, 1.0)) for count in (50, 10_000))
-    some = [example for example in few if not example.strangers]
+    some = [example for example in few if not example.cold_negatives]
     assert 10 < len(some) <= 75
     assert len(few) > len(some), "first engagements are examined all"
     middle = everything[len(everything) // 2].occurred_at

@@ -21,7 +21,7 @@ from store.checkpoints import (
     CheckpointRecord,
     RunRecord,
     TrainRequest,
-    announced,
+    decode_record,
     verify,
 )
 from store.events import frame
@@ -91,7 +91,7 @@ def ask(settings: Settings, producer: KafkaProducer, run: str) -> None:
 
 def said(settings: Settings) -> list[CheckpointRecord | TrainRequest | RunRecord]:
     with Log(settings.kafka) as log:
-        found = [announced(r.key, r.value) for r in log.read_all(settings.topic("checkpoints"))]
+        found = [decode_record(r.key, r.value) for r in log.read_all(settings.topic("checkpoints"))]
     return [one for one in found if one is not None]
 
 
