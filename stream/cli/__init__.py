@@ -1,18 +1,21 @@
 """The command line: `sidestream COMMAND`. Each module holds a group of commands; heavy imports wait inside them.
 
-Invariant: an expected failure (an exception of sidestream's own, whose message says what to do) is one line and a
-status other than 0, never a traceback; with --json it is one JSON document, `{"error": ...}`.
+May import all of `stream` but `worker` and `up` only inside the commands that run them. Invariant: an expected failure
+(an exception of sidestream's own, whose message says what to do, or what the operating system refused) is one line and
+a status other than 0, never a traceback; with --json it is one JSON document, `{"error": ...}`.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from typing import Annotated
 
 import typer
 
-from stream.cli import asking, codebook, processes, publishing, topics, training
-from stream.cli.output import fail
+from stream.cli import asking, checkpoints, codebook, dead_letters, processes, publishing, replay, topics, training
+from stream.terminal.output import tell_failure
 
 _OWN = ("store", "trainer", "stream", "sidestream")
 
@@ -24,36 +27,64 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Stream workers that keep a generative recommender seconds behind its Kafka log.",
     epilog="A running system is found through --data-dir, or --bootstrap-servers and --url; each has a SIDESTREAM_… "
-    "variable and a key in the --settings file.",
+    "variable and a key in the --settings file. Every command has --help with examples, and --json for programs."
+    "\n\nExample: sidestream up --data-dir ./data"
+    "\n\nExample: sidestream publish uploads catalogue.jsonl.gz --data-dir ./data"
+    "\n\nExample: sidestream recommend --user u00042 --data-dir ./data",
 )
-app.command()(processes.up)
-app.command()(processes.demo)
-app.command()(processes.worker)
-app.command()(processes.trainer)
+for _part in (processes, asking, training, replay):
+    app.add_typer(_part.app)
 app.add_typer(publishing.app, name="publish")
-app.command()(asking.recommend)
-app.command()(asking.trace)
-app.command()(training.train)
-app.add_typer(training.checkpoints, name="checkpoints")
-app.add_typer(codebook.codebook, name="codebook")
-app.add_typer(topics.topics, name="topics")
-app.add_typer(topics.dead_letters, name="dead-letters")
-app.command()(processes.replay)
-app.command()(asking.status)
+app.add_typer(checkpoints.app, name="checkpoints")
+app.add_typer(codebook.app, name="codebook")
+app.add_typer(topics.app, name="topics")
+app.add_typer(dead_letters.app, name="dead-letters")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and exits with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it warns of, our errors say with a remedy
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that has no such letters shows their numbers
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(args=arguments)
     except Exception as error:
         if not _expected(error):
             raise
-        raise SystemExit(fail(str(error), "--json" in arguments).exit_code) from None
+        words = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        tell_failure(_told(error), "--json" in words)
+        raise SystemExit(1) from None
+
+
+def _print_version(asked: bool) -> None:
+    if not asked:
+        return
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        typer.echo(f"sidestream {version('sidestream')}")
+    except PackageNotFoundError:
+        typer.echo("sidestream, run from a checkout that is not installed")
+    raise typer.Exit
+
+
+@app.callback()
+def _options_of_all(
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 def _expected(error: Exception) -> bool:
     """Whether the message of the error is meant for the person who ran the command."""
-    return type(error).__module__.partition(".")[0] in _OWN or isinstance(error, FileNotFoundError)
+    return type(error).__module__.partition(".")[0] in _OWN or isinstance(error, OSError)
+
+
+def _told(error: Exception) -> str:
+    """What an error says; what the operating system refused, with the file that it is about."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}: make it possible, or give another path"
+    return str(error)

@@ -8,22 +8,23 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
-from stream.cli.asking import asking
-from stream.cli.output import emit, fail, table
-from stream.cli.system import Bootstrap, DataDir, Json, SettingsFile, Url, find_system
+from stream.cli.options import SCORER, SYSTEM, Options, client_of, command
+from stream.cli.training import followed, served
+from stream.terminal.output import table
 
-codebook = typer.Typer(no_args_is_help=True, help="The codebook that gives items their semantic IDs.")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="The codebook that gives items their semantic IDs.",
+    epilog="Example: sidestream codebook show --svg topics.svg",
+)
 
 Timeout = Annotated[float, typer.Option(min=1.0, help="Seconds that it may take until the new version serves.")]
 
 
-@codebook.command()
+@command(app, takes=SCORER)
 def show(
+    options: Options,
     svg: Annotated[Path | None, typer.Option(metavar="OUT.svg", help="Write the tree of topics as a picture.")] = None,
-    data_dir: DataDir = None,
-    url: Url = None,
-    settings: SettingsFile = None,
-    as_json: Json = False,
 ) -> None:
     """Show the serving version: uniqueness, collisions, perplexity and dead codes per level, errors, drift, churn,
     topics.
@@ -33,10 +34,10 @@ def show(
 
     Example: sidestream codebook show --svg topics.svg
     """
-    with asking(data_dir, url, settings) as client:
+    with options.client() as client:
         report = client.codebook()
     if not report:
-        raise fail("the worker has not measured its codebook yet: ask again in a moment", as_json)
+        raise options.fail("the worker has not measured its codebook yet: ask again in a moment")
     if svg is not None:
         from trainer.semantic_ids.health import CodebookHealth, told
         from trainer.semantic_ids.topic_tree import PrefixTopic
@@ -44,10 +45,33 @@ def show(
 
         notes = told(msgspec.convert(report["health"], CodebookHealth))
         svg.write_text(picture(msgspec.convert(report["topics"], PrefixTopic), notes))
-    if as_json:
-        emit(report, True)
-        return
-    tell(report)
+    options.emit(report)
+    if not options.as_json:
+        tell(report)
+
+
+@command(app, takes=SYSTEM)
+def refresh(options: Options, timeout: Timeout = 1800.0) -> None:
+    """Train a new version from the one that serves, bind it to the next checkpoint, and wait until both serve.
+
+    The old version serves until then and is kept for rollback. Every live item is assigned under the new one in the
+    background, and published again under it. Tells the churn: per level, the share of items whose codes changed.
+
+    Modalities that came after the serving version was made are passed over, and named by `codebook show`: `train` takes
+    them in. Needs no new engagements: on a quiet log the newest ones that were held out judge again.
+
+    Example: sidestream codebook refresh --json
+    """
+    _run(options, "refresh", timeout)
+
+
+@command(app, takes=SYSTEM)
+def train(options: Options, timeout: Timeout = 1800.0) -> None:
+    """Train a version from scratch, with no regard to the IDs that items have; otherwise like `refresh`.
+
+    Example: sidestream codebook train --json
+    """
+    _run(options, "anew", timeout)
 
 
 _BY_LEVEL = ("levels", "churn")
@@ -60,8 +84,8 @@ def tell(report: dict[str, Any]) -> None:
     from trainer.semantic_ids.topic_tree import PrefixTopic, draw
 
     health = report["health"]
-    plain = [(name.replace("_", " "), _short(value)) for name, value in health.items() if name not in _BY_LEVEL]
-    table(("", ""), plain)
+    figures = [(name.replace("_", " "), _short(value)) for name, value in health.items() if name not in _BY_LEVEL]
+    table(("", ""), figures)
     churn = [_short(share) for share in health["churn"]] or ["–"] * len(health["levels"])
     rows = [
         (level + 1, each["codes"], each["dead"], _short(each["perplexity"]), changed)
@@ -75,64 +99,17 @@ def _short(value: object) -> object:
     return round(value, 4) if isinstance(value, float) else value
 
 
-@codebook.command()
-def refresh(
-    timeout: Timeout = 1800.0,
-    data_dir: DataDir = None,
-    bootstrap_servers: Bootstrap = None,
-    url: Url = None,
-    settings: SettingsFile = None,
-    as_json: Json = False,
-) -> None:
-    """Train a new version from the one that serves, bind it to the next checkpoint, and wait until both serve.
-
-    The old version serves until then and is kept for rollback. Every live item is assigned under the new one in the
-    background, and published again under it. Tells the churn: per level, the share of items whose codes changed.
-
-    Modalities that came after the serving version was made are passed over, and named by `codebook show`: `train` takes
-    them in. Needs no new engagements: on a quiet log the newest ones that were held out judge again.
-
-    Example: sidestream codebook refresh --json
-    """
-    _run("refresh", timeout, data_dir, bootstrap_servers, url, settings, as_json)
-
-
-@codebook.command()
-def train(
-    timeout: Timeout = 1800.0,
-    data_dir: DataDir = None,
-    bootstrap_servers: Bootstrap = None,
-    url: Url = None,
-    settings: SettingsFile = None,
-    as_json: Json = False,
-) -> None:
-    """Train a version from scratch, with no regard to the IDs that items have; otherwise like `refresh`.
-
-    Example: sidestream codebook train --json
-    """
-    _run("anew", timeout, data_dir, bootstrap_servers, url, settings, as_json)
-
-
-def _run(
-    how: Literal["refresh", "anew"],
-    timeout_s: float,
-    data_dir: Path | None,
-    bootstrap_servers: str | None,
-    url: str | None,
-    settings: Path | None,
-    as_json: bool,
-) -> None:
-    from stream.cli.training import followed, served
+def _run(options: Options, how: Literal["refresh", "anew"], timeout_s: float) -> None:
     from stream.client.training_runs import request_training
 
-    system = find_system(data_dir, bootstrap_servers, url, settings)
+    system = options.system()
     request, offset = request_training(system.settings, codebook=how)
-    steps = followed(system, request, offset, timeout_s, as_json)
+    steps = followed(system, request, offset, timeout_s, options.as_json)
     last = steps[-1]
     if last.state != "published" or not last.checkpoint:
-        raise fail(f"{request.run} {last.state}: {last.detail or 'see the log of the trainer'}", as_json)
+        raise options.fail(f"{request.run} {last.state}: {last.detail or 'see the log of the trainer'}")
     took_s = served(system, last.checkpoint, timeout_s, request.requested_at)
-    with asking(data_dir, system.url, settings) as client:
+    with client_of(system) as client:
         found = client.checkpoints()
     document = {
         "run": request.run,
@@ -143,4 +120,4 @@ def _run(
         "steps": msgspec.to_builtins(steps),
     }
     text = f"{took_s:8.1f} s  serving  {last.checkpoint} with {found['codebook']}; churn by level {last.churn}"
-    emit(document, as_json, text)
+    options.emit(document, text)

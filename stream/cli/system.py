@@ -10,44 +10,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-import typer
 
 from store.settings import Settings, load_settings
 
 ADDRESSES = "addresses.json"
-
-DataDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        envvar="SIDESTREAM_DATA_DIR",
-        help="Folder of a system started by `sidestream up`; its addresses are found there. [TOML: data_dir]",
-    ),
-]
-Bootstrap = Annotated[
-    str | None,
-    typer.Option(
-        "--bootstrap-servers",
-        envvar="SIDESTREAM_BOOTSTRAP_SERVERS",
-        help="Kafka brokers, host:port[,host:port…]. [TOML: kafka.bootstrap_servers]",
-    ),
-]
-Url = Annotated[
-    str | None,
-    typer.Option(
-        "--url",
-        envvar="SIDESTREAM_URL",
-        help="HTTP address of any worker, e.g. http://127.0.0.1:8470. [TOML: serving.host, serving.port]",
-    ),
-]
-SettingsFile = Annotated[
-    Path | None,
-    typer.Option("--settings", envvar="SIDESTREAM_SETTINGS", help="TOML file with all settings."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 
 
 class NotRunningError(RuntimeError):

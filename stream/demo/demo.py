@@ -25,14 +25,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from store.settings import load_settings
-from stream.cli.asking import show_status
-from stream.cli.output import span
 from stream.client.client import Client, ClientError
 from stream.client.publisher import Publisher
 from stream.client.recordings import Recorded, paced
 from stream.client.training_runs import TrainerSilentError
 from stream.demo.acts import Click, Seen, Stage, click_and_compare, publish_and_find, train_and_swap
 from stream.demo.stream import DemoStream, Feed, recorded, simulated
+from stream.terminal.output import span
+from stream.terminal.status_view import show_status
 
 ABSORBED_S = 120.0
 DEMO_SETTINGS = """\

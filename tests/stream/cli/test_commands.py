@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from store.settings import Settings
-from stream.cli.output import moment, span
 from stream.cli.system import NotRunningError, find_system
 from stream.client.publisher import Publisher
 from stream.kafka.dead_letters import DeadLetter
+from stream.terminal.output import moment, span
 from tests.stream.conftest import Run
 from tests.stream.log import events_of, read_topic
 

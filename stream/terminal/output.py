@@ -1,8 +1,10 @@
-"""Output: one document for programs, readable text for people; what goes wrong is one line on standard error."""
+"""Output: one document for programs, readable text and tables for people; times in words.
+
+Invariant: whatever is handed over is printed as text, never as markup, and no escape code of others reaches a terminal.
+"""
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -10,34 +12,43 @@ from typing import Any
 
 import typer
 
+from stream.terminal.text import json_line, plain, plain_lines, styled
+
+PIPED_WIDTH = 4000
+"""Columns of a table that no terminal limits: none of its cells is broken."""
+
 
 def emit(document: Any, as_json: bool, text: str | None = None) -> None:
     """Prints the JSON document, or the text (which may be None: nothing)."""
     if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False))
+        typer.echo(json_line(document))
     elif text is not None:
-        typer.echo(text)
+        typer.echo(plain_lines(text))
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
     """Prints a table that is as wide as its terminal, and unbroken when piped."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    drawn = Table(*headings, title=title, title_justify="left", header_style="bold")
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, highlight=False)
+    drawn = Table(header_style="bold")
+    for heading in headings:
+        drawn.add_column(Text(heading))
     for row in rows:
-        drawn.add_row(*("–" if cell is None else str(cell) for cell in row))
+        drawn.add_row(*(styled("–" if cell is None else str(cell)) for cell in row))
+    if title is not None:
+        console.print(styled((title, "italic")), soft_wrap=True)
     console.print(drawn)
 
 
-def fail(message: str, as_json: bool = False, code: int = 1) -> typer.Exit:
-    """What to raise after telling, in one line, what went wrong and what to do."""
+def tell_failure(message: str, as_json: bool = False) -> None:
+    """Tells in one line what went wrong and what to do."""
     if as_json:
-        typer.echo(json.dumps({"error": message}, ensure_ascii=False))
+        typer.echo(json_line({"error": message}))
     else:
-        typer.echo(f"sidestream: {message}", err=True)
-    return typer.Exit(code)
+        typer.echo(f"sidestream: {plain(message)}", err=True)
 
 
 def moment(at: float | None) -> str:
