@@ -1,4 +1,4 @@
-"""Requests and answers: the words between an application that asks and the scorer that answers (DESIGN section 6)."""
+"""Requests and answers: the words between an application that asks and the scorer that answers (docs/contracts.md)."""
 
 from __future__ import annotations
 

@@ -204,7 +204,7 @@ class Settings(Table, frozen=True):
     freshness: Freshness = Freshness()
 
     def topic(self, name: str) -> str:
-        """The full name of one of the topics of DESIGN section 4."""
+        """The full name of one of the topics in docs/contracts.md."""
         return f"{self.kafka.topic_prefix}{name}"
 
     def checkpoint_folder(self) -> Path:

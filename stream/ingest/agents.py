@@ -91,7 +91,7 @@ def _security(settings: Settings) -> dict[str, Any]:
 
 
 def _silence() -> None:
-    """Known noise (FAUST notes): these messages repeat what is either harmless or reported by other means."""
+    """Known noise: these messages repeat what is either harmless or reported by other means."""
     for name in ("faust", "mode", "aiokafka", "kafka"):
         logging.getLogger(name).setLevel(logging.ERROR)
     logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)

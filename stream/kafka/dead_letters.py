@@ -57,7 +57,7 @@ class DeadLetter:
     place: Place | None = field(default=None, compare=False)
 
     def encode(self) -> bytes:
-        """The JSON record, key and value in base64 (DESIGN section 4)."""
+        """The JSON record, key and value in base64 (docs/contracts.md, "Topics")."""
         record = _Record(
             reason=self.reason,
             detail=self.detail,

@@ -1,4 +1,4 @@
-"""Topics: what the log is made of (DESIGN section 4), and how it comes to exist on a broker.
+"""Topics: what the log is made of (docs/contracts.md), and how it comes to exist on a broker.
 
 Invariant: the topics whose keys meet (an item's, a user's) have equal partition counts, so that one worker owns a key
 in all of them. `create_topics` may be called any number of times; it never changes a topic that exists.

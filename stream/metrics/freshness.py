@@ -3,8 +3,8 @@
 Prometheus keeps the whole history; a person (and `sidestream status`) wants the last five minutes. Ages arrive in
 bulk: all events of a frame share one broker timestamp, so `observe(age_s, n)` costs the same for one event and for 200.
 
-Invariant (DESIGN section 9, 6): nothing here understates. A quantile is the upper edge of its bucket, and beyond the
-last edge the largest age seen; a stage that saw no event has no quantile, not zero.
+Invariant (docs/architecture.md, 6): nothing here understates. A quantile is the upper edge of its bucket, and beyond
+the last edge the largest age seen; a stage that saw no event has no quantile, not zero.
 """
 
 from __future__ import annotations

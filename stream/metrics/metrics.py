@@ -1,4 +1,4 @@
-"""Metrics: what an operator sees of a worker or trainer, under the names of DESIGN section 7.
+"""Metrics: what an operator sees of a worker or trainer, under the names of docs/contracts.md.
 
 One `Metrics` belongs to one process and one registry; nothing here is global. Methods are named by what happened.
 Labels are bounded: a value outside its list is counted as `other`, so that no input can grow the series.

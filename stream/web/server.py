@@ -1,4 +1,4 @@
-"""The HTTP face of a worker (DESIGN section 6): recommendations, items, users, checkpoints, health, metrics, the page.
+"""The HTTP face of a worker (docs/contracts.md): recommendations, items, users, checkpoints, health, metrics, the page.
 
 Handlers are a few lines: parameters in, one call of the `Service`, JSON out. Everything that can go wrong is turned
 into JSON in one place (`_as_json`), so that input never causes a 500 and every error says what to do.

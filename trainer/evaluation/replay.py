@@ -1,4 +1,4 @@
-"""Replay: a recorded folder in, a report out (DESIGN section 8): what `sidestream replay` runs."""
+"""Replay: a recorded folder in, a report out (docs/contracts.md, "Recorded streams"): what `sidestream replay` runs."""
 
 from __future__ import annotations
 

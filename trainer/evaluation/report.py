@@ -1,4 +1,4 @@
-"""The report of a replay: what DESIGN section 8 promises, as JSON and as one HTML page."""
+"""The report of a replay: what docs/contracts.md promises, as JSON and as one HTML page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metrics have the names of DESIGN section 7, bounded labels, and never understate."""
+"""Metrics have the names of docs/contracts.md, bounded labels, and never understate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stream.metrics.metrics import Metrics
 from stream.metrics.recent_counts import RecentCounts
 from stream.metrics.status import report
 
-DESIGN_NAMES = {
+CONTRACT_NAMES = {
     "sidestream_upload_to_semantic_id_seconds": "histogram",
     "sidestream_upload_to_recommendable_seconds": "histogram",
     "sidestream_engagement_to_embedding_seconds": "histogram",
@@ -84,7 +84,7 @@ def metrics(clock: FakeClock) -> Metrics:
 def test_names_and_types_are_those_of_the_design(metrics: Metrics) -> None:
     families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
     found = {family.name: family.type for family in families if not family.name.endswith("_created")}
-    assert found == DESIGN_NAMES
+    assert found == CONTRACT_NAMES
 
 
 def test_what_happened_is_counted(metrics: Metrics) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP face answers what DESIGN section 6 says."""
+"""The HTTP face answers what docs/contracts.md says."""
 
 from __future__ import annotations
 
