@@ -19,17 +19,17 @@ from pathlib import Path
 from store.events import Engagement, Upload
 from trainer.content.encoders import content_parts, text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
-from trainer.evaluation.recorded_streams import read
+from trainer.evaluation.recorded_streams import read_events
 
 
 def outcomes_of(folder: Path, engagements: int, sample: int) -> str:
     """All that a replay of the stream's beginning measures, as JSON."""
-    events = read(folder, "engagements", Engagement)[:engagements]
-    uploads = [one for one in read(folder, "uploads", Upload) if one.uploaded_at <= events[-1].occurred_at]
+    events = read_events(folder, "engagements", Engagement)[:engagements]
+    uploads = [one for one in read_events(folder, "uploads", Upload) if one.uploaded_at <= events[-1].occurred_at]
     encoder = text_encoder("static")
     replay = Replay(uploads, events, lambda some: content_parts(some, encoder), ReplayOptions(sample=sample))
-    record = replay.run()
-    return json.dumps([[dataclasses.astuple(one) for one in some] for some in (record.outcomes, record.within)])
+    result = replay.run()
+    return json.dumps([[dataclasses.astuple(one) for one in some] for some in (result.evaluated, result.within)])
 
 
 def main() -> None:

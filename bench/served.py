@@ -27,7 +27,7 @@ from store.settings import Settings, load_settings
 from stream.cli.system import find_system
 from trainer.content.encoders import content_parts, text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
-from trainer.evaluation.recorded_streams import chosen, eligible, read
+from trainer.evaluation.recorded_streams import evaluable_places, read_events, sample_places
 from trainer.evaluation.report import measure
 
 READY_S = 90.0
@@ -155,10 +155,13 @@ def _tell(line: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
-    uploads, engagements = read(options.folder, "uploads", Upload), read(options.folder, "engagements", Engagement)
+    uploads, engagements = (
+        read_events(options.folder, "uploads", Upload),
+        read_events(options.folder, "engagements", Engagement),
+    )
     engagements = engagements[: options.engagements]
-    can = eligible(uploads, engagements, load_settings().events.weights, evaluated_from=options.begin)
-    places = sorted(chosen(engagements, can, options.moments, options.seed))
+    can = evaluable_places(uploads, engagements, load_settings().events.weights, evaluated_from=options.begin)
+    places = sorted(sample_places(engagements, can, options.moments, options.seed))
     with tempfile.TemporaryDirectory() as folder:
         system, settings, url = start(Path(folder))
         try:

@@ -122,8 +122,8 @@ class Training(Table, frozen=True):
     """When the trainer runs, and for how long it may. Whichever trigger comes first starts a run; the very first one
     waits for `first_engagements` only. A run reads at most about `max_engagements` new ones (the newest), and
     `lookback_engagements` from before them. `gate_floor`: part of popular's hits that a model must reach;
-    `gate_min_events`: the smallest slice that decides. A rehearsal gives the ranker the examples that workers were too
-    busy to make, from the newest `rehearsal_engagements` (0: none). `metrics_port` -1: no metrics face.
+    `gate_min_events`: the smallest slice that decides. An example backfill gives the ranker those that workers were too
+    busy to make, from the newest `backfill_engagements` (0: none). `metrics_port` -1: no metrics face.
     """
 
     every_s: float = 4 * 3600.0
@@ -132,7 +132,7 @@ class Training(Table, frozen=True):
     min_engagements: int = 200
     max_engagements: int = 1_000_000
     lookback_engagements: int = 100_000
-    rehearsal_engagements: int = 200_000
+    backfill_engagements: int = 200_000
     max_steps: int = 100_000
     epochs: float = 4.0
     drift_ratio: float = 0.7

@@ -19,14 +19,14 @@ from trainer.ranking.feedback import Feedback
 from trainer.ranking.ranker import Ranker, RankerLearner, RankerRules, Snapshot
 from trainer.recommender import Ranking
 
-FROM = 0.75
+ABLATED_FROM = 0.75
 MOST_KEPT = 1500
 MOST_EXAMPLES = 6_000
 """The newest of these: a variant is a fit of its own, and there are as many as groups of features."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptRanking:
     """One evaluated engagement: features (float16), which sources proposed each row, the true row or -1."""
 
     x_BF: np.ndarray
@@ -40,7 +40,7 @@ class Ablation:
 
     rules: RankerRules
     snapshot: Snapshot | None = None
-    kept: list[Kept] = field(default_factory=list)
+    kept: list[KeptRanking] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
 
     def begin(self, learner: RankerLearner) -> None:
@@ -56,7 +56,7 @@ class Ablation:
         self.names = list(ranking.proposed)
         sources_BS = np.stack([np.isin(ranking.handles_B, handles) for handles in ranking.proposed.values()], axis=1)
         found = np.flatnonzero(ranking.handles_B == handle)
-        self.kept.append(Kept(ranking.x_BF.astype(np.float16), sources_BS, int(found[0]) if len(found) else -1))
+        self.kept.append(KeptRanking(ranking.x_BF.astype(np.float16), sources_BS, int(found[0]) if len(found) else -1))
 
     def measure(self, k: int) -> dict[str, Any]:
         """Variant → hit ratio at k over the kept engagements, and which hits it gains and loses."""
@@ -69,9 +69,9 @@ class Ablation:
             found[f"without {group} features"] = self._hits(self._scores(tuple(without([group]))), k)
         for source in dict.fromkeys("popular" if name.startswith("popular_") else name for name in self.names):
             found[f"without source {source}"] = self._hits(everything, k, source)
-        return {name: self._told(hits_E, whole, k) for name, hits_E in found.items()}
+        return {name: self._compared(hits_E, whole, k) for name, hits_E in found.items()}
 
-    def _told(self, hits_E: np.ndarray, whole_E: np.ndarray, k: int) -> dict[str, Any]:
+    def _compared(self, hits_E: np.ndarray, whole_E: np.ndarray, k: int) -> dict[str, Any]:
         gained, lost = int(np.sum(hits_E & ~whole_E)), int(np.sum(whole_E & ~hits_E))
         return {f"hr@{k}": float(hits_E.mean()), "evaluated": len(hits_E), "gained": gained, "lost": lost}
 
@@ -94,7 +94,7 @@ class Ablation:
         pairs = zip(self.kept, scores, strict=True)
         return np.array([one.true >= 0 and self._hit(one, score_B, k, source) for one, score_B in pairs])
 
-    def _hit(self, one: Kept, score_B: np.ndarray, k: int, source: str | None) -> bool:
+    def _hit(self, one: KeptRanking, score_B: np.ndarray, k: int, source: str | None) -> bool:
         staying_B: np.ndarray = np.ones(len(score_B), bool)
         if source is not None:
             others = [place for place, name in enumerate(self.names) if not name.startswith(source)]

@@ -29,7 +29,7 @@ def page(report: Mapping[str, Any]) -> str:
         "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in report["headline"]) + "</ul>",
         "<h2>Quality</h2>",
         _quality(report, k),
-        "<h2>Little-known items among their own kind</h2>",
+        "<h2>Cold and fresh items among their own kind</h2>",
         _within(report, k),
         f"<h2>Hit ratio at {k} over time</h2>",
         _over_time(report["over_time"], k),
@@ -92,9 +92,9 @@ def _within(report: Mapping[str, Any], k: int) -> str:
     rows = []
     for part in ("cold", "fresh"):
         found = report[part]["within"]
-        numbers = [_number(found[f"hr@{k}"]), _number(found[f"chance@{k}"]), _number(found["rivals"])]
+        numbers = [_number(found[f"hr@{k}"]), _number(found[f"chance@{k}"]), _number(found["candidates"])]
         rows.append([part, str(found["evaluated"]), *numbers])
-    return _table(["", "n", f"hr@{k}", "chance", "rivals"], rows)
+    return _table(["", "n", f"hr@{k}", "chance", "candidates"], rows)
 
 
 def _over_time(pieces: Sequence[Mapping[str, Any]], k: int) -> str:

@@ -24,13 +24,12 @@ from store.items import ItemRow
 from store.keys import hash64, partition_of
 from store.requests import Answer
 from store.settings import Events, Settings
-from trainer.evaluation.ablation import FROM as ABLATE_FROM
-from trainer.evaluation.ablation import Ablation
+from trainer.evaluation.ablation import ABLATED_FROM, Ablation
 from trainer.evaluation.baselines import Baseline, ItemKnn, Popular
-from trainer.evaluation.cold_evaluation import KNOWN, Within, rank_within
-from trainer.evaluation.recorded_streams import chosen, eligible
+from trainer.evaluation.cold_evaluation import FRESH_BELOW, RankWithinKind, rank_within_kind
+from trainer.evaluation.recorded_streams import evaluable_places, sample_places
 from trainer.evaluation.replayed_feedback import ReplayedFeedback
-from trainer.evaluation.timing import Timed
+from trainer.evaluation.timing import Timer
 from trainer.items.item_learning import absorb as absorb_signal
 from trainer.items.vector_learning import memory_learners, publish_vector
 from trainer.model_bundle import ModelBundle
@@ -40,7 +39,7 @@ from trainer.recommender import Recommender, RecommenderRules, request_of
 from trainer.semantic_ids.cards import plain_card
 from trainer.semantic_ids.codebook import zero_codebook
 
-DEEPEST = 50
+BASELINE_DEPTH = 50
 PUBLISH_EVERY = 16
 """Engagements between two micro-batches of vectors: their bounds must not depend on what is sampled."""
 
@@ -48,7 +47,7 @@ PUBLISH_EVERY = 16
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplayOptions:
     """`sample` engagements of the part after `evaluated_from` are evaluated; `examples` is the share of all events that
-    teach the ranker, beside every first engagement of an item; state is frozen between multiples of `delay_s`."""
+    teach the ranker, beside every first engagement of an item; state stands still between multiples of `delay_s`."""
 
     sample: int = 3000
     k: int = 10
@@ -69,7 +68,7 @@ class ReplayOptions:
 
 
 @dataclass(slots=True)
-class Outcome:
+class EvaluatedEngagement:
     """One evaluated engagement: rank of the true item (-1: not proposed), by us and by each baseline; the source that
     ranked it highest, and all that proposed it."""
 
@@ -86,17 +85,17 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class Record:
-    """All that a replay saw."""
+class ReplayResult:
+    """All that a replay measured; `cost`: seconds by part."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
-    within: list[Within] = field(default_factory=list)
+    evaluated: list[EvaluatedEngagement] = field(default_factory=list)
+    within: list[RankWithinKind] = field(default_factory=list)
     cost: dict[str, float] = field(default_factory=dict)
     ablations: dict[str, Any] = field(default_factory=dict)
 
 
-Told = Callable[[int, int, str], None]
-"""Hears of progress: events done, events in all, and how it goes."""
+OnProgress = Callable[[int, int, str], None]
+"""Called with events done, events in all, and how it goes."""
 
 
 class Replay:
@@ -118,8 +117,8 @@ class Replay:
         self.recommender = Recommender(rules, serving=ModelBundle(zero_codebook(Settings())))
         self.learner = RankerLearner(options.ranker)
         shown = ImpressionRules(window_s=options.impression_window_s, completed=options.ranker.completed)
-        self._bystanders = ReplayedFeedback(self.recommender, self.learner, options.weights, options.examples, shown)
-        self.record = Record()
+        self._feedback = ReplayedFeedback(self.recommender, self.learner, options.weights, options.examples, shown)
+        self.result = ReplayResult()
         self._vectors = memory_learners(self.recommender.published, rules.vectors, Settings().kafka.partitions)
         self._ablation = Ablation(options.ranker) if options.ablate else None
         window = max(1, int(options.popular_window * len(engagements)))
@@ -131,31 +130,31 @@ class Replay:
         self._pending: list[tuple[int, Engagement]] = []
         self._frozen_until = -np.inf
 
-    def run(self, progress: Told | None = None) -> Record:
+    def run(self, progress: OnProgress | None = None) -> ReplayResult:
         """Replays everything."""
         for place in self.steps():
             if progress is not None and place % 500 == 0:
                 progress(place, len(self.engagements), self._headline())
         self._fit_ranker()
         if self._ablation is not None:
-            with Timed(self.record.cost, "ablations_s"):
-                self.record.ablations = self._ablation.measure(self.options.k)
-        return self.record
+            with Timer(self.result.cost, "ablations_s"):
+                self.result.ablations = self._ablation.measure(self.options.k)
+        return self.result
 
     def steps(self) -> Iterator[int]:
         """Goes through the stream and stops before each engagement, at its place: all that came before is learned, it
         is neither tested nor learned. There `top` says what would be served."""
         options = self.options
-        places = eligible(
+        places = evaluable_places(
             self.uploads,
             self.engagements,
             options.weights,
             evaluated_from=options.evaluated_from,
             repeats=options.repeats,
         )
-        evaluated = chosen(self.engagements, places, options.sample, options.seed)
+        evaluated = sample_places(self.engagements, places, options.sample, options.seed)
         candidates = set(places)
-        begin = int(len(self.engagements) * ABLATE_FROM)
+        begin = int(len(self.engagements) * ABLATED_FROM)
         for place, event in enumerate(self.engagements):
             if place == begin and self._ablation is not None:
                 self._ablation.begin(self.learner)
@@ -195,7 +194,7 @@ class Replay:
             self._next_upload += 1
         if first == self._next_upload:
             return
-        with Timed(self.record.cost, "uploads_s"):
+        with Timer(self.result.cost, "uploads_s"):
             new = self.uploads[first : self._next_upload]
             for upload, parts in zip(new, self._encode(new), strict=True):
                 self.recommender.insert(plain_card(upload, parts, int(upload.uploaded_at * 1000)))
@@ -217,7 +216,7 @@ class Replay:
 
     def _learn_vectors(self) -> None:
         """Does what the owners of items do when they publish."""
-        with Timed(self.record.cost, "vectors_s"):
+        with Timer(self.result.cost, "vectors_s"):
             for learner in self._vectors:
                 for item_id, learned in learner.learn().items():
                     publish_vector(self._items[item_id], *learned)
@@ -225,7 +224,7 @@ class Replay:
 
     def _refit(self) -> None:
         if self.recommender.spectral.due():
-            with Timed(self.record.cost, "space_s"):
+            with Timer(self.result.cost, "spectral_fit_s"):
                 self.recommender.maintain()
         if self.learner.due():
             self._unfitted = self.learner.snapshot()
@@ -234,27 +233,27 @@ class Replay:
         """Makes the last fit that was due, when somebody is about to be ranked: before the evaluated part nobody is."""
         unfitted, self._unfitted = self._unfitted, None
         if unfitted is not None:
-            with Timed(self.record.cost, "ranker_s"):
+            with Timer(self.result.cost, "ranker_s"):
                 self.recommender.exchange_ranker(unfitted.fit())
 
     def _test(self, place: int, event: Engagement, evaluated: bool, candidate: bool) -> None:
         user = self._users.get(event.user_id)
-        with Timed(self.record.cost, "bystanders_s"):
-            self._bystanders.meet(user, event)
+        with Timer(self.result.cost, "feedback_s"):
+            self._feedback.observe(user, event)
         if self._rules.weights.get(event.kind, 0.0) <= 0:
             return
         if candidate:
             self._fit_ranker()
         handle = self.recommender.catalog.handles.get(event.item_id)
         positives = int(self.recommender.catalog.positives_N[handle]) if handle is not None else 0
-        room = self.options.within_limit - len(self.record.within)
-        if candidate and handle is not None and positives < KNOWN and room > 0:
-            with Timed(self.record.cost, "within_s"):
-                self.record.within += rank_within(self.recommender, request_of(event), user, handle)[:room]
+        room = self.options.within_limit - len(self.result.within)
+        if candidate and handle is not None and positives < FRESH_BELOW and room > 0:
+            with Timer(self.result.cost, "within_s"):
+                self.result.within += rank_within_kind(self.recommender, request_of(event), user, handle)[:room]
         taught = positives == 0 or hash64(f"example/{event.event_id}") < self.options.examples * 2.0**64
         if not (evaluated or taught):
             return
-        with Timed(self.record.cost, "serve_s"):
+        with Timer(self.result.cost, "serve_s"):
             inspected = self.recommender.inspect(user, event, ordered=evaluated)
         example = None
         proposers: tuple[str, ...] = ()
@@ -265,10 +264,10 @@ class Replay:
             if evaluated and self._ablation is not None:
                 self._ablation.keep(ranking, handle)
         if evaluated:
-            with Timed(self.record.cost, "baselines_s"):
+            with Timer(self.result.cost, "baselines_s"):
                 others = self._test_baselines(event, user)
             outcome = _outcome(place, event, example, positives, others)
-            self.record.outcomes.append(replace(outcome, proposers=proposers))
+            self.result.evaluated.append(replace(outcome, proposers=proposers))
 
     def _test_baselines(self, event: Engagement, user: UserRow | None) -> dict[str, int]:
         context = self._context(user) if user is not None else []
@@ -281,7 +280,7 @@ class Replay:
 
         ranks = {}
         for name, baseline in self._baselines.items():
-            ranked = baseline.recommend(context, (), live, DEEPEST)
+            ranked = baseline.recommend(context, (), live, BASELINE_DEPTH)
             ranks[name] = ranked.index(event.item_id) if event.item_id in ranked else -1
         return ranks
 
@@ -295,7 +294,7 @@ class Replay:
         return list(items)
 
     def _headline(self) -> str:
-        outcomes = self.record.outcomes
+        outcomes = self.result.evaluated
         if not outcomes:
             return "warming up"
         return f"hr@{self.options.k} {sum(0 <= one.rank < self.options.k for one in outcomes) / len(outcomes):.3f}"
@@ -309,12 +308,12 @@ def proposers_of(proposed: Mapping[str, np.ndarray], handle: int) -> tuple[str, 
 
 def _outcome(
     place: int, event: Engagement, example: Example | None, positives: int, baselines: dict[str, int]
-) -> Outcome:
+) -> EvaluatedEngagement:
     """A frozen state may not know the item yet: that is a miss."""
     at = event.occurred_at
     if example is None:
-        return Outcome(place, at, -1, "", positives, 0.0, 0, 0, baselines)
-    return Outcome(
+        return EvaluatedEngagement(place, at, -1, "", positives, 0.0, 0, 0, baselines)
+    return EvaluatedEngagement(
         place,
         at,
         example.rank,

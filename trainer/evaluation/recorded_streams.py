@@ -1,4 +1,4 @@
-"""Recorded: a stream of events in a folder, and which of its engagements may be asked about.
+"""Recorded streams: the events in a folder, and which of its engagements can be evaluated.
 
 Invariant: what is chosen depends on each event's own id, not on what was chosen besides.
 """
@@ -21,7 +21,7 @@ class StreamError(ValueError):
     """The folder is no recorded stream: it needs uploads.jsonl[.gz] and engagements.jsonl[.gz] in time order."""
 
 
-def read(folder: Path, name: str, kind: type[Any]) -> list[Any]:
+def read_events(folder: Path, name: str, kind: type[Any]) -> list[Any]:
     """The events of `name`.jsonl or .jsonl.gz."""
     decoder = msgspec.json.Decoder(kind)
     for path, opener in ((folder / f"{name}.jsonl.gz", gzip.open), (folder / f"{name}.jsonl", open)):
@@ -31,7 +31,7 @@ def read(folder: Path, name: str, kind: type[Any]) -> list[Any]:
     raise StreamError(f"{folder} has no {name}.jsonl or {name}.jsonl.gz: give the folder of a recorded stream")
 
 
-def eligible(
+def evaluable_places(
     uploads: list[Upload],
     engagements: list[Engagement],
     weights: Mapping[str, float],
@@ -56,6 +56,6 @@ def eligible(
     return places
 
 
-def chosen(engagements: list[Engagement], places: list[int], count: int, seed: int) -> set[int]:
+def sample_places(engagements: list[Engagement], places: list[int], count: int, seed: int) -> set[int]:
     """A sample of places that depends on each event's own id only, as far as its size allows."""
     return set(sorted(places, key=lambda place: hash64(f"{seed}/{engagements[place].event_id}"))[:count])

@@ -16,8 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from store.events import Engagement, Upload
 from store.settings import Settings
 from trainer.content.encoders import content_parts, text_encoder
-from trainer.evaluation.prequential import Replay, ReplayOptions, Told
-from trainer.evaluation.recorded_streams import read
+from trainer.evaluation.prequential import OnProgress, Replay, ReplayOptions
+from trainer.evaluation.recorded_streams import read_events
 from trainer.evaluation.report import report as report_of
 from trainer.ranking.ranker import RankerRules
 from trainer.recommender import RecommenderRules
@@ -60,13 +60,13 @@ def run_replay(
         recommender=RecommenderRules(utility=settings.serving.utility),
         ranker=RankerRules(completed=settings.events.completed),
     )
-    uploads, engagements = read(folder, "uploads", Upload), read(folder, "engagements", Engagement)
+    uploads, engagements = read_events(folder, "uploads", Upload), read_events(folder, "engagements", Engagement)
     encoder = text_encoder(settings.content.encoder)
 
     def replayed(name: str, chosen: ReplayOptions) -> dict[str, Any]:
         replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), chosen)
-        with _progress(name, quiet) as told:
-            made = report_of(folder.name, replay.run(told), chosen)
+        with _progress(name, quiet) as on_progress:
+            made = report_of(folder.name, replay.run(on_progress), chosen)
         heads = replay.recommender.ranker.heads
         measured = heads.measured() if heads is not None else {}
         return {**made, "heads": {head: msgspec.structs.asdict(one) for head, one in measured.items()}}
@@ -95,7 +95,7 @@ def run_replay(
 
 
 @contextmanager
-def _progress(name: str, quiet: bool) -> Iterator[Told]:
+def _progress(name: str, quiet: bool) -> Iterator[OnProgress]:
     """A bar on standard error."""
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), TextColumn("{task.fields[now]}"))
     with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:

@@ -1,7 +1,7 @@
-"""Bystanders: what a recorded stream says beside its positive engagements: what was refused, and what was passed by.
+"""Replayed feedback: the negative engagements and the impressions of a recorded stream, as the ranker learns from them.
 
-A replay meets them as a running system does: a seeded share is ranked before it is learned from; refusals become
-examples, `impression` events become requests of one line that wait in `Impressions` for what comes of them.
+As in a running system a seeded share is ranked before it is learned from; negative engagements become examples,
+and `impression` events become requests of one line that wait in `Impressions` for what comes of them.
 
 Invariant: nothing is learned from an impression before its window has closed in event time.
 """
@@ -35,7 +35,7 @@ class ReplayedFeedback:
         self._share = share
         self._impressions = Impressions(rules)
 
-    def meet(self, user: UserRow | None, event: Engagement) -> None:
+    def observe(self, user: UserRow | None, event: Engagement) -> None:
         """Takes in any event of the stream, before it is learned from."""
         weight = self._weights.get(event.kind, 0.0)
         self._impressions.engage(outcome_of(event, weight, None))

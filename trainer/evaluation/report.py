@@ -1,4 +1,4 @@
-"""The report of a replay: what docs/contracts.md promises, as JSON and as one HTML page."""
+"""The report of a replay (docs/contracts.md): quality by slice, baselines, sources, cost, as JSON."""
 
 from __future__ import annotations
 
@@ -9,49 +9,49 @@ from typing import Any
 
 import msgspec
 
-from trainer.evaluation.cold_evaluation import KNOWN, Within
-from trainer.evaluation.prequential import Outcome, Record, ReplayOptions
+from trainer.evaluation.cold_evaluation import FRESH_BELOW, RankWithinKind
+from trainer.evaluation.prequential import EvaluatedEngagement, ReplayOptions, ReplayResult
 
 DAY_S = 86_400.0
 
 
-def report(stream: str, record: Record, options: ReplayOptions) -> dict[str, Any]:
+def report(stream: str, result: ReplayResult, options: ReplayOptions) -> dict[str, Any]:
     """The report as plain JSON."""
-    outcomes = record.outcomes
-    names = list(outcomes[0].baselines) if outcomes else []
+    evaluated = result.evaluated
+    names = list(evaluated[0].baselines) if evaluated else []
     slices = {
-        "cold": [one for one in outcomes if one.positives == 0],
-        "fresh": [one for one in outcomes if one.positives < KNOWN],
-        "younger_than_day": [one for one in outcomes if one.age_s < DAY_S],
-        "younger_than_week": [one for one in outcomes if one.age_s < 7 * DAY_S],
+        "cold": [one for one in evaluated if one.positives == 0],
+        "fresh": [one for one in evaluated if one.positives < FRESH_BELOW],
+        "younger_than_day": [one for one in evaluated if one.age_s < DAY_S],
+        "younger_than_week": [one for one in evaluated if one.age_s < 7 * DAY_S],
     }
     ours = {name: measure([one.rank for one in some], options.k) for name, some in slices.items()}
-    ours["cold"]["within"] = within([one for one in record.within if one.cold], options.k)
-    ours["fresh"]["within"] = within([one for one in record.within if not one.cold], options.k)
+    ours["cold"]["within"] = within([one for one in result.within if one.cold], options.k)
+    ours["fresh"]["within"] = within([one for one in result.within if not one.cold], options.k)
     found = {
         "stream": stream,
         "k": options.k,
         "seed": options.seed,
-        "evaluated": len(outcomes),
-        "overall": measure([one.rank for one in outcomes], options.k),
+        "evaluated": len(evaluated),
+        "overall": measure([one.rank for one in evaluated], options.k),
         **ours,
         "candidates": {
-            "recall": mean([float(one.rank >= 0) for one in outcomes]),
+            "recall": mean([float(one.rank >= 0) for one in evaluated]),
             "fresh_recall": mean([float(one.rank >= 0) for one in slices["fresh"]]),
-            "size": mean([float(one.candidates) for one in outcomes]),
+            "size": mean([float(one.candidates) for one in evaluated]),
         },
         "baselines": {
             name: {
-                "overall": measure([one.baselines[name] for one in outcomes], options.k),
+                "overall": measure([one.baselines[name] for one in evaluated], options.k),
                 **{part: measure([one.baselines[name] for one in some], options.k) for part, some in slices.items()},
             }
             for name in names
         },
-        "sources": sources(outcomes, options.k),
-        "source_recall": source_recall(outcomes),
-        "ablations": record.ablations,
-        "over_time": over_time(outcomes, options.k),
-        "cost": {name: round(seconds, 1) for name, seconds in record.cost.items()},
+        "sources": sources(evaluated, options.k),
+        "source_recall": source_recall(evaluated),
+        "ablations": result.ablations,
+        "over_time": over_time(evaluated, options.k),
+        "cost": {name: round(seconds, 1) for name, seconds in result.cost.items()},
         "settings": settings(options),
     }
     return {**found, "headline": headline(found)}
@@ -61,16 +61,18 @@ def headline(found: Mapping[str, Any]) -> list[str]:
     """What a report says, in sentences: against the better baseline, on fresh items, on cold ones among their kind."""
     measured, lines = f"hr@{found['k']}", []
     for part in ("overall", "fresh"):
-        rivals = {name: each[part][measured] for name, each in found["baselines"].items()}
-        best = max(rivals, key=lambda name: rivals[name] or 0.0, default=None)
+        baselines = {name: each[part][measured] for name, each in found["baselines"].items()}
+        best = max(baselines, key=lambda name: baselines[name] or 0.0, default=None)
         ours = found[part][measured]
         if best is not None and ours is not None:
-            times = f" = {ours / rivals[best]:.2f} ×" if rivals[best] else ""
-            lines.append(f"{part}: {measured} {ours:.3f} against {rivals[best]:.3f} of {best}, the better one{times}")
+            times = f" = {ours / baselines[best]:.2f} ×" if baselines[best] else ""
+            lines.append(
+                f"{part}: {measured} {ours:.3f} against {baselines[best]:.3f} of {best}, the better one{times}"
+            )
     cold, chance = found["cold"]["within"], f"chance@{found['k']}"
     if cold[chance]:
         times = f"{cold[measured] / cold[chance]:.1f} × chance ({cold[measured]:.3f} / {cold[chance]:.3f})"
-        lines.append(f"cold items among {cold['rivals']:.0f} as untouched: {times}, {cold['evaluated']} of them")
+        lines.append(f"cold items among {cold['candidates']:.0f} as untouched: {times}, {cold['evaluated']} of them")
     candidates = found["candidates"]
     if candidates["recall"] is not None:
         lines.append(f"candidates: {candidates['recall']:.2f} of the true items are among {candidates['size']:.0f}")
@@ -89,15 +91,15 @@ def measure(ranks: Sequence[int], k: int) -> dict[str, Any]:
     return found
 
 
-def within(some: Sequence[Within], k: int) -> dict[str, Any]:
-    """Hits among rivals that are as little known, beside what chance gives."""
+def within(some: Sequence[RankWithinKind], k: int) -> dict[str, Any]:
+    """Hits among candidates that are of its kind, beside what chance gives."""
     hits = sum(one.rank < k for one in some)
     return {
         "evaluated": len(some),
         f"hr@{k}": hits / len(some) if some else None,
         f"hr@{k}_interval": wilson(hits, len(some)),
-        f"chance@{k}": mean([min(1.0, k / one.rivals) for one in some]),
-        "rivals": mean([float(one.rivals) for one in some]),
+        f"chance@{k}": mean([min(1.0, k / one.candidates) for one in some]),
+        "candidates": mean([float(one.candidates) for one in some]),
     }
 
 
@@ -115,22 +117,22 @@ def mean(numbers: Sequence[float]) -> float | None:
     return sum(numbers) / len(numbers) if numbers else None
 
 
-def sources(outcomes: Sequence[Outcome], k: int) -> dict[str, float]:
+def sources(evaluated: Sequence[EvaluatedEngagement], k: int) -> dict[str, float]:
     """Each source's share of the hits (the source that ranked the item highest)."""
-    hits = Counter(one.source for one in outcomes if 0 <= one.rank < k)
+    hits = Counter(one.source for one in evaluated if 0 <= one.rank < k)
     return {name: count / hits.total() for name, count in hits.most_common()}
 
 
-def source_recall(outcomes: Sequence[Outcome]) -> dict[str, float]:
+def source_recall(evaluated: Sequence[EvaluatedEngagement]) -> dict[str, float]:
     """The share of the true items that each source has on its list; they overlap."""
-    found = Counter(name for one in outcomes for name in one.proposers)
-    return {name: count / len(outcomes) for name, count in found.most_common()}
+    found = Counter(name for one in evaluated for name in one.proposers)
+    return {name: count / len(evaluated) for name, count in found.most_common()}
 
 
-def over_time(outcomes: Sequence[Outcome], k: int, parts: int = 20) -> list[dict[str, Any]]:
+def over_time(evaluated: Sequence[EvaluatedEngagement], k: int, parts: int = 20) -> list[dict[str, Any]]:
     """Quality in equal parts of the evaluated engagements."""
-    size = max(1, len(outcomes) // parts)
-    pieces = [outcomes[start : start + size] for start in range(0, len(outcomes), size)]
+    size = max(1, len(evaluated) // parts)
+    pieces = [evaluated[start : start + size] for start in range(0, len(evaluated), size)]
     return [
         {
             "from": piece[0].at,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 
-class Timed:
-    """Adds the seconds of a block to `cost[name]`."""
+class Timer:
+    """Context manager: adds the seconds of a block to `cost[name]`."""
 
     def __init__(self, cost: dict[str, float], name: str) -> None:
         self._cost, self._name = cost, name

@@ -22,7 +22,7 @@ from trainer.semantic_ids.codebook import ZERO_VERSION, Codebook, zero_codebook
 from trainer.semantic_ids.training import train_codebook
 from trainer.semantic_ids.word_map import parts_of
 
-Wish = Literal["", "refresh", "anew"]
+CodebookRequest = Literal["", "refresh", "anew"]
 
 log = logging.getLogger("sidestream.trainer")
 
@@ -33,14 +33,14 @@ def choose_codebook(
     corpus: Corpus,
     held_E: np.ndarray,
     settings: Settings,
-    beat: Callable[[str, float], None],
-    wish: Wish = "",
+    heartbeat: Callable[[str, float], None],
+    request: CodebookRequest = "",
 ) -> Codebook:
-    """The codebook of the next checkpoint. `current` is the parent's, `listed` the corpus's items in its order; `wish`
-    is a person's: `refresh` it, or train one `anew`."""
+    """The codebook of the next checkpoint. `current` is the parent's, `listed` the corpus's items in its order;
+    `request`: `refresh` it, or train one `anew`."""
     current = current or zero_codebook(settings)
     due = current.version == ZERO_VERSION and len(listed) >= settings.codebook.learn_after_items
-    if not (wish or due):
+    if not (request or due):
         return current
     learned_E = ~held_E & (corpus.weight_E > 0)
     book = train_codebook(
@@ -48,9 +48,9 @@ def choose_codebook(
         sequences_of(corpus.user_E[learned_E], corpus.item_E[learned_E]),
         settings,
         parent=current,
-        anew=wish == "anew",
+        anew=request == "anew",
         seed=settings.codebook.seed,
-        progress=lambda _, done: beat("codebook", done),
+        progress=lambda _, done: heartbeat("codebook", done),
     )
     if book.about["unmapped"]:
         log.warning("%s passes over %s: run `sidestream codebook train`", book.version, book.about["unmapped"])

@@ -1,11 +1,11 @@
-"""Rehearsal: examples for the ranker from the log itself, where the workers could not make enough of them.
+"""Example backfill: ranking examples made from the log itself, where the workers could not make enough of them.
 
 A worker makes examples in a share of its time, so a log that is filled faster than it was lived (a first load, a
 stream that is sent again) leaves the ranker with next to none, and those come from a state that lagged behind. So the
 trainer runs the newest part of the log through `Replay`, in event time, in a process of its own, and learns from what
 that finds, piece by piece while it goes on: what a replay would have learned, a running system has learned soon after.
 
-Invariant: a rehearsal is a function of the log and the settings; it changes nothing but the learner's examples.
+Invariant: a backfill is a function of the log and the settings; it changes nothing but the learner's examples.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ log = logging.getLogger(__name__)
 
 LEAST_EVENTS = 1_000
 GROWTH = 0.5
-"""Another rehearsal pays when the log has grown by so much since the last one."""
+"""Another backfill pays when the log has grown by so much since the last one."""
 WANTED_SHARE = 0.05
-"""Live examples of so many engagements are enough: then there is nothing to rehearse."""
+"""Live examples of so many engagements are enough: then there is nothing to fill."""
 SHARE = 0.3
 """Of the engagements are examined, at most: about what a replay examines, and the ranker still comes soon."""
 PIECE = 1_000
 """So many examples are handed over at once: the first ranker need not wait for the end of a long log."""
 COUNT_EVERY_S = 5.0
 NICENESS = 5
-"""Beside the trainer's own: a rehearsal must not hold up a training run."""
+"""Beside the trainer's own: a backfill must not hold up a training run."""
 
 
-class Examples(RankerLearner):
+class ExampleCollector(RankerLearner):
     """A learner that passes examples on as they are, and never fits."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Examples(RankerLearner):
         if example.found or example.cold_negatives:
             self._waiting.append(example)
 
-    def taken(self) -> list[Example]:
+    def take(self) -> list[Example]:
         """What has come since the last time."""
         waiting, self._waiting = self._waiting, []
         return waiting
@@ -69,7 +69,7 @@ def backfill_examples(settings: Settings, examples: int, share: float = SHARE) -
     """The examples that a replay of the log finds, which examines at most a share of the engagements, and so many that
     about `examples` are found; beside them all first engagements of items."""
     training = settings.training
-    limits = {"max_engagements": training.rehearsal_engagements, "lookback_engagements": 0, "replay_ratio": 0.0}
+    limits = {"max_engagements": training.backfill_engagements, "lookback_engagements": 0, "replay_ratio": 0.0}
     limited = msgspec.structs.replace(settings, training=msgspec.structs.replace(training, **limits))
     with Log(settings.kafka) as reader:
         window = read_window(reader, limited, {}, time.time())
@@ -88,14 +88,14 @@ def backfill_examples(settings: Settings, examples: int, share: float = SHARE) -
         repeats=settings.serving.repeats,
     )
     replay = Replay(uploads, events, lambda some: [cards[one.item_id].parts() for one in some], options)
-    replay.learner = found = Examples()
+    replay.learner = found = ExampleCollector()
     for _ in replay.steps():
-        yield from found.taken()
-    yield from found.taken()
+        yield from found.take()
+    yield from found.take()
 
 
 class ExampleBackfill:
-    """Decides when the log is to be rehearsed, and has it done, one at a time."""
+    """Decides when examples are made from the log, and has it done, one run at a time."""
 
     def __init__(self, settings: Settings, reader: Log, examples: int) -> None:
         self._settings = settings
@@ -112,11 +112,11 @@ class ExampleBackfill:
         """Whether one is under way, or its examples wait to be collected."""
         return self._process is not None
 
-    def turn(self, now: float, absorbed: int) -> list[Example]:
-        """Starts one when it is due; what one has found since the last turn. `absorbed`: live examples so far."""
+    def poll(self, now: float, absorbed: int) -> list[Example]:
+        """Starts one when it is due; what one has found since the last poll. `absorbed`: live examples so far."""
         if self._process is not None:
             return self._collect(self._process)
-        if self._settings.training.rehearsal_engagements and now - self._counted_at >= COUNT_EVERY_S:
+        if self._settings.training.backfill_engagements and now - self._counted_at >= COUNT_EVERY_S:
             self._counted_at = now
             events = count_new(self._log, self._settings, {}, now, sample_records=20)
             if self._due(events, absorbed):
@@ -137,22 +137,22 @@ class ExampleBackfill:
 
     def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        for piece in self._folder.glob("rehearsal-*"):
+        for piece in self._folder.glob("backfill-*"):
             piece.unlink()
         arguments = (self._settings, self._examples, self._folder)
         self._process = multiprocessing.get_context("spawn").Process(target=_run, args=arguments, daemon=True)
         self._process.start()
-        log.info("rehearsing about %s engagements", self._events)
+        log.info("making ranking examples from about %s engagements of the log", self._events)
 
     def _collect(self, process: BaseProcess) -> list[Example]:
         ended = not process.is_alive()
         found: list[Example] = []
-        for piece in sorted(self._folder.glob("rehearsal-*.msgpack")):
+        for piece in sorted(self._folder.glob("backfill-*.msgpack")):
             found += msgspec.msgpack.decode(piece.read_bytes(), type=list[Example])
             piece.unlink()
         if ended:
             self._process = None
-            log.info("the rehearsal ended")
+            log.info("the example backfill ended")
             if process.exitcode != 0:
                 log.warning("it had status %s; live examples are learned from all the same", process.exitcode)
         return found
@@ -162,7 +162,7 @@ def _run(settings: Settings, examples: int, folder: Path) -> None:
     os.nice(NICENESS)
     found, number = backfill_examples(settings, examples), 0
     while piece := list(islice(found, PIECE)):
-        path = folder / f"rehearsal-{number:06d}.msgpack"
+        path = folder / f"backfill-{number:06d}.msgpack"
         temporary = path.with_suffix(".writing")
         temporary.write_bytes(msgspec.msgpack.encode(piece))
         temporary.rename(path)

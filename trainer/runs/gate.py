@@ -33,7 +33,7 @@ _CONFIDENCE_Z = 1.2816
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class GateRules:
     """`tolerance`: part of the serving model's gain that a candidate may lack; `floor`: part of popular's hits that it
     must reach; `min_events`: the smallest slice that decides; below `least_events` overall nothing passes."""
 
@@ -62,7 +62,7 @@ class Judgement:
 
 
 def judge(
-    slices: Mapping[str, np.ndarray], candidate: Scores, serving: Scores | None, popular: Scores, rules: Rules
+    slices: Mapping[str, np.ndarray], candidate: Scores, serving: Scores | None, popular: Scores, rules: GateRules
 ) -> Judgement:
     """The verdict. `slices`: name → which of the N events it holds (bool); `overall` must be among them."""
     reasons: list[str] = []
@@ -97,7 +97,7 @@ def _surely_below(got_N: np.ndarray, wanted_N: np.ndarray) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Examination:
+class HeldOutEvents:
     """The events that a gate asks about: places in the corpus, their slices, and what was learned before them."""
 
     corpus: Corpus
@@ -106,7 +106,7 @@ class Examination:
     """Which events (E bool) the candidate has learned from."""
 
     @staticmethod
-    def of(corpus: Corpus, held_E: np.ndarray, limit: int, seed: int) -> Examination:
+    def of(corpus: Corpus, held_E: np.ndarray, limit: int, seed: int) -> HeldOutEvents:
         """At most `limit` of the held-out positive engagements with an item that their user does not have yet."""
         positive_E = corpus.weight_E > 0
         pair_E = corpus.user_E * len(corpus.item_ids) + corpus.item_E
@@ -115,7 +115,7 @@ class Examination:
         event_N = np.flatnonzero(held_E & positive_E & first)
         if len(event_N) > limit:
             event_N = np.sort(np.random.default_rng(seed).choice(event_N, limit, replace=False))
-        return Examination(corpus, event_N, ~held_E)
+        return HeldOutEvents(corpus, event_N, ~held_E)
 
     def slices(self) -> dict[str, np.ndarray]:
         """overall, fresh, and one for each task that is named."""
@@ -166,45 +166,45 @@ class Examination:
         return [(int(event), self.has(int(event))) for event in self.event_N]
 
 
-def examine(
+def evaluate_model(
     generator: Generator,
-    examination: Examination,
+    held_out: HeldOutEvents,
     codes_IL: np.ndarray,
     *,
     beams: int = 32,
     history: int = 50,
     batch: int = 32,
-    beat: Callable[[float], object] = float,
+    heartbeat: Callable[[float], object] = float,
 ) -> Scores:
     """How a model does. `codes_IL`: codes of the corpus's items under that model's codebook.
 
     Items in one leaf are ranked by how often they were engaged with in what was learned.
     """
-    corpus = examination.corpus
+    corpus = held_out.corpus
     tree = PrefixTree(generator.vocabulary.widths)
     tree.insert_many(np.arange(len(codes_IL)), codes_IL)
-    learned_I = np.bincount(corpus.item_E[examination.seen_E], minlength=len(corpus.item_ids))
-    asked = examination._asked()
+    learned_I = np.bincount(corpus.item_E[held_out.seen_E], minlength=len(corpus.item_ids))
+    asked = held_out._asked()
     ranks: list[int | None] = []
     for begin in range(0, len(asked), batch):
-        beat(begin / len(asked))
+        heartbeat(begin / len(asked))
         chunk = asked[begin : begin + batch]
-        prompts = [_prompt(generator, examination, event, codes_IL, history) for event, _ in chunk]
+        prompts = [_prompt(generator, held_out, event, codes_IL, history) for event, _ in chunk]
         for (event, has), leaves in zip(chunk, generator.generate(prompts, tree, beams), strict=True):
             items = [i for leaf, _ in leaves for i in sorted(tree.items(leaf).tolist(), key=lambda i: -learned_I[i])]
             ranks.append(_rank(items, int(corpus.item_E[event]), has))
     return _scores(ranks)
 
 
-def _prompt(generator: Generator, examination: Examination, event: int, codes_IL: np.ndarray, history: int) -> Prompt:
-    corpus = examination.corpus
+def _prompt(generator: Generator, held_out: HeldOutEvents, event: int, codes_IL: np.ndarray, history: int) -> Prompt:
+    corpus = held_out.corpus
     query, context = corpus.asked.get(event, (None, None))
     task = int(corpus.task_E[event])
     return prompt_for(
         generator.vocabulary,
         task=TASKS[task] if task >= 0 else ("search" if query else "home"),
         now=float(corpus.occurred_E[event]),
-        history=examination.past(event, codes_IL, history),
+        history=held_out.past(event, codes_IL, history),
         attributes=corpus.attributes.get(int(corpus.user_E[event])),
         context=None if context is None else codes_IL[context].tolist(),
         query=query,

@@ -51,8 +51,8 @@ def read_window(
 ) -> Window:
     """Reads the window. `since`: the parent's offsets, empty for a first run; `now` is wall time in epoch seconds."""
     limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
-    items = cards(_beaten(log.read_all(settings.topic("semantic-ids")), progress))
-    profile_records = list(_beaten(log.read_all(settings.topic("profiles")), progress))
+    items = cards(_with_progress(log.read_all(settings.topic("semantic-ids")), progress))
+    profile_records = list(_with_progress(log.read_all(settings.topic("profiles")), progress))
     forget = forgotten(profile_records)
     known = profiles(profile_records, now=now, limits=limits)
 
@@ -85,8 +85,8 @@ def _newest(
     return [event for chunk in reversed(chunks) for event in chunk]
 
 
-def _beaten(records: Iterator[Record], progress: Progress | None) -> Iterator[Record]:
-    """Lets the caller breathe while a compact topic is read."""
+def _with_progress(records: Iterator[Record], progress: Progress | None) -> Iterator[Record]:
+    """Calls `progress` now and then while a compact topic is read."""
     for place, record in enumerate(records):
         if progress is not None and place % 2000 == 0:
             progress(place, 0)

@@ -1,4 +1,4 @@
-"""The ranker's chore: the trainer's second job. It follows `ranking-examples`, fits rankers, and announces them.
+"""The ranker's background job: it follows `ranking-examples`, fits rankers, and announces them.
 
 The topic has three sorts of records: engagements ranked before they were learned from (`Example`), answers as they were
 shown (`Shown`), and what was said of shown lines (`ImpressionOutcome`). The last two meet in `Impressions`, in event
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 RANKER_KEY = b"ranker"
 KEPT = 3
-READ_PER_TURN = 2000
+READ_PER_POLL = 2000
 READ_BACK = 2
 CAUGHT_UP_S = 3600.0
 QUIET_S = 10.0
@@ -50,10 +50,10 @@ class RankerRecord(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RankerJob:
-    """A `trainer.runs.service.Chore`."""
+    """A `trainer.runs.service.BackgroundJob`."""
 
     def __init__(self, settings: Settings, rules: RankerRules | None = None, drift: Drift | None = None) -> None:
-        """`drift` is told of every outcome."""
+        """`drift` observes every ordered example."""
         self._drift = drift
         completed = settings.events.completed
         self._rules = rules or RankerRules(threads=settings.training.threads, completed=completed)
@@ -66,21 +66,21 @@ class RankerJob:
         self._topic = settings.topic("ranking-examples")
         self._folder = settings.checkpoint_folder() / "rankers"
         self._log = Log(settings.kafka)
-        self._rehearsals = ExampleBackfill(settings, self._log, self._rules.kept)
+        self._backfill = ExampleBackfill(settings, self._log, self._rules.kept)
         self._live = 0
         self._producer: KafkaProducer | None = None
         self._positions: dict[int, int] = {}
         self._caught_up = False
-        self._heard_at = 0.0
+        self._read_at = 0.0
         self._decoder = msgspec.msgpack.Decoder(Example | Shown | ImpressionOutcome)
         self._fitting: Future[Ranker] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ranker")
 
-    def turn(self, now: float) -> None:
+    def poll(self, now: float) -> None:
         """Reads what is new, starts a fit when one is due, announces one that has ended."""
         self._read(now)
         self._close_windows(now)
-        for example in self._rehearsals.turn(now, self._live):
+        for example in self._backfill.poll(now, self._live):
             self.learner.absorb(example)
         if self._fitting is not None and self._fitting.done():
             ranker, self._fitting = self._fitting.result(), None
@@ -90,21 +90,21 @@ class RankerJob:
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._rehearsals.close()
+        self._backfill.close()
         self._log.close()
         if self._producer is not None:
             self._producer.close(timeout=2)
 
     def _is_quiet(self, now: float) -> bool:
         grown = self.learner.absorbed >= (1.0 + QUIET_GROWTH) * self.learner.fitted_at > 0
-        return grown and now - self._heard_at > QUIET_S
+        return grown and now - self._read_at > QUIET_S
 
     def _read(self, now: float) -> None:
         ends = self._log.ends(self._topic)
         begins = {p: self._positions.get(p, max(0, end - READ_BACK * self._rules.kept)) for p, end in ends.items()}
-        until = {p: min(end, begins[p] + READ_PER_TURN) for p, end in ends.items()}
+        until = {p: min(end, begins[p] + READ_PER_POLL) for p, end in ends.items()}
         if begins != until:
-            self._heard_at = now
+            self._read_at = now
             for record in self._log.read(self._topic, begins, until):
                 if record.value is not None:
                     self._absorb(record.value, record.timestamp_ms / 1000)
@@ -147,8 +147,8 @@ class RankerJob:
         for old in sorted(self._folder.glob("ranker-*.txt"))[:-KEPT]:
             old.unlink()
         measured = ranker.heads.measured() if ranker.heads is not None else {}
-        told = ", ".join(f"{name} {one.predicted:.3f} (came {one.observed:.3f})" for name, one in measured.items())
-        log.info("ranker fitted on %s examples; expected %s", ranker.name, told or "nothing yet")
+        expected = ", ".join(f"{name} {one.predicted:.3f} (came {one.observed:.3f})" for name, one in measured.items())
+        log.info("ranker fitted on %s examples; expected %s", ranker.name, expected or "nothing yet")
 
     def _send(self, value: bytes) -> None:
         if self._producer is None:

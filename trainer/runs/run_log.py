@@ -1,7 +1,7 @@
-"""Announcements: the trainer's side of the topic `checkpoints`: what people ask, what became of it, what shall serve.
+"""The run log: the trainer's side of the topic `checkpoints`: requested runs, their states, and what serves.
 
 Invariant: `follow` has read the topic from its beginning up to the position it remembers, so the open runs and the
-serving checkpoint are functions of the log; `say` and `offer` return only when the broker has acknowledged.
+serving checkpoint are functions of the log; `report` and `publish_checkpoint` return when the broker has acknowledged.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from store.checkpoints import (
 )
 from store.log import Log, client_options
 from store.settings import Settings
-from trainer.runs.codebook_choice import Wish
+from trainer.runs.codebook_choice import CodebookRequest
 
 State = Literal["queued", "started", "trained", "gated", "published", "refused", "failed"]
 
@@ -41,7 +41,7 @@ class RunLog:
         self._log = log
         self._producer: KafkaProducer | None = None
         self._position = 0
-        self._offers: list[CheckpointRecord] = []
+        self._checkpoints: list[CheckpointRecord] = []
         self._requests: dict[str, TrainRequest] = {}
         self._started: dict[str, int] = {}
         self._ended: set[str] = set()
@@ -53,60 +53,60 @@ class RunLog:
         if end <= self._position:
             return
         for record in self._log.read(self._topic, {0: self._position}, {0: end}):
-            self._take(decode_record(record.key, record.value), record.offset)
+            self._absorb(decode_record(record.key, record.value), record.offset)
         self._position = end
 
-    def _take(self, said: CheckpointRecord | TrainRequest | RunRecord | None, offset: int) -> None:
-        if isinstance(said, CheckpointRecord):
-            self._offers.append(said)
-        elif isinstance(said, TrainRequest):
-            self._requests[said.run or f"request-{offset}"] = said
-        elif isinstance(said, RunRecord) and said.state == "started":
-            self._started[said.run] = self._started.get(said.run, 0) + 1
-        elif isinstance(said, RunRecord) and said.ended:
-            self._ended.add(said.run)
+    def _absorb(self, record: CheckpointRecord | TrainRequest | RunRecord | None, offset: int) -> None:
+        if isinstance(record, CheckpointRecord):
+            self._checkpoints.append(record)
+        elif isinstance(record, TrainRequest):
+            self._requests[record.run or f"request-{offset}"] = record
+        elif isinstance(record, RunRecord) and record.state == "started":
+            self._started[record.run] = self._started.get(record.run, 0) + 1
+        elif isinstance(record, RunRecord) and record.ended:
+            self._ended.add(record.run)
 
-    def waiting(self) -> list[str]:
-        """Runs that people asked for and that have not ended."""
+    def open_requests(self) -> list[str]:
+        """Requested runs that have not ended."""
         return [run for run in self._requests if run not in self._ended]
 
-    def greet(self, busy_with: Sequence[str]) -> None:
-        """Tells people who ask during a run that their wish was heard and comes next."""
+    def queue_new_requests(self, running: Sequence[str]) -> None:
+        """Reports runs that were requested during another one as queued."""
         self.follow()
-        new = [run for run in self.waiting() if run not in self._queued and run not in busy_with]
+        new = [run for run in self.open_requests() if run not in self._queued and run not in running]
         self._queued.update(new)
-        self.say(new, "queued", detail="it comes after the run in progress")
+        self.report(new, "queued", detail="it comes after the run in progress")
 
     def close_abandoned(self, attempts: int) -> None:
         """Closes the runs that a trainer before this one left open. A person's request stays open until it was tried
         `attempts` times."""
         for run, tried in self._started.items():
             if run not in self._ended and (run not in self._requests or tried >= attempts):
-                self.say([run], "failed", detail=f"the trainer ended during the run (attempt {tried}): ask again")
+                self.report([run], "failed", detail=f"the trainer ended during the run (attempt {tried}): ask again")
 
     def serving(self) -> CheckpointRecord | None:
         """What every scorer shall serve, as far as this was read."""
-        return serving(self._offers)
+        return serving(self._checkpoints)
 
-    def wish(self, runs: Sequence[str]) -> Wish:
-        """What the people who asked for these runs want done with the codebook: the last word counts."""
-        wishes = [self._requests[run].codebook for run in runs if run in self._requests]
-        return next((wish for wish in reversed(wishes) if wish), "")
+    def codebook_request(self, runs: Sequence[str]) -> CodebookRequest:
+        """What the requests of these runs want done with the codebook: the last one counts."""
+        requested = [self._requests[run].codebook for run in runs if run in self._requests]
+        return next((one for one in reversed(requested) if one), "")
 
-    def say(
+    def report(
         self, runs: Sequence[str], state: State, checkpoint: str = "", detail: str = "", churn: Sequence[float] = ()
     ) -> None:
-        """Tells how far some runs are."""
+        """Appends the state of some runs."""
         for run in runs:
             record = RunRecord(
                 run=run, state=state, at=time.time(), checkpoint=checkpoint, detail=detail, churn=[*churn]
             )
-            self.send(RUN_KEY, msgspec.json.encode(record))
+            self._send(RUN_KEY, msgspec.json.encode(record))
             if record.ended:
                 self._ended.add(run)
 
-    def offer(self, manifest: Manifest, location: str) -> None:
-        """Tells every scorer of a judged checkpoint; the ones that did not pass are listed, not served."""
+    def publish_checkpoint(self, manifest: Manifest, location: str) -> None:
+        """Announces a judged checkpoint to every scorer; one that did not pass is listed, not served."""
         record = CheckpointRecord(
             checkpoint=manifest.checkpoint,
             parent=manifest.parent,
@@ -116,10 +116,10 @@ class RunLog:
             codebook=manifest.codebook,
             data_until=manifest.data_until,
         )
-        self.send(CHECKPOINT_KEY, msgspec.json.encode(record))
-        self._offers.append(record)  # read again by the next `follow`, which changes nothing
+        self._send(CHECKPOINT_KEY, msgspec.json.encode(record))
+        self._checkpoints.append(record)  # read again by the next `follow`, which changes nothing
 
-    def send(self, key: bytes, value: bytes) -> None:
+    def _send(self, key: bytes, value: bytes) -> None:
         """One record on the topic, acknowledged by all replicas. Compressed: a ranker's trees shrink to a third."""
         if self._producer is None:
             self._producer = KafkaProducer(

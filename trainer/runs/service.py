@@ -13,7 +13,7 @@ A trainer that is killed before 3 leaves an open run. The next one runs a person
 and closes the others as failed; temporary folders are removed. A stop signal (SIGTERM) ends a run at the next step of
 learning; its folder is removed before it was ever named.
 
-Other periodic learning (the ranker's) is a `Chore`: it gets its turn between polls and during runs.
+Other periodic learning (the ranker's) is a `BackgroundJob`: it is polled between runs and during them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_serv
 from store.checkpoints import CODEBOOK, SERVABLE, CheckpointError, CheckpointFolder, Manifest
 from store.log import Log, LogError
 from store.settings import Settings
-from trainer.runs.codebook_choice import Wish
+from trainer.runs.codebook_choice import CodebookRequest
 from trainer.runs.drift import Drift
 from trainer.runs.log_window import count_new, read_window
 from trainer.runs.progress import RunProgress
@@ -47,7 +47,7 @@ from trainer.runs.training_run import (
     offsets_of,
     run_training,
 )
-from trainer.runs.triggers import Moment, trigger
+from trainer.runs.triggers import TriggerState, trigger
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.drift import CodebookDrift
 from trainer.semantic_ids.files import DamagedCodebookError, load_codebook
@@ -57,14 +57,14 @@ log = logging.getLogger("sidestream.trainer")
 MAX_ATTEMPTS = 3
 _POLL_S = 1.0
 _COUNT_EVERY_S = 5.0
-_TURN_EVERY_S = 0.5
+_POLL_JOBS_EVERY_S = 0.5
 
 
-class Chore(Protocol):
-    """Another periodic job of the trainer. `turn` is called about twice a second, with wall time in epoch seconds,
+class BackgroundJob(Protocol):
+    """Another periodic job of the trainer. `poll` is called about twice a second, with wall time in epoch seconds,
     also during training runs; it should return within a second."""
 
-    def turn(self, now: float) -> None: ...
+    def poll(self, now: float) -> None: ...
 
     def close(self) -> None: ...
 
@@ -76,19 +76,19 @@ class _Stopped(BaseException):
 class TrainerService:
     """See the module's text. `serve` returns when `stop` was called (by a signal, see `run_trainer`)."""
 
-    def __init__(self, settings: Settings, chores: Sequence[Chore] = (), drift: Drift | None = None) -> None:
+    def __init__(self, settings: Settings, jobs: Sequence[BackgroundJob] = (), drift: Drift | None = None) -> None:
         self._settings = settings
-        self._chores = list(chores)
+        self._jobs = list(jobs)
         self._drift = drift or Drift(settings.training.drift_ratio)
         self._folder = CheckpointFolder(settings.checkpoint_folder())
         self._log = Log(settings.kafka)
-        self._said = RunLog(settings, self._log)
-        self._misfit = CodebookDrift(self._log, settings)
+        self._run_log = RunLog(settings, self._log)
+        self._codebook_drift = CodebookDrift(self._log, settings)
         self._codebook: Codebook | None = None
         self._progress = RunProgress()
         self._stopping = False
-        self._complaint = ""
-        self._turned_at = self._counted_at = self._greeted_at = 0.0
+        self._job_failure = ""
+        self._jobs_polled_at = self._counted_at = self._requests_read_at = 0.0
         self._last_run_at = time.time()
         self.registry = CollectorRegistry()
         self._runs = Counter("sidestream_training_runs", "training runs by end", ["result"], registry=self.registry)
@@ -113,13 +113,13 @@ class TrainerService:
             restored = False
             while not self._stopping:
                 try:
-                    self._said.follow()
+                    self._run_log.follow()
                     if not restored:
-                        self._said.close_abandoned(MAX_ATTEMPTS)
+                        self._run_log.close_abandoned(MAX_ATTEMPTS)
                         restored = True
-                    if (serving := self._said.serving()) is not None:
+                    if (serving := self._run_log.serving()) is not None:
                         self._drift.restart(serving.published_at)
-                    self._turn()
+                    self._poll_jobs()
                     self._maybe_train()
                     self._sleep(_POLL_S)
                 except (LogError, KafkaError) as error:
@@ -130,8 +130,8 @@ class TrainerService:
         except _Stopped:
             log.info("stopped; a run in progress was given up")
         finally:
-            for chore in self._chores:
-                chore.close()
+            for job in self._jobs:
+                job.close()
             self._disconnect()
 
     def _sleep(self, seconds: float) -> None:
@@ -139,49 +139,49 @@ class TrainerService:
         while not self._stopping and time.monotonic() < until:
             time.sleep(0.05)
 
-    def _turn(self) -> None:
+    def _poll_jobs(self) -> None:
         if self._stopping:
             raise _Stopped
-        if time.monotonic() - self._turned_at >= _TURN_EVERY_S:
-            for chore in self._chores:
-                self._give_turn(chore)
-            self._turned_at = time.monotonic()
+        if time.monotonic() - self._jobs_polled_at >= _POLL_JOBS_EVERY_S:
+            for job in self._jobs:
+                self._poll_job(job)
+            self._jobs_polled_at = time.monotonic()
 
-    def _give_turn(self, chore: Chore) -> None:
-        """A chore that cannot read its topic must not keep the models from being trained."""
-        complaint = ""
+    def _poll_job(self, job: BackgroundJob) -> None:
+        """A job that cannot read its topic must not keep the models from being trained."""
+        failure = ""
         try:
-            chore.turn(time.time())
+            job.poll(time.time())
         except (LogError, KafkaError) as error:
-            complaint = f"{type(chore).__name__}: {error}"
-        if complaint and complaint != self._complaint:
-            log.warning("%s", complaint)
-        self._complaint = complaint
+            failure = f"{type(job).__name__}: {error}"
+        if failure and failure != self._job_failure:
+            log.warning("%s", failure)
+        self._job_failure = failure
 
     def _disconnect(self) -> None:
-        self._said.close()
+        self._run_log.close()
         self._log.close()
 
     def _maybe_train(self) -> None:
-        waiting = self._said.waiting()
-        if waiting:
-            self._train(waiting, self._said.wish(waiting))
+        requested = self._run_log.open_requests()
+        if requested:
+            self._train(requested, self._run_log.codebook_request(requested))
         elif time.monotonic() - self._counted_at >= _COUNT_EVERY_S:
-            cause = trigger(self._moment(), self._settings.training)
+            cause = trigger(self._trigger_state(), self._settings.training)
             self._counted_at = time.monotonic()
             if cause is not None:
                 self._train([f"{cause}-{time.time():.0f}"], "refresh" if cause == "codebook" else "")
 
-    def _moment(self) -> Moment:
+    def _trigger_state(self) -> TriggerState:
         manifest = self._serving_manifest()
         new = count_new(self._log, self._settings, self._since(manifest), time.time())
         since_s = time.time() - max(self._last_run_at, manifest.created_at if manifest is not None else 0.0)
-        return Moment(
+        return TriggerState(
             first=manifest is None,
             new=new,
             since_s=since_s,
             drifted=self._drift.drifted(),
-            misfit=self._misfit.due(self._serving_codebook(manifest)),
+            codebook_drifted=self._codebook_drift.due(self._serving_codebook(manifest)),
         )
 
     def _serving_codebook(self, manifest: Manifest | None) -> Codebook | None:
@@ -197,7 +197,7 @@ class TrainerService:
         return {} if manifest is None else offsets_of(manifest, self._settings.topic("engagements"))
 
     def _serving_manifest(self) -> Manifest | None:
-        record = self._said.serving()
+        record = self._run_log.serving()
         with suppress(CheckpointError):
             if record is not None:
                 return self._folder.manifest(record.checkpoint)
@@ -213,12 +213,12 @@ class TrainerService:
             log.warning("cannot continue from %s (%s): starting anew", manifest.checkpoint, error)
             return None
 
-    def _train(self, runs: list[str], wish: Wish) -> None:
+    def _train(self, runs: list[str], request: CodebookRequest) -> None:
         """One run that answers all of `runs`."""
         self._last_run_at = time.time()
-        self._said.say(runs, "started")
+        self._run_log.report(runs, "started")
         try:
-            result = self._run(self._heartbeat(runs), wish)
+            result = self._run(self._heartbeat(runs), request)
         except NotEnoughDataError as error:
             self._end(runs, "refused", detail=f"not enough data: {error}")
         except (LogError, KafkaError):
@@ -234,39 +234,39 @@ class TrainerService:
     def _heartbeat(self, runs: list[str]) -> Heartbeat:
         last = ""
 
-        def beat(step: str, done: float) -> None:
+        def heartbeat(step: str, done: float) -> None:
             nonlocal last
             if step != last:
                 last = step
                 log.info("run %s: %s", runs[0], step)
                 if step == "gate":
-                    self._said.say(runs, "trained")
+                    self._run_log.report(runs, "trained")
             self._progress(step, done)
-            self._turn()
-            if time.monotonic() - self._greeted_at >= _POLL_S:
-                self._greeted_at = time.monotonic()
-                self._said.greet(runs)
+            self._poll_jobs()
+            if time.monotonic() - self._requests_read_at >= _POLL_S:
+                self._requests_read_at = time.monotonic()
+                self._run_log.queue_new_requests(runs)
 
-        return beat
+        return heartbeat
 
-    def _run(self, beat: Heartbeat, wish: Wish) -> Result:
+    def _run(self, heartbeat: Heartbeat, request: CodebookRequest) -> Result:
         parent = self._parent()
-        beat("read", 0.0)
+        heartbeat("read", 0.0)
         since = self._since(parent.manifest if parent is not None else None)
-        progress = lambda at, total: beat("read", at / max(1, total))  # noqa: E731
+        progress = lambda at, total: heartbeat("read", at / max(1, total))  # noqa: E731
         window = read_window(self._log, self._settings, since, time.time(), progress)
-        return run_training(window, self._settings, self._folder, parent, beat, wish)
+        return run_training(window, self._settings, self._folder, parent, heartbeat, request)
 
     def _publish(self, runs: list[str], result: Result) -> None:
         manifest = result.manifest
         for (role, name), value in result.judgement.hit_ratio.items():
             self._scores.labels(role, name).set(value)
         detail = "; ".join(result.judgement.reasons)
-        self._said.say(runs, "gated", manifest.checkpoint, detail)
-        self._said.offer(manifest, str(self._folder.path(manifest.checkpoint).resolve()))
+        self._run_log.report(runs, "gated", manifest.checkpoint, detail)
+        self._run_log.publish_checkpoint(manifest, str(self._folder.path(manifest.checkpoint).resolve()))
         state: State = "published" if result.judgement.passed else "refused"
         self._end(runs, state, manifest.checkpoint, detail, result.churn)
-        kept = self._said.serving()
+        kept = self._run_log.serving()
         self._folder.prune(self._settings.training.keep_checkpoints, kept.checkpoint if kept is not None else None)
 
     def _end(
@@ -274,7 +274,7 @@ class TrainerService:
     ) -> None:
         log.info("run %s: %s %s %s", runs[0], state, checkpoint, detail)
         self._runs.labels(state).inc()
-        self._said.say(runs, state, checkpoint, detail, churn)
+        self._run_log.report(runs, state, checkpoint, detail, churn)
 
 
 def run_trainer(settings: Settings) -> int:

@@ -32,8 +32,8 @@ from trainer.model.corpus import MOMENTS, Corpus, at_or_after, corpus_of, cut_of
 from trainer.model.decoder import Decoder, Shape
 from trainer.model.pretraining import Outcome, Plan, grown, pretrain
 from trainer.model.vocabulary import Vocabulary, train_vocabulary
-from trainer.runs.codebook_choice import Wish, assigner, choose_codebook
-from trainer.runs.gate import Examination, Judgement, Rules, examine, judge
+from trainer.runs.codebook_choice import CodebookRequest, assigner, choose_codebook
+from trainer.runs.gate import GateRules, HeldOutEvents, Judgement, evaluate_model, judge
 from trainer.runs.log_window import Window
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.files import load_codebook, save_codebook
@@ -85,23 +85,25 @@ def run_training(
     settings: Settings,
     folder: CheckpointFolder,
     parent: Loaded | None,
-    beat: Heartbeat,
-    wish: Wish = "",
+    heartbeat: Heartbeat,
+    request: CodebookRequest = "",
 ) -> Result:
     """One run; raises NotEnoughDataError before anything is written when the window holds too little."""
     torch.set_num_threads(settings.training.threads)
-    _enough(window, settings, wish)
+    _enough(window, settings, request)
     corpus = corpus_of(window.engagements, window.items, settings.events.weights, window.attributes)
-    window, cut, note = _spans(window, corpus, settings.training, wish)
+    window, cut, note = _spans(window, corpus, settings.training, request)
     held_E = at_or_after(corpus, cut)
-    beat("codebook", 0.0)
+    heartbeat("codebook", 0.0)
     listed = [window.items[item_id] for item_id in corpus.item_ids]
-    codebook = choose_codebook(parent.codebook if parent else None, listed, corpus, held_E, settings, beat, wish)
+    codebook = choose_codebook(
+        parent.codebook if parent else None, listed, corpus, held_E, settings, heartbeat, request
+    )
     corpus = replace(corpus, codes_IL=assigner(codebook)(listed))
     changed = [] if parent is None or parent.codebook.version == codebook.version else _churn(parent, corpus, listed)
     model, vocabulary = _start(corpus, settings, parent, codebook, window)
     prior, moment_E = moments(corpus, ~held_E & (corpus.weight_E > 0), vocabulary.widths, PRIOR_HALF_LIFE)
-    outcome = _learn(Generator(model, vocabulary, prior), corpus, held_E, moment_E, window, settings, beat)
+    outcome = _learn(Generator(model, vocabulary, prior), corpus, held_E, moment_E, window, settings, heartbeat)
     prior = prior.at(MOMENTS)
     checkpoint = folder.next_id(time.time())
     with folder.writing(checkpoint) as path:
@@ -110,8 +112,8 @@ def run_training(
         prior.save(path)
         save_codebook(codebook, path / CODEBOOK)
         seal(path, _manifest(checkpoint, parent, codebook, window, corpus, held_E, cut, outcome, settings))
-    beat("gate", 0.0)
-    judgement = _judge(Generator(model, vocabulary, prior), parent, corpus, held_E, window, settings, beat)
+    heartbeat("gate", 0.0)
+    judgement = _judge(Generator(model, vocabulary, prior), parent, corpus, held_E, window, settings, heartbeat)
     metrics = {f"{role}.{name}.hr@10": value for (role, name), value in judgement.hit_ratio.items()}
     metrics |= {f"{role}.{name}.ndcg@10": value for (role, name), value in judgement.gain.items()}
     metrics = finite(metrics)
@@ -126,26 +128,28 @@ def _churn(parent: Loaded, corpus: Corpus, listed: list[ItemCard]) -> list[float
     return churn(before_IL, corpus.codes_IL) if before_IL.shape == corpus.codes_IL.shape else [1.0]
 
 
-def _enough(window: Window, settings: Settings, wish: Wish) -> None:
-    have, wanted = len(window.engagements) if wish else window.new(), settings.training.min_engagements
+def _enough(window: Window, settings: Settings, request: CodebookRequest) -> None:
+    have, wanted = len(window.engagements) if request else window.new(), settings.training.min_engagements
     if have < wanted:
-        kind = "engagements" if wish else "new engagements"
+        kind = "engagements" if request else "new engagements"
         raise NotEnoughDataError(f"{have} {kind} of at least {wanted}: {wanted - have} are missing")
     if not window.items:
         raise NotEnoughDataError("no item has a semantic ID yet: publish uploads and run a worker")
 
 
-def _spans(window: Window, corpus: Corpus, rules: Training, wish: Wish) -> tuple[Window, dict[int, int], str]:
+def _spans(
+    window: Window, corpus: Corpus, rules: Training, request: CodebookRequest
+) -> tuple[Window, dict[int, int], str]:
     """The window with the place from which it is learned, the offsets from which it is held out, and what a reader of
     the verdict should know.
 
-    A person's wish for a codebook needs no news. The changed codes are learned from older engagements again, and the
-    gate asks about the newest ones that the serving model has not learned from: in a quiet log those that its own gate
+    A request for a codebook needs no new engagements. The changed codes are learned from older ones again, and the gate
+    asks about the newest ones that the serving model has not learned from: in a quiet log those that its own gate
     held out, which the next run will find untouched. Only if even these are too few, it asks about ones that both know.
     """
     positive_E = corpus.weight_E > 0
     new, every = int((at_or_after(corpus, window.begin) & positive_E).sum()), int(positive_E.sum())
-    if not wish:
+    if not request:
         if new < rules.min_engagements // 2:
             raise NotEnoughDataError(f"only {new} of the new engagements are positive ones with a live item")
         return window, cut_offsets(corpus, min(rules.gate_engagements, new // 3)), ""
@@ -153,7 +157,7 @@ def _spans(window: Window, corpus: Corpus, rules: Training, wish: Wish) -> tuple
         raise NotEnoughDataError(f"only {every} engagements are positive ones with a live item")
     untouched = rules.gate_min_events <= new < every
     held = min(rules.gate_engagements, new if untouched else every // 3)
-    wanted = rules.lookback_engagements if wish == "anew" else rules.first_engagements
+    wanted = rules.lookback_engagements if request == "anew" else rules.first_engagements
     reach = cut_offsets(corpus, max(new, held + wanted))
     begin = {partition: min(at, reach.get(partition, at)) for partition, at in window.begin.items()}
     note = "" if untouched or new == every else "judged on engagements that the serving model had learned from"
@@ -182,7 +186,7 @@ def _learn(
     moment_E: np.ndarray,
     window: Window,
     settings: Settings,
-    beat: Heartbeat,
+    heartbeat: Heartbeat,
 ) -> Outcome:
     training = settings.training
     new_E = at_or_after(corpus, window.begin) & ~held_E
@@ -199,7 +203,7 @@ def _learn(
         max_seconds=training.max_seconds, max_steps=training.max_steps, epochs=training.epochs, seed=training.seed
     )
     metadata = Metadata(corpus.texts, corpus.codes_IL, made.vocabulary, MOMENTS)
-    return pretrain(made.model, made.prior, behaviour, metadata, plan, lambda done, _: beat("train", done))
+    return pretrain(made.model, made.prior, behaviour, metadata, plan, lambda done, _: heartbeat("train", done))
 
 
 def _judge(
@@ -209,21 +213,27 @@ def _judge(
     held_E: np.ndarray,
     window: Window,
     settings: Settings,
-    beat: Heartbeat,
+    heartbeat: Heartbeat,
 ) -> Judgement:
     training = settings.training
-    examination = Examination.of(corpus, held_E, training.gate_engagements, training.seed)
+    held_out = HeldOutEvents.of(corpus, held_E, training.gate_engagements, training.seed)
     history = settings.model.history
-    scores = examine(candidate, examination, corpus.codes_IL, history=history, beat=lambda done: beat("gate", done / 2))
+    scores = evaluate_model(
+        candidate, held_out, corpus.codes_IL, history=history, heartbeat=lambda done: heartbeat("gate", done / 2)
+    )
     serving = None
     if parent is not None:
         listed = [window.items[item_id] for item_id in corpus.item_ids]
         codes_IL = assigner(parent.codebook)(listed)
-        serving = examine(
-            parent.generator, examination, codes_IL, history=history, beat=lambda done: beat("gate", 0.5 + done / 2)
+        serving = evaluate_model(
+            parent.generator,
+            held_out,
+            codes_IL,
+            history=history,
+            heartbeat=lambda done: heartbeat("gate", 0.5 + done / 2),
         )
-    rules = Rules(tolerance=training.gate_tolerance, floor=training.gate_floor, min_events=training.gate_min_events)
-    return judge(examination.slices(), scores, serving, examination.popular(), rules)
+    rules = GateRules(tolerance=training.gate_tolerance, floor=training.gate_floor, min_events=training.gate_min_events)
+    return judge(held_out.slices(), scores, serving, held_out.popular(), rules)
 
 
 def _manifest(

@@ -1,4 +1,4 @@
-"""Triggers: when a training run starts by itself. A pure function of what is known at the moment."""
+"""Triggers: when a training run starts by itself. A pure function of what is known at the state."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from store.settings import Training
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class TriggerState:
     """`first`: there is no serving checkpoint. `new`: engagements since its offsets. `since_s`: seconds since the last
-    run. `drifted`: the live metric fell below `drift_ratio` of what it was at the gate. `misfit`: fresh items fit the
-    codebook much worse than those it was made of."""
+    run. `drifted`: the live metric fell below `drift_ratio` of what it was at the gate. `codebook_drifted`: fresh items
+    fit the codebook much worse than those it was made of."""
 
     first: bool
     new: int
     since_s: float
     drifted: bool = False
-    misfit: bool = False
+    codebook_drifted: bool = False
 
 
-def trigger(moment: Moment, rules: Training) -> str | None:
+def trigger(state: TriggerState, rules: Training) -> str | None:
     """Why a run should start now (`first`, `engagements`, `time`, `drift`, or `codebook`: with a refresh), or None.
 
     Nothing but a refresh starts below `min_engagements`: there would be too little to learn from and to be judged on.
     A refresh waits until a quarter of `every_s` has passed since any run: one that is refused is not tried on and on.
     """
-    if moment.misfit and not moment.first and moment.since_s >= rules.every_s / 4:
+    if state.codebook_drifted and not state.first and state.since_s >= rules.every_s / 4:
         return "codebook"
-    if moment.new < rules.min_engagements:
+    if state.new < rules.min_engagements:
         return None
-    if moment.first and moment.new >= min(rules.first_engagements, rules.every_engagements):
+    if state.first and state.new >= min(rules.first_engagements, rules.every_engagements):
         return "first"
-    if moment.new >= rules.every_engagements:
+    if state.new >= rules.every_engagements:
         return "engagements"
-    if moment.since_s >= rules.every_s:
+    if state.since_s >= rules.every_s:
         return "time"
-    return "drift" if moment.drifted else None
+    return "drift" if state.drifted else None

@@ -44,15 +44,15 @@ def running(embedded_broker: Any, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture
-def chore(running: Running) -> Iterator[RankerJob]:
-    chore = RankerJob(running.settings)
-    yield chore
-    chore.close()
+def job(running: Running) -> Iterator[RankerJob]:
+    job = RankerJob(running.settings)
+    yield job
+    job.close()
 
 
-def learned(chore: RankerJob, request_id: str) -> Impression | None:
-    chore.turn(time.time())
-    return chore.learner.feedback.impressions.get(request_id)
+def learned(job: RankerJob, request_id: str) -> Impression | None:
+    job.poll(time.time())
+    return job.learner.feedback.impressions.get(request_id)
 
 
 def positives(impression: Impression) -> list[int]:
@@ -60,7 +60,7 @@ def positives(impression: Impression) -> list[int]:
 
 
 def test_an_engagement_with_its_request_makes_one_positive_and_the_rest_negatives_when_the_window_closes(
-    running: Running, chore: RankerJob
+    running: Running, job: RankerJob
 ) -> None:
     answer = running.get("/v1/recommend", user_id="viewer", k=5)
     shown = [item["item_id"] for item in answer["items"]]
@@ -69,48 +69,48 @@ def test_an_engagement_with_its_request_makes_one_positive_and_the_rest_negative
         running.engage("viewer", shown[2], request_id=answer["request_id"], event_id=event_id, task="home")
     asked_at = time.time()
     eventually(lambda: running.get(f"/v1/items/{shown[2]}")["counters"] == {"click": 1})
-    impression = eventually(lambda: learned(chore, answer["request_id"]))
+    impression = eventually(lambda: learned(job, answer["request_id"]))
     assert time.time() - asked_at > WINDOW_S - 1.0  # not before the window closed
     assert impression.x_KF.shape[0] == 5
     assert positives(impression) == [0, 0, 1, 0, 0]
 
     running.engage("viewer", shown[0], request_id=answer["request_id"])  # late: it corrects
     running.engage("viewer", shown[1], kind="dislike", request_id=answer["request_id"])
-    eventually(lambda: sum(positives(learned(chore, answer["request_id"]))) == 2)  # type: ignore[arg-type]
-    eventually(lambda: learned(chore, answer["request_id"]).told_K4[1, NEGATIVE] == 1)  # type: ignore[union-attr]
-    assert chore.learner.feedback.closed == len(chore.learner.feedback.impressions)
+    eventually(lambda: sum(positives(learned(job, answer["request_id"]))) == 2)  # type: ignore[arg-type]
+    eventually(lambda: learned(job, answer["request_id"]).told_K4[1, NEGATIVE] == 1)  # type: ignore[union-attr]
+    assert job.learner.feedback.closed == len(job.learner.feedback.impressions)
     restarted = RankerJob(running.settings)
     again = eventually(lambda: learned(restarted, answer["request_id"]))
     restarted.close()
-    assert again.told_K4.tolist() == learned(chore, answer["request_id"]).told_K4.tolist()  # type: ignore[union-attr]
+    assert again.told_K4.tolist() == learned(job, answer["request_id"]).told_K4.tolist()  # type: ignore[union-attr]
 
 
-def test_without_its_request_an_engagement_finds_the_line_by_user_and_item(running: Running, chore: RankerJob) -> None:
+def test_without_its_request_an_engagement_finds_the_line_by_user_and_item(running: Running, job: RankerJob) -> None:
     answer = running.get("/v1/recommend", user_id="silent", k=4)
     running.engage("silent", answer["items"][3]["item_id"])
-    impression = eventually(lambda: learned(chore, answer["request_id"]))
+    impression = eventually(lambda: learned(job, answer["request_id"]))
     assert positives(impression) == [0, 0, 0, 1]
 
 
-def test_an_impression_event_that_was_served_by_others_is_learned_from(running: Running, chore: RankerJob) -> None:
+def test_an_impression_event_that_was_served_by_others_is_learned_from(running: Running, job: RankerJob) -> None:
     def passed() -> list[int]:
         user = f"elsewhere-{uuid.uuid4().hex}"
         running.engage(f"somebody-{uuid.uuid4().hex}", "film-2")
         running.engage(user, "film-3", kind="impression", event_id=user)
         running.engage(user, "film-3")
-        chore.turn(time.time())
-        found = [one for name, one in chore.learner.feedback.impressions.items() if name.startswith("event/elsewhere")]
+        job.poll(time.time())
+        found = [one for name, one in job.learner.feedback.impressions.items() if name.startswith("event/elsewhere")]
         return positives(found[0]) if found else []
 
     assert eventually(passed) == [1]
 
 
-def test_a_negative_engagement_is_an_example_and_enters_no_hit_ratio(running: Running, chore: RankerJob) -> None:
+def test_a_negative_engagement_is_an_example_and_enters_no_hit_ratio(running: Running, job: RankerJob) -> None:
     def refused() -> bool:  # as many of these are scored as positive ones
         running.engage(f"friend-{uuid.uuid4().hex}", "film-5")
         running.engage(f"critic-{uuid.uuid4().hex}", "film-5", kind="hide")
-        chore.turn(time.time())
-        return any(act.negative for act in chore.learner.feedback.acts)
+        job.poll(time.time())
+        return any(act.negative for act in job.learner.feedback.acts)
 
     eventually(refused)
 
@@ -152,15 +152,15 @@ def test_each_line_tells_its_heads_only_when_asked(running: Running) -> None:
     assert refused["error"]["field"] == "explain"
 
 
-def test_a_late_outcome_reaches_the_learner_from_any_worker(running: Running, chore: RankerJob) -> None:
+def test_a_late_outcome_reaches_the_learner_from_any_worker(running: Running, job: RankerJob) -> None:
     """After a rebalance another worker reads the engagement: it knows nothing of the answer, and need not."""
     answer = running.get("/v1/recommend", user_id="moved", k=3)
     settings: Settings = running.settings
     other = Running(settings, running.worker.folder.parent / f"other-{uuid.uuid4().hex[:6]}")
     try:
         running.engage("moved", answer["items"][1]["item_id"], request_id=answer["request_id"])
-        impression = eventually(lambda: learned(chore, answer["request_id"]), 30)
-        eventually(lambda: sum(positives(learned(chore, answer["request_id"]))) == 1, 30)  # type: ignore[arg-type]
+        impression = eventually(lambda: learned(job, answer["request_id"]), 30)
+        eventually(lambda: sum(positives(learned(job, answer["request_id"]))) == 1, 30)  # type: ignore[arg-type]
         assert positives(impression)[1] == 1
     finally:
         other.publisher.close()
@@ -172,9 +172,9 @@ def _exposed(running: Running, name: str) -> str:
     return text if name in text else ""
 
 
-def test_what_is_no_record_is_passed_over(running: Running, chore: RankerJob) -> None:
+def test_what_is_no_record_is_passed_over(running: Running, job: RankerJob) -> None:
     producer = KafkaProducer(bootstrap_servers=running.settings.kafka.bootstrap_servers)
     producer.send(running.settings.topic("ranking-examples"), b"no record", key=b"x").get(timeout=10)
     producer.close()
     answer = running.get("/v1/recommend", user_id="after", k=2)
-    assert positives(eventually(lambda: learned(chore, answer["request_id"]))) == [0, 0]
+    assert positives(eventually(lambda: learned(job, answer["request_id"]))) == [0, 0]

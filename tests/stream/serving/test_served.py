@@ -25,7 +25,7 @@ from tests.chaos.workers import WorkerProcess
 from tests.stream.test_worker import eventually
 from trainer.content.encoders import content_parts, text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
-from trainer.evaluation.recorded_streams import chosen, eligible, read
+from trainer.evaluation.recorded_streams import evaluable_places, read_events, sample_places
 from trainer.ranking.ranker import Ranker
 from trainer.recommender import RecommenderRules
 from trainer.runs.ranker_job import RANKER_KEY, RankerRecord
@@ -58,14 +58,14 @@ def recorded(name: str, count: int) -> Events:
     folder = DATA / name
     if not folder.is_dir():
         pytest.skip(f"no recorded stream in {folder}: set SIDESTREAM_TEST_DATA to a folder of them")
-    engagements = read(folder, "engagements", Engagement)[:count]
-    uploads = read(folder, "uploads", Upload)
+    engagements = read_events(folder, "engagements", Engagement)[:count]
+    uploads = read_events(folder, "uploads", Upload)
     return sampled([one for one in uploads if one.uploaded_at <= engagements[-1].occurred_at], engagements)
 
 
 def sampled(uploads: list[Upload], engagements: list[Engagement]) -> Events:
-    places = eligible(uploads, engagements, ReplayOptions().weights)
-    return Events(uploads, engagements, sorted(chosen(engagements, places, MOMENTS, 0)))
+    places = evaluable_places(uploads, engagements, ReplayOptions().weights)
+    return Events(uploads, engagements, sorted(sample_places(engagements, places, MOMENTS, 0)))
 
 
 def replay_of(events: Events, examples: float) -> Replay:

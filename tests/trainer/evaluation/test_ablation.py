@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.ranking.test_ranker import RULES, example
-from trainer.evaluation.ablation import Ablation, Kept
+from trainer.evaluation.ablation import Ablation, KeptRanking
 from trainer.ranking.features import COLUMNS, GROUPS, NAMES, without
 from trainer.ranking.ranker import RankerLearner
 
@@ -27,7 +27,7 @@ def found() -> dict[str, dict[str, float]]:
         x_BF[7, COLUMNS["follows"]] = 4.0
         sources_BS = np.tile([True, True], (60, 1))
         sources_BS[7, 0] = n % 4 != 0
-        ablation.kept.append(Kept(x_BF, sources_BS, 7))
+        ablation.kept.append(KeptRanking(x_BF, sources_BS, 7))
     return ablation.measure(10)
 
 

@@ -1,10 +1,10 @@
-"""Little-known items are ranked among their own kind only, and content tells them apart."""
+"""Cold and fresh items are ranked among their own kind only, and content tells them apart."""
 
 from __future__ import annotations
 
 from store.requests import Request
 from tests.small_world import START, World, card
-from trainer.evaluation.cold_evaluation import rank_within
+from trainer.evaluation.cold_evaluation import rank_within_kind
 from trainer.items.item_learning import DAY_S
 
 
@@ -26,8 +26,8 @@ def test_an_untouched_item_is_ranked_twice_and_a_touched_one_once() -> None:
 
     def ranked(item_id: str) -> list[tuple[bool, int]]:
         request = Request(user_id="u0")
-        found = rank_within(world.recommender, request, world.users["u0"], handles[item_id])
-        return [(one.cold, one.rivals) for one in found]
+        found = rank_within_kind(world.recommender, request, world.users["u0"], handles[item_id])
+        return [(one.cold, one.candidates) for one in found]
 
     assert ranked("i40") == [(True, 37), (False, 40)]
     assert ranked("i20") == [(False, 40)]
@@ -40,7 +40,9 @@ def test_content_ranks_what_nobody_has_touched() -> None:
     request = Request(user_id="u0")
 
     def mean(numbers: range) -> float:
-        ranks = [rank_within(world.recommender, request, world.users["u0"], handles[f"i{n}"])[0].rank for n in numbers]
+        ranks = [
+            rank_within_kind(world.recommender, request, world.users["u0"], handles[f"i{n}"])[0].rank for n in numbers
+        ]
         return sum(ranks) / len(ranks)
 
     assert mean(range(24, 60, 2)) + 10 < mean(range(25, 60, 2))

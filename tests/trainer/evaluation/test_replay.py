@@ -8,7 +8,7 @@ import pytest
 
 from store.events import Engagement, Upload
 from trainer.content.encoders import content_parts, text_encoder
-from trainer.evaluation.prequential import Outcome, Replay, ReplayOptions
+from trainer.evaluation.prequential import EvaluatedEngagement, Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import StreamError
 from trainer.evaluation.replay import run_replay
 
@@ -35,18 +35,18 @@ def small_stream(engagements: int = 600) -> tuple[list[Upload], list[Engagement]
     return uploads, events
 
 
-def outcomes(uploads: list[Upload], events: list[Engagement], **options: object) -> list[Outcome]:
+def outcomes(uploads: list[Upload], events: list[Engagement], **options: object) -> list[EvaluatedEngagement]:
     encoder = text_encoder("static")
     chosen = ReplayOptions(sample=10_000, examples=1.0, **options)  # type: ignore[arg-type]
-    return Replay(uploads, events, lambda some: content_parts(some, encoder), chosen).run().outcomes
+    return Replay(uploads, events, lambda some: content_parts(some, encoder), chosen).run().evaluated
 
 
 @pytest.fixture(scope="module")
-def undisturbed() -> list[Outcome]:
+def undisturbed() -> list[EvaluatedEngagement]:
     return outcomes(*small_stream())
 
 
-def test_shuffling_the_future_changes_nothing_before_it(undisturbed: list[Outcome]) -> None:
+def test_shuffling_the_future_changes_nothing_before_it(undisturbed: list[EvaluatedEngagement]) -> None:
     uploads, events = small_stream()
     cut = 450
     times = [event.occurred_at for event in events[cut:]]
@@ -60,7 +60,7 @@ def test_shuffling_the_future_changes_nothing_before_it(undisturbed: list[Outcom
 
 
 @pytest.mark.parametrize("cut", [450, 500, 550])
-def test_no_future_changes_anything_before_it(cut: int, undisturbed: list[Outcome]) -> None:
+def test_no_future_changes_anything_before_it(cut: int, undisturbed: list[EvaluatedEngagement]) -> None:
     """The least leak, of one event, shows where that event says what is asked: so the future is all the item of the
     last engagement before it, and items that come later are other things."""
     uploads, events = small_stream()

@@ -1,4 +1,4 @@
-"""Bystanders: a replay of people who are shown things, skip and finish them gives a ranker with all of its heads."""
+"""A replay of people who are shown things, skip and finish them gives a ranker with all of its heads."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.evaluation.cold_evaluation import Within
+from trainer.evaluation.cold_evaluation import RankWithinKind
 from trainer.evaluation.page import page
-from trainer.evaluation.prequential import Outcome, Record, ReplayOptions
+from trainer.evaluation.prequential import EvaluatedEngagement, ReplayOptions, ReplayResult
 from trainer.evaluation.report import measure, report, wilson
 
 
@@ -16,8 +16,8 @@ def outcome(
     source: str = "follows",
     popular: int = -1,
     proposers: tuple[str, ...] = (),
-) -> Outcome:
-    return Outcome(0, 1.6e9, rank, source, positives, age_s, 3, 200, {"popular": popular}, proposers)
+) -> EvaluatedEngagement:
+    return EvaluatedEngagement(0, 1.6e9, rank, source, positives, age_s, 3, 200, {"popular": popular}, proposers)
 
 
 def test_hits_and_gains_by_hand() -> None:
@@ -41,14 +41,14 @@ def test_the_interval_holds_the_share_and_narrows() -> None:
 
 
 def test_slices_count_what_they_say() -> None:
-    outcomes = [
+    evaluated = [
         outcome(0, positives=0, age_s=60.0, source="fresh"),
         outcome(3, positives=4, age_s=2 * 86_400.0, proposers=("follows", "popular")),
         outcome(-1, popular=2),
         outcome(12, proposers=("follows",)),
     ]
-    record = Record(outcomes=outcomes, within=[Within(True, 3, 100), Within(False, 50, 200)])
-    found = report("s", record, ReplayOptions())
+    result = ReplayResult(evaluated=evaluated, within=[RankWithinKind(True, 3, 100), RankWithinKind(False, 50, 200)])
+    found = report("s", result, ReplayOptions())
     assert [found[name]["evaluated"] for name in ("overall", "cold", "fresh")] == [4, 1, 2]
     assert [found[name]["evaluated"] for name in ("younger_than_day", "younger_than_week")] == [1, 2]
     assert found["overall"]["hr@10"] == 0.5
@@ -71,8 +71,8 @@ def test_slices_count_what_they_say() -> None:
 def test_the_page_plots_and_escapes() -> None:
     whole = {"hr@10": 0.5, "evaluated": 2, "gained": 0, "lost": 0}
     less = {"hr@10": 0.0, "evaluated": 2, "gained": 7, "lost": 8}
-    record = Record(outcomes=[outcome(0), outcome(-1)], ablations={"everything": whole, "without hops": less})
-    text = page(report("<stream>", record, ReplayOptions()))
+    result = ReplayResult(evaluated=[outcome(0), outcome(-1)], ablations={"everything": whole, "without hops": less})
+    text = page(report("<stream>", result, ReplayOptions()))
     assert "&lt;stream&gt;" in text
     assert "<stream>" not in text
     assert text.count("<svg") == 5
@@ -81,4 +81,4 @@ def test_the_page_plots_and_escapes() -> None:
 
 
 def test_the_page_of_an_empty_replay_stands() -> None:
-    assert "Nothing was evaluated" in page(report("empty", Record(), ReplayOptions()))
+    assert "Nothing was evaluated" in page(report("empty", ReplayResult(), ReplayOptions()))

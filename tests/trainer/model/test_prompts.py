@@ -8,7 +8,7 @@ from tests.trainer.worlds import NOW, corpus, vocabulary
 from trainer.model.batches import Behaviour, event_positions
 from trainer.model.prompts import Limits, Past, prompt_for
 from trainer.model.vocabulary import BEGIN, NONE
-from trainer.runs.gate import Examination
+from trainer.runs.gate import HeldOutEvents
 
 
 def past(number: int) -> Past:
@@ -55,9 +55,9 @@ def test_serving_and_training_write_the_same_positions() -> None:
     v, world = vocabulary(), corpus()
     bag_EK = event_positions(world, v)
     event = int(np.flatnonzero(world.user_E == 3)[6])
-    examination = Examination(world, np.array([event]), np.ones(len(world), bool))
+    held_out = HeldOutEvents(world, np.array([event]), np.ones(len(world), bool))
     prompt = prompt_for(
-        v, task="home", now=float(world.occurred_E[event]), history=examination.past(event, world.codes_IL, 50)
+        v, task="home", now=float(world.occurred_E[event]), history=held_out.past(event, world.codes_IL, 50)
     )
     begin = int(np.searchsorted(world.user_E, 3))
     assert np.array_equal(prompt.tokens_TK[1:], bag_EK[begin:event])

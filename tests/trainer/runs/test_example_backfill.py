@@ -20,7 +20,7 @@ from tests.stream.log import read_topic
 from trainer.content.encoders import content_parts, text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.ranking.ranker import ranker_from
-from trainer.runs.example_backfill import ExampleBackfill, Examples, backfill_examples
+from trainer.runs.example_backfill import ExampleBackfill, ExampleCollector, backfill_examples
 from trainer.runs.ranker_job import RankerJob, RankerRecord
 from trainer.semantic_ids.cards import cards_of
 from trainer.semantic_ids.codebook import zero_codebook
@@ -46,7 +46,7 @@ def settings(
     embedded_broker: Any, tmp_path_factory: pytest.TempPathFactory, stream: tuple[list[Upload], list[Engagement]]
 ) -> Settings:
     """Settings of a log that has the stream, its items with cards, and no ranking example."""
-    name = f"rehearsal-{uuid.uuid4().hex[:8]}"
+    name = f"backfill-{uuid.uuid4().hex[:8]}"
     kafka = {"bootstrap_servers": embedded_broker.bootstrap_servers, "topic_prefix": f"{name}.", "group": name}
     settings = settings_from({"kafka": kafka, "checkpoint_dir": str(tmp_path_factory.mktemp("checkpoints"))})
     create_topics(settings)
@@ -66,9 +66,9 @@ def test_it_finds_what_a_replay_finds(settings: Settings, stream: tuple[list[Upl
     encoder = text_encoder("static")
     options = ReplayOptions(sample=0, within_limit=0, baselines=False, examples=1.0)
     replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), options)
-    replay.learner = collected = Examples()
+    replay.learner = collected = ExampleCollector()
     replay.run()
-    expected, found = collected.taken(), list(backfill_examples(settings, 10_000, 1.0))
+    expected, found = collected.take(), list(backfill_examples(settings, 10_000, 1.0))
     assert len(found) > 300
     assert [(one.user_id, one.item_id) for one in found] == [(one.user_id, one.item_id) for one in expected]
     same = [one.features == other.features for one, other in zip(found, expected, strict=True)]
@@ -85,28 +85,28 @@ def test_no_more_than_wanted_are_found_and_they_are_of_all_of_the_log(settings: 
 
 
 def test_a_ranker_is_announced_though_no_worker_made_an_example(settings: Settings) -> None:
-    chore = RankerJob(settings)
+    job = RankerJob(settings)
     try:
         end = time.monotonic() + 90
         while not (records := read_topic(settings, "checkpoints")):
-            chore.turn(time.time())
+            job.poll(time.time())
             assert time.monotonic() < end, "no ranker"
             time.sleep(0.1)
     finally:
-        chore.close()
+        job.close()
     record = msgspec.json.decode(records[0].value, type=RankerRecord)
     ranker = ranker_from(Path(record.location).read_bytes())
     assert int(ranker.name) >= 200
-    assert not list(Path(record.location).parent.glob("rehearsal*"))
+    assert not list(Path(record.location).parent.glob("backfill*"))
 
 
 @pytest.mark.parametrize(("live", "engagements"), [(100_000, 200_000), (0, 0)])
-def test_nothing_is_rehearsed_where_workers_make_enough_or_it_is_off(
+def test_nothing_is_made_where_workers_make_enough_or_it_is_off(
     settings: Settings, live: int, engagements: int
 ) -> None:
-    training = msgspec.structs.replace(settings.training, rehearsal_engagements=engagements)
+    training = msgspec.structs.replace(settings.training, backfill_engagements=engagements)
     with Log(settings.kafka) as reader:
-        rehearsals = ExampleBackfill(msgspec.structs.replace(settings, training=training), reader, 20_000)
-        for turn in range(5):
-            assert rehearsals.turn(time.time() + 10 * turn, live) == []
-            assert not rehearsals.busy
+        backfill = ExampleBackfill(msgspec.structs.replace(settings, training=training), reader, 20_000)
+        for poll in range(5):
+            assert backfill.poll(time.time() + 10 * poll, live) == []
+            assert not backfill.busy

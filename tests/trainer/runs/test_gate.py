@@ -8,7 +8,7 @@ from tests.trainer.worlds import corpus, prior, vocabulary
 from trainer.model.beam_search import Generator
 from trainer.model.corpus import at_or_after, cut_offsets
 from trainer.model.decoder import Decoder, Shape
-from trainer.runs.gate import Examination, Rules, Scores, examine, judge
+from trainer.runs.gate import GateRules, HeldOutEvents, Scores, evaluate_model, judge
 
 
 def scores(gain: float, events: int = 400, seed: int = 0) -> Scores:
@@ -20,28 +20,30 @@ EVERY = {"overall": np.ones(400, bool)}
 
 
 def test_a_first_model_must_reach_a_part_of_popular() -> None:
-    assert judge(EVERY, scores(0.1), None, scores(0.2, seed=1), Rules()).passed
-    refused = judge(EVERY, scores(0.0), None, scores(0.2, seed=1), Rules())
+    assert judge(EVERY, scores(0.1), None, scores(0.2, seed=1), GateRules()).passed
+    refused = judge(EVERY, scores(0.0), None, scores(0.2, seed=1), GateRules())
     assert not refused.passed
     assert "popular" in refused.reasons[0]
 
 
 def test_nothing_passes_unjudged() -> None:
     few = {"overall": np.arange(400) < 19}
-    refused = judge(few, scores(0.9), None, scores(0.1), Rules())
+    refused = judge(few, scores(0.9), None, scores(0.1), GateRules())
     assert not refused.passed
     assert "too few" in refused.reasons[0]
 
 
 def test_a_clearly_worse_candidate_is_refused_with_figures() -> None:
-    refused = judge(EVERY, scores(0.1), scores(0.2, seed=1), scores(0.1, seed=2), Rules())
+    refused = judge(EVERY, scores(0.1), scores(0.2, seed=1), scores(0.1, seed=2), GateRules())
     assert not refused.passed
     assert "NDCG@10" in refused.reasons[0]
     assert refused.hit_ratio[("serving", "overall")] > refused.hit_ratio[("candidate", "overall")]
 
 
 def test_an_equal_candidate_passes_whatever_chance_did() -> None:
-    verdicts = [judge(EVERY, scores(0.2, seed=s), scores(0.2, seed=s + 100), scores(0.1), Rules()) for s in range(40)]
+    verdicts = [
+        judge(EVERY, scores(0.2, seed=s), scores(0.2, seed=s + 100), scores(0.1), GateRules()) for s in range(40)
+    ]
     assert sum(v.passed for v in verdicts) >= 36
 
 
@@ -51,32 +53,32 @@ def test_a_slice_decides_only_when_it_is_large_enough() -> None:
     serving, candidate = scores(0.5), scores(0.5)
     candidate.gain_N[:200] = 0.0
     candidate.gain_N[200:] = serving.gain_N[200:] * 3  # good overall, nothing on fresh items
-    assert judge(few, candidate, serving, scores(0.1), Rules()).passed
-    refused = judge(many, candidate, serving, scores(0.1), Rules())
+    assert judge(few, candidate, serving, scores(0.1), GateRules()).passed
+    refused = judge(many, candidate, serving, scores(0.1), GateRules())
     assert [reason.split(":")[0] for reason in refused.reasons] == ["fresh"]
 
 
-def test_the_examination_asks_about_unseen_firsts() -> None:
+def test_the_held_out_events_are_unseen_first_engagements() -> None:
     world = corpus()
     held_E = at_or_after(world, cut_offsets(world, 120))
-    examination = Examination.of(world, held_E, limit=1000, seed=0)
-    assert held_E[examination.event_N].all()
-    for event in examination.event_N.tolist():
-        assert int(world.item_E[event]) not in examination.has(event)
-    assert len(Examination.of(world, held_E, limit=7, seed=0).event_N) <= 7
-    assert examination.slices()["overall"].all()
+    held_out = HeldOutEvents.of(world, held_E, limit=1000, seed=0)
+    assert held_E[held_out.event_N].all()
+    for event in held_out.event_N.tolist():
+        assert int(world.item_E[event]) not in held_out.has(event)
+    assert len(HeldOutEvents.of(world, held_E, limit=7, seed=0).event_N) <= 7
+    assert held_out.slices()["overall"].all()
 
 
-def test_a_model_is_examined_and_popular_beside_it() -> None:
+def test_a_model_is_evaluated_and_popular_beside_it() -> None:
     world, v = corpus(), vocabulary()
     held_E = at_or_after(world, cut_offsets(world, 300))
-    examination = Examination.of(world, held_E, limit=60, seed=0)
+    held_out = HeldOutEvents.of(world, held_E, limit=60, seed=0)
     made = Generator(Decoder(Shape.of(v, layers=1, width=32, heads=2)).eval(), v, prior())
     beats: list[float] = []
-    result = examine(made, examination, world.codes_IL, beat=beats.append)
-    assert len(result.hit_N) == len(examination.event_N)
+    result = evaluate_model(made, held_out, world.codes_IL, heartbeat=beats.append)
+    assert len(result.hit_N) == len(held_out.event_N)
     assert ((result.gain_N > 0) == (result.hit_N > 0)).all()
     assert beats == sorted(beats)
-    assert len(examination.popular().hit_N) == len(examination.event_N)
-    alone = examine(made, examination, world.codes_IL, batch=1)
+    assert len(held_out.popular().hit_N) == len(held_out.event_N)
+    alone = evaluate_model(made, held_out, world.codes_IL, batch=1)
     assert np.array_equal(alone.hit_N, result.hit_N)

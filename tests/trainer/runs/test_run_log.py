@@ -1,4 +1,4 @@
-"""Announcements on a real broker: a wish that comes during a run is heard at once."""
+"""The run log on a real broker: a request during a run is reported as queued at once."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from stream.kafka.topics import create_topics
 from trainer.runs.run_log import RunLog
 
 
-def test_a_wish_during_a_run_is_queued_once_and_its_codebook_wish_kept(embedded_broker: Any) -> None:
-    name = f"said-{uuid.uuid4().hex[:8]}"
+def test_a_request_during_a_run_is_queued_once_and_its_codebook_request_kept(embedded_broker: Any) -> None:
+    name = f"run-log-{uuid.uuid4().hex[:8]}"
     kafka = {"bootstrap_servers": embedded_broker.bootstrap_servers, "topic_prefix": f"{name}."}
     settings = settings_from({"kafka": kafka})
     create_topics(settings)
     with Log(settings.kafka) as log:
-        said = RunLog(settings, log)
+        run_log = RunLog(settings, log)
         request, offset = request_training(settings, "refresh")
-        said.greet(["another-run"])
-        said.greet(["another-run"])
-        said.say([request.run], "refused", detail="the test ends it")
+        run_log.queue_new_requests(["another-run"])
+        run_log.queue_new_requests(["another-run"])
+        run_log.report([request.run], "refused", detail="the test ends it")
         heard: list[RunRecord] = list(follow(settings, request.run, offset))
         assert [record.state for record in heard] == ["queued", "refused"]
-        assert said.wish([request.run]) == "refresh"
-        assert said.wish(["another-run"]) == ""
-        said.close()
+        assert run_log.codebook_request([request.run]) == "refresh"
+        assert run_log.codebook_request(["another-run"]) == ""
+        run_log.close()

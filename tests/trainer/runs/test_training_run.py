@@ -9,7 +9,7 @@ import pytest
 from store.checkpoints import CheckpointFolder, verify
 from store.settings import Codebook, Events, Model, Settings, Training
 from tests.trainer.worlds import WEIGHTS, cards, logged, stream
-from trainer.runs.codebook_choice import Wish
+from trainer.runs.codebook_choice import CodebookRequest
 from trainer.runs.log_window import Window
 from trainer.runs.training_run import NotEnoughDataError, Result, load_checkpoint, offsets_of, run_training
 from trainer.semantic_ids.codebook import ZERO_VERSION
@@ -33,13 +33,20 @@ def window(begin: dict[int, int], end: dict[int, int]) -> Window:
     return Window(cards("elsewhere"), {}, [e for e in EVENTS if e.offset < end[e.partition]], begin, end)
 
 
-def run(folder: Path, chosen: Settings, *, parent: str | None = None, part: float = 1.0, wish: Wish = "") -> Result:
+def run(
+    folder: Path,
+    chosen: Settings,
+    *,
+    parent: str | None = None,
+    part: float = 1.0,
+    codebook_request: CodebookRequest = "",
+) -> Result:
     checkpoints = CheckpointFolder(folder)
     loaded = load_checkpoint(checkpoints, parent) if parent else None
     topic = chosen.topic("engagements")
     begin = offsets_of(loaded.manifest, topic) if loaded else {0: 0, 1: 0}
     end = {p: round(part * offset) for p, offset in ENDS.items()}
-    return run_training(window(begin, end), chosen, checkpoints, loaded, lambda _step, _done: None, wish)
+    return run_training(window(begin, end), chosen, checkpoints, loaded, lambda _step, _done: None, codebook_request)
 
 
 def test_a_run_leaves_a_whole_folder_that_loads_and_was_judged(tmp_path: Path) -> None:
@@ -81,7 +88,10 @@ def test_a_codebook_is_refreshed_on_a_quiet_log_again_and_again(tmp_path: Path) 
     result = run(tmp_path, chosen)
     first = result.manifest
     for _ in range(2):
-        before, result = result.manifest, run(tmp_path, chosen, parent=result.manifest.checkpoint, wish="refresh")
+        before, result = (
+            result.manifest,
+            run(tmp_path, chosen, parent=result.manifest.checkpoint, codebook_request="refresh"),
+        )
         assert before.codebook < result.manifest.codebook
         assert "learned from" not in "; ".join(result.judgement.reasons)
         assert {topic: reached.end for topic, reached in result.manifest.log.items()} == {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from store.settings import Training
-from trainer.runs.triggers import Moment, trigger
+from trainer.runs.triggers import TriggerState, trigger
 
 RULES = Training(every_s=100.0, every_engagements=1000, first_engagements=500, min_engagements=50)
 
@@ -13,17 +13,17 @@ RULES = Training(every_s=100.0, every_engagements=1000, first_engagements=500, m
 @pytest.mark.parametrize(
     ("moment", "cause"),
     [
-        (Moment(first=True, new=49, since_s=1e9, drifted=True), None),
-        (Moment(first=True, new=499, since_s=1.0), None),
-        (Moment(first=True, new=500, since_s=1.0), "first"),
-        (Moment(first=False, new=500, since_s=1.0), None),
-        (Moment(first=False, new=1000, since_s=1.0), "engagements"),
-        (Moment(first=False, new=50, since_s=100.0), "time"),
-        (Moment(first=False, new=50, since_s=1.0, drifted=True), "drift"),
-        (Moment(first=False, new=0, since_s=25.0, misfit=True), "codebook"),
-        (Moment(first=False, new=0, since_s=24.0, misfit=True), None),
-        (Moment(first=True, new=0, since_s=1e9, misfit=True), None),
+        (TriggerState(first=True, new=49, since_s=1e9, drifted=True), None),
+        (TriggerState(first=True, new=499, since_s=1.0), None),
+        (TriggerState(first=True, new=500, since_s=1.0), "first"),
+        (TriggerState(first=False, new=500, since_s=1.0), None),
+        (TriggerState(first=False, new=1000, since_s=1.0), "engagements"),
+        (TriggerState(first=False, new=50, since_s=100.0), "time"),
+        (TriggerState(first=False, new=50, since_s=1.0, drifted=True), "drift"),
+        (TriggerState(first=False, new=0, since_s=25.0, codebook_drifted=True), "codebook"),
+        (TriggerState(first=False, new=0, since_s=24.0, codebook_drifted=True), None),
+        (TriggerState(first=True, new=0, since_s=1e9, codebook_drifted=True), None),
     ],
 )
-def test_whichever_comes_first(moment: Moment, cause: str | None) -> None:
+def test_whichever_comes_first(moment: TriggerState, cause: str | None) -> None:
     assert trigger(moment, RULES) == cause
