@@ -10,9 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from rich.markup import escape
+from typing import Any, Protocol
 
 from store.checkpoints import RunRecord
 from store.requests import Answer
@@ -22,7 +20,11 @@ from stream.client.publisher import Publisher
 from stream.client.training_runs import follow, request_training
 from stream.demo.stream import DemoStream, Feed
 
-Tell = Callable[[str], None]
+
+class Tell(Protocol):
+    """Prints a line put together of texts and (text, style)."""
+
+    def __call__(self, *parts: str | tuple[str, str]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,7 @@ def publish_and_find(stage: Stage, within_s: float = 45.0) -> list[Seen]:
     model = next(iter(stage.stream.popular()), {})
     upload = _like(model, item_id, stage.stream.now)
     people = [*stage.stream.fans(str(model.get("item_id")))[:40], *stage.stream.people(160)] or ["demo-visitor"]
-    stage.tell(f"publishing [bold]{item_id}[/] “{escape(upload.get('title', 'without a title'))}”")
+    stage.tell("publishing ", (item_id, "bold"), f" “{upload.get('title', 'without a title')}”")
     published_at = time.time()
     stage.publisher.upload(upload).result()
     live_at = _until(lambda: _live(stage.client, item_id), within_s)
@@ -132,7 +134,7 @@ def _click(stage: Stage, within_s: float) -> Click:
     if not before:
         return Click(user, "", [], [], Seen("click → changed order", False, detail="nothing was recommended"))
     item_id = before[min(4, len(before) - 1)]
-    stage.tell(f"{user} clicks on [bold]{escape(_title(stage.client, item_id))}[/]")
+    stage.tell(f"{user} clicks on ", (_title(stage.client, item_id), "bold"))
     clicked_at = time.time()
     act = {"event_id": uuid.uuid4().hex, "user_id": user, "item_id": item_id, "kind": "click"}
     stage.publisher.engagement({**act, "occurred_at": stage.stream.now}).result()
@@ -210,7 +212,7 @@ def train_and_swap(stage: Stage, timeout_s: float = 120.0) -> list[Seen]:
         for step in follow(stage.settings, request.run, offset, answer_s=90.0, timeout_s=timeout_s):
             steps[step.state] = step
             told = f" {step.checkpoint}" if step.checkpoint else ""
-            stage.tell(f"{step.at - request.requested_at:5.1f} s  [bold]{step.state}[/]{told}  {escape(step.detail)}")
+            stage.tell(f"{step.at - request.requested_at:5.1f} s  ", (step.state, "bold"), f"{told}  {step.detail}")
         published = steps.get("published")
         swapped_at = None
         if published is not None:

@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from store.settings import load_settings
@@ -33,6 +33,7 @@ from stream.demo.acts import Click, Seen, Stage, click_and_compare, publish_and_
 from stream.demo.stream import DemoStream, Feed, recorded, simulated
 from stream.terminal.output import span
 from stream.terminal.status_view import show_status
+from stream.terminal.text import json_line, styled
 
 ABSORBED_S = 120.0
 DEMO_SETTINGS = """\
@@ -60,7 +61,7 @@ def run_demo(folder: Path | None, *, leave: bool, speed: float | None, data_dir:
         with Client(addresses["url"], timeout_s=10.0) as client, Publisher(settings=settings) as publisher:
             _fill(console, client, publisher, stream, speed)
             with Feed(stream, lambda event: _publish(publisher, event)) as feed:
-                seen = _play(console, Stage(settings, client, publisher, stream, feed, _teller(console)))
+                seen = _play(console, Stage(settings, client, publisher, stream, feed, partial(_say, console, "  ")))
             if feed.error is not None:
                 raise feed.error
             status = client.status()
@@ -68,7 +69,7 @@ def run_demo(folder: Path | None, *, leave: bool, speed: float | None, data_dir:
         all_seen = all(each.seen for each in seen)
         if as_json:
             document = {"all_seen": all_seen, "took_s": took_s, "seen": [asdict(each) for each in seen]}
-            print(json.dumps({**document, "status": status, "addresses": addresses}), flush=True)
+            print(json_line({**document, "status": status, "addresses": addresses}), flush=True)
         else:
             _show(console, stream, seen, status, took_s)
         if not leave:
@@ -105,9 +106,8 @@ def _system(where: Path, console: Console) -> Iterator[dict[str, Any]]:
         with console.status("starting broker, worker and trainer"):
             began = time.time()
             addresses = _first_line(process, where)
-        console.print(
-            f"ready after {span(time.time() - began)}: page {addresses['url']}, Kafka {addresses['bootstrap_servers']}"
-        )
+        took = span(time.time() - began)
+        _say(console, f"ready after {took}: page {addresses['url']}, Kafka {addresses['bootstrap_servers']}")
         yield addresses
     finally:
         process.send_signal(signal.SIGTERM)
@@ -138,21 +138,22 @@ def _fill(console: Console, client: Client, publisher: Publisher, stream: DemoSt
     """Publishes the stream, and returns when the system has absorbed it."""
     wait_s = paced(speed)
     began = time.time()
-    with console.status(f"publishing the {stream.name}") as shown:
+    with console.status(styled(f"publishing the {stream.name}")) as shown:
         for number, event in enumerate(stream.history()):
             if speed:
                 time.sleep(wait_s(event.at))
             _publish(publisher, event)
             if number % 2000 == 0:
-                shown.update(f"publishing the {stream.name}: {number:,} events")
+                shown.update(styled(f"publishing the {stream.name}: {number:,} events"))
         publisher.flush(ABSORBED_S)
         published_s = time.time() - began
         _await_absorbed(client, stream, lambda lag: shown.update(f"learning: {lag:,} records to go"))
     took_s = time.time() - began
     counts = stream.counts
-    console.print(
+    _say(
+        console,
         f"{counts['uploads']:,} uploads and {counts['engagements']:,} engagements published in {span(published_s)}, "
-        f"learned from after {span(took_s)} ({sum(counts.values()) / took_s:,.0f} events/s)"
+        f"learned from after {span(took_s)} ({sum(counts.values()) / took_s:,.0f} events/s)",
     )
 
 
@@ -208,14 +209,14 @@ def _play(console: Console, stage: Stage) -> list[Seen]:
 
 def _shown(console: Console, seen: list[Seen]) -> list[Seen]:
     for each in seen:
-        mark = "[green]✓[/]" if each.seen else "[red]✗ not seen[/]"
-        seconds = f"[bold]{span(each.seconds)}[/]  " if each.seconds is not None else ""
-        console.print(f"{mark} {each.what}  {seconds}{escape(each.detail)}")
+        mark = ("✓", "green") if each.seen else ("✗ not seen", "red")
+        seconds = f"{span(each.seconds)}  " if each.seconds is not None else ""
+        _say(console, mark, f" {each.what}  ", (seconds, "bold"), each.detail)
     return seen
 
 
-def _teller(console: Console) -> Any:
-    return lambda text: console.print(f"  {text}")
+def _say(console: Console, *parts: str | tuple[str, str]) -> None:
+    console.print(styled(*parts))
 
 
 def _show_click(console: Console, client: Client, click: Click) -> None:
@@ -223,16 +224,17 @@ def _show_click(console: Console, client: Client, click: Click) -> None:
     names = {item: _name(client, item) for item in {*click.before, *click.after}}
     for rank in range(max(len(click.before), len(click.after))):
         old, new = (items[rank] if rank < len(items) else "" for items in (click.before, click.after))
-        left = f"[reverse]{names[old]}[/] ← click" if old and old == click.item_id else names.get(old, "")
+        clicked = old and old == click.item_id
+        left = [(names[old], "reverse"), " ← click"] if clicked else [names.get(old, "")]
         was = click.before.index(new) + 1 if new in click.before else None
-        change = "[green]new[/]" if was is None else ("" if was == rank + 1 else f"[yellow]was {was}[/]")
-        drawn.add_row(f"{rank + 1:2} {left}", f"{rank + 1:2} {names.get(new, '')} {change}")
+        change = ("new", "green") if was is None else ("" if was == rank + 1 else (f"was {was}", "yellow"))
+        drawn.add_row(styled(f"{rank + 1:2} ", *left), styled(f"{rank + 1:2} {names.get(new, '')} ", change))
     console.print(drawn)
 
 
 def _name(client: Client, item_id: str) -> str:
     try:
-        return escape(str(client.item(item_id).get("title") or item_id)[:50])
+        return str(client.item(item_id).get("title") or item_id)[:50]
     except ClientError:
         return item_id
 
@@ -241,22 +243,25 @@ def _show(console: Console, stream: DemoStream, seen: list[Seen], status: dict[s
     console.rule("what was seen", align="left")
     drawn = Table("", "what", "after", "how", header_style="bold")
     for each in seen:
-        drawn.add_row("✓" if each.seen else "✗", each.what, span(each.seconds), escape(each.detail))
+        drawn.add_row("✓" if each.seen else "✗", each.what, span(each.seconds), styled(each.detail))
     console.print(drawn)
     show_status(status)
     console.print(
         "the freshness above is of the last minutes, when the whole stream was published at once", style="dim"
     )
-    verdict = "[green]everything was seen[/]" if all(each.seen for each in seen) else "[red]not everything was seen[/]"
-    console.print(f"{verdict} on the {stream.name}, {span(took_s)} in all")
+    good = all(each.seen for each in seen)
+    verdict = ("everything was seen", "green") if good else ("not everything was seen", "red")
+    _say(console, verdict, f" on the {stream.name}, {span(took_s)} in all")
 
 
 def _stay(console: Console, addresses: dict[str, Any]) -> None:
     """Until Ctrl-C or SIGTERM."""
-    console.print(
+    _say(
+        console,
         f"the system stays up: page {addresses['url']}, Kafka {addresses['bootstrap_servers']}, "
-        f"data {addresses['data_dir']}\ntry: sidestream status --data-dir {addresses['data_dir']}; Ctrl-C ends it"
+        f"data {addresses['data_dir']}",
     )
+    _say(console, f"try: sidestream status --data-dir {addresses['data_dir']}; Ctrl-C ends it")
     ended: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda n, _: ended.append(n))

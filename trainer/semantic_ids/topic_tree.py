@@ -12,6 +12,7 @@ from html import escape
 
 import msgspec
 import numpy as np
+from rich.text import Text
 from rich.tree import Tree
 
 from trainer.semantic_ids.prefix_words import PrefixWords
@@ -64,24 +65,25 @@ def draw(root: PrefixTopic) -> Tree:
     def add(branch: Tree, topic: PrefixTopic) -> None:
         for child in topic.topics:
             code = ".".join(map(str, child.prefix))
-            label = f"[bold]{code}[/bold] {', '.join(child.words) or '–'} [dim]({child.items:,})[/dim]"
-            twig = branch.add(label)
+            words = _visible(", ".join(child.words)) or "–"
+            twig = branch.add(Text.assemble((code, "bold"), f" {words} ", (f"({child.items:,})", "dim")))
             if child.topics:
                 add(twig, child)
             else:
                 for title in child.examples:
-                    twig.add(f"[dim]{_plain(title)}[/dim]")
+                    twig.add(Text(_visible(title[:80]), "dim"))
 
     add(tree, root)
     return tree
 
 
-def _plain(title: str) -> str:
-    return title[:80].replace("[", "\\[")
+def _visible(text: str) -> str:
+    """Without what a terminal would obey or an XML reader refuse."""
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 def _printable(text: str) -> str:
-    return escape("".join(letter for letter in text if letter.isprintable()))
+    return escape(_visible(text))
 
 
 def svg(root: PrefixTopic, notes: Sequence[str] = ()) -> str:

@@ -10,8 +10,13 @@ import pytest
 
 from store.checkpoints import CheckpointFolder, CheckpointRecord, Manifest, decode_record, seal
 from store.settings import Settings
+from stream.metrics.metrics import Metrics
+from stream.terminal.text import plain
+from stream.web.server import application
+from tests.stream.client.test_client import serving
 from tests.stream.conftest import Run
 from tests.stream.log import read_topic
+from tests.stream.web.fake_service import FakeService
 
 
 def test_recommend(run: Run, worker_url: str) -> None:
@@ -38,6 +43,29 @@ def test_trace_and_status(run: Run, worker_url: str) -> None:
     assert "the ranker expected: click 0.120 (came 0.125)" in status.out
     assert "exploration: 10 of 200 lines (5.0%), 2 of 30 hits; 9 of 40 little-known items shown" in status.out
     assert run("status", "--url", worker_url, "--json").document["codebook"] == "v0"
+
+
+HOSTILE = {
+    "i[/b]": "a title with [/b], and [bold]",
+    "-dash": "\x1b[2J\x1b]0;owned\x07",
+    "a/b c%2F": "two\nlines, a \u202ereversed one, ends in \\\\",
+    "\x9b31m": "שלום 🎾",
+}
+
+
+def test_titles_and_ids_of_others_are_text(run: Run) -> None:
+    metrics = Metrics()
+    for url in serving(application(FakeService(metrics, HOSTILE), metrics)):
+        ran = run("recommend", "--user", "u1", "--url", url)
+        assert ran.status == 0, ran.err
+        assert not {"\x1b", "\x9b", "\u202e", "\x07"} & set(ran.out)
+        assert all(plain(text)[:60] in ran.out for pair in HOSTILE.items() for text in pair)
+        for item_id in HOSTILE:
+            traced = run("trace", item_id, "--url", url)
+            assert (traced.status, traced.out.startswith(plain(item_id) + "\n")) == (0, True), traced
+            assert run("trace", "--url", url, "--json", "--", item_id).document["item_id"] == item_id
+        unknown = run("trace", "\x1b[31mnothing", "--url", url)
+        assert (unknown.status, "\x1b" in unknown.err, unknown.err.count("\n")) == (1, False, 1)
 
 
 def test_no_worker(run: Run) -> None:

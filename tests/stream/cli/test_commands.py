@@ -16,7 +16,6 @@ from store.settings import Settings
 from stream.cli.system import NotRunningError, find_system
 from stream.client.publisher import Publisher
 from stream.kafka.dead_letters import DeadLetter
-from stream.terminal.output import moment, span
 from tests.stream.conftest import Run
 from tests.stream.log import events_of, read_topic
 
@@ -188,15 +187,3 @@ def test_help_is_a_manual(run: Run, arguments: list[str]) -> None:
 def test_usage_errors_are_two(run: Run) -> None:
     assert run("fly").status == 2
     assert run("recommend", "-k", "0").status == 2
-
-
-def test_times_for_people() -> None:
-    assert [span(s) for s in (None, 0.0214, 3.21, 300.0, 86400.0 * 3, 86400.0 * 400)] == [
-        "–",
-        "21 ms",
-        "3.2 s",
-        "5.0 min",
-        "72.0 h",
-        "400.0 d",
-    ]
-    assert moment(1.2345) == "1970-01-01 00:00:01.234 UTC"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from trainer.semantic_ids.topic_tree import draw, svg, topic_tree
@@ -29,6 +30,16 @@ def test_it_is_drawn_whatever_the_titles_hold() -> None:
     console.print(draw(root))
     assert "Dark <night> & day [x]" in console.export_text()
     assert ElementTree.fromstring(svg(root)).tag.endswith("svg")
+
+
+@pytest.mark.parametrize("title", ["ends in a backslash\\", "[/b] closes", "\x1b[2Jclears the screen", "[/dim]"])
+def test_titles_and_words_are_text(title: str) -> None:
+    root = topic_tree(CODES, [title] * 4, [[title]] * 4)
+    console = Console(record=True, width=120)
+    console.print(draw(root))
+    shown = console.export_text()
+    assert title.removeprefix("\x1b") in shown
+    assert "\x1b" not in shown
 
 
 def test_an_empty_catalogue_has_a_tree() -> None:
