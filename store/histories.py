@@ -157,12 +157,15 @@ def derive(row: UserRow, offset: int, rules: HistoryRules) -> dict[int, Signal]:
 
 def trim(row: UserRow, unsafe_from: int, rules: HistoryRules) -> None:
     """Drops the oldest entries beyond the length. An entry whose record may be read again (from offset `unsafe_from`
-    on) stays, and so does the context before it: its signal may have to be derived again."""
+    on) stays, and so does the context before it: its signal may have to be derived again. The list that the row had
+    stays as it is, for whoever still reads it."""
     keep_from = len(row.entries) - rules.length
     if keep_from <= rules.length // 4:  # in strides: a list that loses its head at every event costs a copy each time
         return
     unsafe = bisect_left(row.entries, unsafe_from, key=_offset)
-    del row.entries[: min(keep_from, max(0, unsafe - _reach(rules)))]
+    cut = min(keep_from, unsafe - _reach(rules))
+    if cut > 0:
+        row.entries = row.entries[cut:]
 
 
 _event_id = attrgetter("event_id")

@@ -169,11 +169,11 @@ class Worker:
         rows = RowStore(self._folder / "rows" / f"users-{number}", UserRow)
         rules = HistoryRules(settings.events.weights, settings.store.history_length, settings.store.context_length)
         limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
-        side = UserSide(
-            number, settings.kafka.partitions, rows, rules, limits, self.scorer.examine, self.scorer.outcome
-        )
+        side = UserSide(number, settings.kafka.partitions, rows, rules, limits)
         rate = partial(self._rows_per_s, "engagements", 0.5)
-        return UserPartition(side, settings, self.emitter, self.metrics, self._generation, rate, self._fault)
+        return UserPartition(
+            side, settings, self.emitter, self.metrics, self.scorer, self._generation, rate, self._fault
+        )
 
     def _item_partition(self, number: int) -> Partition:
         rows = RowStore(self._folder / "rows" / f"items-{number}", ItemRow)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, Protocol
 
+from store.events import Engagement
 from store.histories import UserRow
 from store.settings import Settings
 from stream.ingest.partition import Cursor, Fault, Partition, no_fault
 from stream.ingest.refusals import send_refusals, send_strays
 from stream.ingest.user_side import UserSide
 from stream.kafka.emitter import Emitter
-from stream.kafka.records import Effects, Record
+from stream.kafka.records import Effects, ReadEngagement, Record
 from stream.kafka.state_topics import (
     GENERATION,
     POSITION_KEY,
@@ -25,8 +26,18 @@ from stream.kafka.state_topics import (
 from stream.metrics.metrics import Metrics
 
 
+class Scoring(Protocol):
+    """What learns to rank from engagements, as serving offers it; both return a record for `ranking-examples`."""
+
+    def outcome(self, event: Engagement) -> bytes | None:
+        """What the engagement says of a line that was shown, if it is of one. Called whenever its record is read."""
+
+    def examine(self, event: Engagement, row_before: Callable[[], UserRow]) -> bytes | None:
+        """Scores an engagement with its user's row as it was before; None if it is not sampled. Called once."""
+
+
 class UserPartition(Partition):
-    """Absorbs engagements into histories, tells the items, publishes the users' rows."""
+    """Absorbs engagements into histories, has them scored, tells the items, publishes the users' rows."""
 
     def __init__(
         self,
@@ -34,6 +45,7 @@ class UserPartition(Partition):
         settings: Settings,
         emitter: Emitter,
         metrics: Metrics,
+        scoring: Scoring,
         generation: Callable[[], int],
         rows_per_s: Callable[[], float],
         fault: Fault = no_fault,
@@ -43,6 +55,7 @@ class UserPartition(Partition):
         self._settings = settings
         self._emitter = emitter
         self._metrics = metrics
+        self._scoring = scoring
         self._generation = generation
         self._rows_per_s = rows_per_s
         self._engagements = settings.topic("engagements")
@@ -92,10 +105,22 @@ class UserPartition(Partition):
         sends = [
             await send("item-signals", frame, key=key, partition=partition) for partition, key, frame in effects.signals
         ]
-        sends += [await send("ranking-examples", value, key=user.encode()) for user, value in effects.examples]
+        sends += [await send("ranking-examples", value, key=user.encode()) for user, value in self._score(effects.read)]
         sends += await send_refusals(self._emitter, self._metrics, name, effects.refused)
         sends += await send_strays(self._emitter, name, effects.strays)
         return sends
+
+    def _score(self, read: Iterable[ReadEngagement]) -> list[tuple[str, bytes]]:
+        """By user, in the order of the log. An outcome is told again when its record is read again, for a crash may
+        have swallowed it; an engagement is scored once."""
+        examples: list[tuple[str, bytes]] = []
+        for engagement in read:
+            event = engagement.event
+            made = [self._scoring.outcome(event)]
+            if engagement.is_new:
+                made.append(self._scoring.examine(event, engagement.row_before))
+            examples += [(event.user_id, value) for value in made if value is not None]
+        return examples
 
     def pause_s(self) -> float:
         return max(super().pause_s(), self.side.rows.staged / self._rows_per_s())

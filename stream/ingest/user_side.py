@@ -12,14 +12,14 @@ Pure of Kafka: records in, effects out. The protocol (docs/exactly-once.md):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-from store.events import Engagement, Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
+from store.events import Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
 from store.histories import HistoryRules, Recent, UserRow, absorb, derive, trim
 from store.keys import partition_of
 from store.rows import Position, RowStore
 from store.signals import Origin, Signal, SignalFrame, encode_frames
-from stream.kafka.records import Effects, Record, Refused, Stray, strays_of
+from stream.kafka.records import Effects, ReadEngagement, Record, Refused, Stray, strays_of
 
 _EMPTY = Refusal("not_an_event", "an empty record: engagements have no tombstones", b"")
 
@@ -28,12 +28,6 @@ CHUNK = 256
 
 RECENT_USERS = 10_000
 """Users of a partition whose newest entries are kept packed, some KiB each."""
-
-Examine = Callable[[UserRow, Engagement], bytes | None]
-"""Scores an engagement before it is learned from; returns an encoded ranking example when it was sampled."""
-
-Answering = Callable[[Engagement], bytes | None]
-"""What an engagement says of a line that was shown, encoded, if it is of one."""
 
 
 class UserSide:
@@ -46,23 +40,19 @@ class UserSide:
         rows: RowStore[UserRow],
         rules: HistoryRules,
         limits: Limits,
-        examine: Examine | None = None,
-        answering: Answering | None = None,
     ) -> None:
         self.partition = partition
         self.rows = rows
         self._partitions = partitions
         self._rules = rules
         self._limits = limits
-        self._examine = examine
-        self._answering = answering
         self._recent: dict[str, Recent] = {}
 
     def row(self, user_id: str) -> UserRow | None:
         return self.rows.get(user_id)
 
     def absorb(self, records: Iterable[Record]) -> Effects:
-        """Takes engagement records in order."""
+        """Takes engagement records in order; `read` names every engagement, each with the row that it met."""
         effects = Effects()
         changed: dict[str, UserRow] = {}
         frames: dict[int, list[SignalFrame]] = {}
@@ -133,14 +123,15 @@ class UserSide:
                     continue
                 state = touched[event.user_id] = self._state(event.user_id, record.offset)
             row, derived = state
-            self._attribute(event, effects)
+            entries, held, seen = row.entries, len(row.entries), row.seen
             if derived is not None:
                 signal = derived.get(index)
             else:
-                self._sample(row, event, effects)
                 signal = absorb(row, event, record.offset, index, self._rules, self._recent_of(event.user_id, row))
                 effects.absorbed += signal is not None
                 effects.duplicates += signal is None
+            is_new = derived is None and signal is not None
+            effects.read.append(ReadEngagement(event, is_new, row, entries, held, seen))
             if signal is not None:
                 caused.append((index, signal))
         for user_id, (row, _) in touched.items():
@@ -161,19 +152,6 @@ class UserSide:
                 self._recent.pop(next(iter(self._recent)))
             recent = self._recent[user_id] = Recent(row, self._rules)
         return recent
-
-    def _sample(self, row: UserRow, event: Engagement, effects: Effects) -> None:
-        if self._examine is not None:
-            example = self._examine(row, event)
-            if example is not None:
-                effects.examples.append((event.user_id, example))
-
-    def _attribute(self, event: Engagement, effects: Effects) -> None:
-        """Like signals: told whenever the record is read, for a crash may have swallowed it."""
-        if self._answering is not None:
-            outcome = self._answering(event)
-            if outcome is not None:
-                effects.examples.append((event.user_id, outcome))
 
     def _frame(self, record: Record, caused: list[tuple[int, Signal]], frames: dict[int, list[SignalFrame]]) -> None:
         groups: dict[tuple[int, int], list[Signal]] = {}

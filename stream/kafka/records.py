@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from store.events import Decoded, Engagement, Profile, Refusal, Upload, raw_events
+from store.histories import Entry, UserRow
 
 
 class Record(NamedTuple):
@@ -40,6 +41,23 @@ class Stray(NamedTuple):
     value: bytes | None
 
 
+class ReadEngagement(NamedTuple):
+    """An engagement as it was read. `is_new`: it was absorbed now, neither earlier nor as a repeated `event_id`. The
+    other fields are the row and what it held before: the first `held` of `entries`, and `seen`."""
+
+    event: Engagement
+    is_new: bool
+    row: UserRow
+    entries: list[Entry]
+    held: int
+    seen: bytes
+
+    def row_before(self) -> UserRow:
+        """The user's row as it was when the engagement was read, without it and without what came after."""
+        row = self.row
+        return UserRow(row.offset, self.entries[: self.held], self.seen, row.attributes, row.profiled_at)
+
+
 def strays_of(
     record: Record,
     decoded: Decoded[Upload] | Decoded[Engagement] | Decoded[Profile],
@@ -55,11 +73,11 @@ def strays_of(
 @dataclass(slots=True)
 class Effects:
     """What absorbing some records leads to. `signals`: (item partition, key, frame); `absorbed` and `duplicates` count
-    events, not records; `examples` are encoded ranking examples and outcomes of what was shown, by user id."""
+    events, not records; `read` are the engagements in order, those that were absorbed earlier too."""
 
     signals: list[tuple[int, bytes, bytes]] = field(default_factory=list)
     strays: list[Stray] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
-    examples: list[tuple[str, bytes]] = field(default_factory=list)
+    read: list[ReadEngagement] = field(default_factory=list)
     absorbed: int = 0
     duplicates: int = 0

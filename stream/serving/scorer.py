@@ -208,7 +208,7 @@ class Scorer:
         """What an engagement says of a line that was shown, encoded; told again whenever its record is read again."""
         return self.attribution.outcome(event, self._weight(event))
 
-    def examine(self, row: UserRow, event: Engagement) -> bytes | None:
+    def examine(self, event: Engagement, row_before: Callable[[], UserRow]) -> bytes | None:
         """Hears of an engagement before it is learned from; returns a ranking example, encoded, if it was sampled. An
         impression that was not served here is one, too."""
         self.recommender.observe(event.occurred_at)
@@ -219,7 +219,7 @@ class Scorer:
         if not self._is_sampled(event, weight > 0):
             return None
         with self._sampling:
-            return self._example(row, event, weight)
+            return self._example(row_before(), event, weight)
 
     def _example(self, row: UserRow, event: Engagement, weight: float) -> bytes | None:
         now = time.monotonic()

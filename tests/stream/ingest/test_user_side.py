@@ -133,12 +133,23 @@ def test_signals_of_a_long_frame_travel_in_chunks_in_order(side: UserSide) -> No
     assert sum(len(found.signals) for _, _, value in effects.signals for found in decode_frames(value)) == CHUNK + 10
 
 
-def test_examples_are_made_before_the_engagement_is_learned_from(reopen: Open) -> None:
-    side = reopen()
-    looked = UserSide(0, PARTITIONS, side.rows, RULES, Limits(), lambda row, _: str(len(row.entries)).encode())
-    effects = looked.absorb([record(0, frame([click(0), click(1)]))])
-    assert effects.examples == [(MINE, b"0"), (MINE, b"1")]
-    assert looked.absorb([record(0, frame([click(0), click(1)]))]).examples == []
+def test_each_engagement_is_returned_with_the_row_that_it_met(side: UserSide) -> None:
+    records = [record(0, frame([click(0), click(1), click(1), click(2, OTHERS)]))]
+    read = side.absorb(records).read
+    assert [(each.event.event_id, each.is_new) for each in read] == [("e0", True), ("e1", True), ("e1", False)]
+    assert [[entry.event_id for entry in each.row_before().entries] for each in read] == [[], ["e0"], ["e0", "e1"]]
+    assert [len(each.row_before().seen_hashes()) for each in read] == [0, 1, 2]
+    assert [each.is_new for each in side.absorb(records).read] == [False, False, False]
+
+
+def test_the_row_before_is_whole_although_its_head_is_trimmed_in_the_same_batch(side: UserSide) -> None:
+    first = side.absorb([record(n, click(n)) for n in range(40)])
+    side.rows.position.safe = 39
+    second = side.absorb([record(40, click(40))])
+    kept = history(side)
+    assert len(kept) < 41  # trimmed
+    assert [entry.event_id for entry in second.read[0].row_before().entries] == [f"e{n}" for n in range(40)]
+    assert [len(each.row_before().entries) for each in first.read] == list(range(40))
 
 
 def test_the_newest_profile_stays(side: UserSide) -> None:

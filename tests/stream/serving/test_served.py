@@ -32,7 +32,7 @@ from trainer.runs.ranker_job import RANKER_KEY, RankerRecord
 
 pytestmark = pytest.mark.timeout(240)
 
-DATA = Path(os.environ.get("SIDESTREAM_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+DATA = Path(os.environ.get("SIDESTREAM_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 MOMENTS = 50
 LEAST_MEAN, LEAST = 9.0, 5
 """Of the ten items, how many both must show, on average and at every moment."""
