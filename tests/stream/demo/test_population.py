@@ -104,4 +104,4 @@ def test_fresh_hits_burst(events: list[Upload | Engagement]) -> None:
 
 
 def test_the_example_runs() -> None:
-    assert doctest.testmod(stream.population).failed == 0
+    assert doctest.testmod(stream.demo.population).failed == 0
