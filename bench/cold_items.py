@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 
 from bench.recorded_stream import RECENT, Stream
-from trainer.content.encoders import unit_rows
+from trainer.content.vectors import unit_rows
 from trainer.semantic_ids.alignment import Pairs, pairs_of
 from trainer.semantic_ids.training import CONTENT
 

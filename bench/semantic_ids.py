@@ -32,7 +32,8 @@ from rich.table import Table
 from bench.cold_items import cold_events, cold_hits, cooccurrence_ridge, nearness, tfidf, through_codes
 from bench.recorded_stream import Stream, read_stream
 from store.settings import Settings, load_settings
-from trainer.content.encoders import content_parts, text_encoder, text_of
+from trainer.content.encoders import content_parts, text_encoder
+from trainer.content.passages import text_of
 from trainer.semantic_ids.alignment import pairs_of
 from trainer.semantic_ids.cards import plain_card
 from trainer.semantic_ids.codebook import zero_codebook

@@ -23,10 +23,9 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from rocksdict import AccessType, Checkpoint, Options, Rdict, WriteBatch
+from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from store.clock_cache import ClockCache, Staged
-from store.neighbours import Neighbours
 from store.rows import Position
 
 _ROW = b"v"
@@ -97,7 +96,6 @@ class EmbeddingStore:
         self.position, self.now_s = meta.position, meta.now_s
         self._cache = ClockCache(rules.record, rules.cached_rows)
         self._staged = Staged(rules.record)
-        self._index: _Index | None = None
 
     @property
     def _begin_s(self) -> float:
@@ -133,8 +131,6 @@ class EmbeddingStore:
         if len(keys):
             self.observe(float(block.at_s_B.max()))
         self._staged.put(keys, records)
-        if self._index is not None:
-            self._index.put(keys, self._block(records))
 
     def flush(self) -> None:
         """Writes what is staged, and `self.position`, as one batch."""
@@ -146,17 +142,6 @@ class EmbeddingStore:
         batch.put(_META, msgspec.msgpack.encode(_Meta(self.rules.width, self.now_s, self.position)))
         self._db.write(batch)
         self._cache.put(keys, records)
-
-    def nearest(self, vector_D: np.ndarray, k: int) -> list[tuple[str, float]]:
-        """The k admitted rows with the highest cosine to a vector, best first. The first call reads every row; from
-        then on writes keep the index fresh, and the clock is asked again at every call."""
-        if self._index is None:
-            self._index = _Index(self.rules)
-            for keys, block in self.scan():
-                self._index.put(keys, block)
-            keys, records = self._staged.all()
-            self._index.put(keys, self._block(records))
-        return self._index.nearest(vector_D, k, self._begin_s)
 
     def scan(self) -> Iterator[tuple[list[str], Block]]:
         """Every written row that is not expired, in key order, in blocks, as of the call."""
@@ -189,18 +174,8 @@ class EmbeddingStore:
         self._db.write(batch)
         return swept
 
-    def snapshot(self, folder: Path) -> None:
-        """A consistent copy, as of the last write, that another `EmbeddingStore` can open; files are shared where the
-        disk allows. Raises `EmbeddingStoreError` when `folder` exists or cannot be written."""
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            Checkpoint(self._db).create_checkpoint(str(folder))
-        except Exception as error:
-            raise EmbeddingStoreError(f"no copy in {folder}: {error}. Name a folder that does not exist yet") from error
-
     def close(self) -> None:
         self._cache, self._staged = ClockCache(self.rules.record, 0), Staged(self.rules.record)
-        self._index = None
         self._db.close()
 
     def _records(self, keys: Sequence[str]) -> np.ndarray:
@@ -236,34 +211,6 @@ class EmbeddingStore:
             np.where(known_B, records["at_s"], 0.0),
             admitted_B,
         )
-
-
-class _Index:
-    """Nearest rows by key, over `Neighbours` by place."""
-
-    def __init__(self, rules: EmbeddingRules) -> None:
-        self._neighbours = Neighbours(rules.width)
-        self._places: dict[str, int] = {}
-        self._keys: list[str] = []
-        self._at_s = np.zeros(0)
-
-    def put(self, keys: Sequence[str], block: Block) -> None:
-        newest = dict(zip(keys, range(len(keys)), strict=True))
-        for key in newest:
-            if key not in self._places:
-                self._places[key] = len(self._keys)
-                self._keys.append(key)
-        if len(self._keys) > len(self._at_s):
-            self._at_s = np.concatenate([self._at_s, np.zeros(len(self._keys))])
-        rows = list(newest.values())
-        places = np.array([self._places[key] for key in newest], np.int64)
-        self._at_s[places] = block.at_s_B[rows]
-        self._neighbours.put(places, block.vectors_BD[rows])
-
-    def nearest(self, vector_D: np.ndarray, k: int, begin_s: float) -> list[tuple[str, float]]:
-        allowed_N = self._at_s[: len(self._keys)] >= begin_s if np.isfinite(begin_s) else None
-        places, cosines = self._neighbours.nearest(vector_D, k, allowed_N)
-        return [(self._keys[place], cosine) for place, cosine in zip(places.tolist(), cosines.tolist(), strict=True)]
 
 
 def _options() -> Options:

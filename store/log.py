@@ -93,13 +93,6 @@ class Log:
         """The offset after the newest record of each partition."""
         return self._offsets(topic, lambda consumer, parts: consumer.end_offsets(parts))
 
-    def at_time(self, topic: str, time_s: float) -> Offsets:
-        """The first offset of each partition whose record is not older than `time_s` (epoch seconds)."""
-        ends = self.ends(topic)
-        wanted = {TopicPartition(topic, partition): int(time_s * 1000) for partition in ends}
-        found = self._ask(lambda consumer: consumer.offsets_for_times(wanted))
-        return {part.partition: at.offset if at is not None else ends[part.partition] for part, at in found.items()}
-
     def read(
         self, topic: str, begin: Mapping[int, int], end: Mapping[int, int], progress: Progress | None = None
     ) -> Iterator[Record]:

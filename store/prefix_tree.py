@@ -221,10 +221,6 @@ class PrefixTree:
         """The codes that `item` lives under; None when it is not in."""
         return self._read(lambda: self._path(leaf) if (leaf := self._leaf(item)) >= 0 else None)
 
-    def path_of(self, node: int) -> tuple[int, ...]:
-        """The codes of a node's prefix."""
-        return self._read(lambda: self._path(node))
-
     def _path(self, node: int) -> tuple[int, ...]:
         path: list[int] = []
         for _ in range(int(self._depth[node])):

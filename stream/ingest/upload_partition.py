@@ -25,7 +25,7 @@ from stream.kafka.emitter import Emitter
 from stream.kafka.records import Record, Refused, Stray, strays_of
 from stream.kafka.state_topics import hole_reader
 from stream.metrics.metrics import Metrics
-from trainer.content.encoders import TextEncoder
+from trainer.content.encoder import TextEncoder
 from trainer.semantic_ids.cards import cards_of, renewed_cards
 from trainer.semantic_ids.codebook import Codebook
 

@@ -13,7 +13,7 @@ import bisect
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from prometheus_client.core import HistogramMetricFamily
@@ -54,11 +54,6 @@ class FreshnessHistogram(Collector):
             self._sum_s += age_s * n
             self._largest_s = max(self._largest_s, age_s)
             self._recent.add(bucket, n)
-
-    def observe_each(self, ages_s: Sequence[float]) -> None:
-        """Events of different ages reached the stage."""
-        for age_s in ages_s:
-            self.observe(age_s)
 
     def recent(self) -> dict[str, float | int | None]:
         """`count`, `p50_s`, `p99_s` (None without events) and `window_s` of the recent window."""

@@ -32,7 +32,7 @@ from stream.serving.swaps import Swaps
 from stream.serving.time_share import TimeShare
 from stream.serving.traces import Traces
 from stream.serving.upkeep import Upkeep
-from trainer.content.encoders import TextEncoder
+from trainer.content.encoder import TextEncoder
 from trainer.model_bundle import ModelBundle
 from trainer.ranking.ranker import Example
 from trainer.reasons import EXPLORE

@@ -110,13 +110,6 @@ class EmbeddingsAgainstADictionary(RuleBasedStateMachine):
         self._begin(self.folder / str(self.copies))
 
     @rule()
-    def go_on_from_a_snapshot(self) -> None:
-        self.copies += 1
-        self.store.snapshot(self.folder / str(self.copies))
-        self.store.close()
-        self._begin(self.folder / str(self.copies))
-
-    @rule()
     def sweep(self) -> None:
         dead = {key for key, row in self.disk.items() if not self._lives(row)}
         assert self.store.sweep() == len(dead)
@@ -137,20 +130,6 @@ class EmbeddingsAgainstADictionary(RuleBasedStateMachine):
             assert found.admitted_B[place] == admitted
             assert found.vectors_BD[place].tolist() == (row.vector if admitted and row else [0.0] * WIDTH)
             assert found.steps_B[place] == (row.step if admitted and row else 0.0)
-
-    @rule(vector=st.lists(st.integers(-2, 2), min_size=WIDTH, max_size=WIDTH), k=st.integers(0, 12))
-    def nearest(self, vector: list[int], k: int) -> None:
-        found = self.store.nearest(np.array(vector, np.float32), k)
-        cosines = {}
-        for key, row in self.model.items():
-            if self._lives(row) and row.sights >= self.rules.admit_after and any(vector):
-                norm = float(np.linalg.norm(row.vector) * np.linalg.norm(vector))
-                cosines[key] = float(np.dot(row.vector, vector)) / norm if norm > 1e-20 else 0.0
-        best = sorted((cosine for cosine in cosines.values() if abs(cosine) > 1e-5), reverse=True)[:k]
-        certain = [cosine for _, cosine in found if abs(cosine) > 1e-5]
-        assert certain == pytest.approx(best[: len(certain)], abs=1e-4)
-        assert len(found) <= k
-        assert all(cosines[key] == pytest.approx(cosine, abs=1e-4) for key, cosine in found)
 
     @invariant()
     def all_is_there(self) -> None:
@@ -190,27 +169,17 @@ def test_below_its_sights_a_row_counts_but_has_no_vector(store: EmbeddingStore) 
     found = store.read(["a"])
     assert (found.sights_B[0], found.at_s_B[0], found.admitted_B[0]) == (1, 7.0, False)
     assert not found.vectors_BD.any()
-    assert store.nearest(np.ones(WIDTH), 3) == []
     store.write(["a"], block(([1, 2, 3], 0.5, 2, 7.0)))
     assert store.read(["a"]).vectors_BD.tolist() == [[1, 2, 3]]
 
 
 def test_a_row_beyond_the_horizon_is_absent_before_it_is_swept(store: EmbeddingStore) -> None:
     store.write(["old", "new"], block(([1, 0, 0], 0.5, 5, 1.0), ([1, 1, 0], 0.5, 5, 9.0)))
-    assert [key for key, _ in store.nearest(np.ones(WIDTH), 3)] == ["new", "old"]
     store.observe(11.5)
     assert store.read(["old", "new"]).sights_B.tolist() == [0, 5]
-    assert [key for key, _ in store.nearest(np.ones(WIDTH), 3)] == ["new"]
     assert store.sweep() == 1
     assert store.sweep() == 0
     assert store.read(["old", "new"]).sights_B.tolist() == [0, 5]
-
-
-def test_the_newest_row_is_the_one_that_is_near(store: EmbeddingStore) -> None:
-    store.write(["a", "b"], block(([1, 0, 0], 0, 2, 1.0), ([0, 1, 0], 0, 2, 1.0)))
-    assert store.nearest(np.array([1.0, 0.1, 0]), 1)[0][0] == "a"
-    store.write(["a"], block(([0, 0, 1], 0, 2, 1.0)))
-    assert store.nearest(np.array([1.0, 0.1, 0]), 1)[0][0] == "b"
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -251,22 +220,6 @@ def test_a_row_of_another_length_is_said(tmp_path: Path) -> None:
     with pytest.raises(EmbeddingStoreError, match="delete the folder"):
         store.read(["a"])
     store.close()
-
-
-def test_a_snapshot_needs_a_folder_of_its_own(store: EmbeddingStore, tmp_path: Path) -> None:
-    store.write(["a"], block(([1, 2, 3], 0.5, 2, 1.0)))
-    (tmp_path / "there").mkdir()
-    with pytest.raises(EmbeddingStoreError, match="does not exist yet"):
-        store.snapshot(tmp_path / "there")
-
-
-def test_a_snapshot_stands_still(store: EmbeddingStore, tmp_path: Path) -> None:
-    store.write(["a"], block(([1, 2, 3], 0.5, 2, 1.0)))
-    store.snapshot(tmp_path / "copies" / "one")
-    store.write(["a"], block(([9, 9, 9], 0.5, 2, 1.0)))
-    copy = EmbeddingStore(tmp_path / "copies" / "one", RULES)
-    assert copy.read(["a"]).vectors_BD.tolist() == [[1, 2, 3]]
-    copy.close()
 
 
 def test_a_batch_larger_than_the_cache_is_read_whole(store: EmbeddingStore) -> None:

@@ -75,13 +75,6 @@ def test_a_log_can_be_read_again_and_while_it_grows(kafka: Kafka, topic: str) ->
         assert list(log.read(topic, {0: 30}, {0: 30})) == []
 
 
-def test_time_finds_the_first_offset(kafka: Kafka, topic: str) -> None:
-    publish(kafka, topic, range(50))
-    with Log(kafka) as log:
-        assert log.at_time(topic, (1_000_000 + 20) / 1000)[0] == 20
-        assert log.at_time(topic, 2_000_000) == {0: 50, 1: 0}
-
-
 def test_a_missing_topic_says_what_to_do(kafka: Kafka) -> None:
     with Log(kafka) as log, pytest.raises(LogError, match="topics create"):
         log.ends("no-such-topic")

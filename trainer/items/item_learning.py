@@ -71,12 +71,6 @@ def absorb(row: ItemRow, signal: Signal, rules: ItemRules) -> None:
         _absorb_context(row, signal, rules)
 
 
-def popularity_at(row: ItemRow, now_s: float, rules: ItemRules) -> list[float]:
-    """The decayed weight for each half-life of the rules as of `now_s`."""
-    gap_s = max(0.0, now_s - row.decayed_at)
-    return [have * 2.0 ** (-gap_s / half_s) for have, half_s in zip(row.popularity, rules.half_lives_s, strict=True)]
-
-
 def _absorb_popularity(row: ItemRow, at: float, weight: float, rules: ItemRules) -> None:
     row.popularity = _decayed(row.popularity, at - row.decayed_at, weight, rules)
     row.decayed_at = max(row.decayed_at, at)

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import repeat
+from math import sqrt
 
 import numpy as np
 
 from store.items import ItemRow
-from store.neighbours import Neighbours
 from trainer.items.catalog import Catalog
 from trainer.items.spectral_embedding import content_map, predicted
 
@@ -32,25 +32,22 @@ class PublishedVectors:
 
     def __init__(self, catalog: Catalog, width: int = 64, ridge: float = 10.0, prefix_prior: float = 5.0) -> None:
         self.catalog = catalog
-        self.neighbours = Neighbours(width, len(catalog.live_N))
+        self.width = width
+        self.x_ND = np.zeros((len(catalog.live_N), width), np.float32)
         self.expected_ND = np.zeros((len(catalog.live_N), width), np.float32)
         self._ridge, self._prefix_prior = ridge, prefix_prior
         self._known_N = np.zeros(len(catalog.live_N), bool)
         self._map_CD = np.zeros((catalog.content_NC.shape[1] + 1, width), np.float32)
         self._prefixes: Prefixes = {}
 
-    @property
-    def x_ND(self) -> np.ndarray:
-        """Vectors by handle."""
-        return self.neighbours.x_ND
-
     def place(self, handle: int, row: ItemRow) -> None:
         """Takes over the vector of an item's newest row."""
         self._reserve()
         vector_D = row.vector_D()
-        if len(vector_D) == self.neighbours.width:
+        if len(vector_D) == self.width:
             self._known_N[handle] = True
-            self.neighbours.put_one(handle, vector_D.astype(np.float32))
+            wide_D = vector_D.astype(np.float32)
+            self.x_ND[handle] = wide_D / max(sqrt(float(wide_D @ wide_D)), 1e-30)
 
     def describe(self, handle: int) -> None:
         """Expects an item where its new card says."""
@@ -128,10 +125,9 @@ class PublishedVectors:
         return [codes[:length] for length in range(len(codes), 0, -1)]
 
     def _reserve(self) -> None:
-        capacity = len(self.catalog.live_N)
-        self.neighbours.reserve(capacity)
-        lack = capacity - len(self._known_N)
+        lack = len(self.catalog.live_N) - len(self._known_N)
         if lack > 0:
-            self._known_N = np.concatenate([self._known_N, np.zeros(lack, bool)])
-            more_ND = np.zeros((lack, self.neighbours.width), np.float32)
+            more_ND = np.zeros((lack, self.width), np.float32)
+            self.x_ND = np.concatenate([self.x_ND, more_ND])
             self.expected_ND = np.concatenate([self.expected_ND, more_ND])
+            self._known_N = np.concatenate([self._known_N, np.zeros(lack, bool)])

@@ -9,36 +9,19 @@ Invariant: after items are added and removed the index is that of the items it h
 
 from __future__ import annotations
 
-import re
 from array import array
 from dataclasses import dataclass
 
 import numpy as np
 
 from store.items import ItemCard
+from trainer.content.words import terms, terms_of
 
 MEANING = 0.5
 """What likeness of content counts beside words."""
 WEIGHT = 4.0
 """What relevance, in parts of the best answer's, counts beside the place (0 to 1) that the ranker gives: a quarter of
 that relevance outweighs any place."""
-_WORD = re.compile(r"\w+")
-_MOST = 64
-
-
-def terms(text: str) -> tuple[str, ...]:
-    """The different words of a text, lower case, plurals folded; its first 64.
-
-    >>> terms("The cats, THE cat")
-    ('the', 'cat')
-    """
-    words = (word[:-1] if word.endswith("s") and len(word) > 3 else word for word in _WORD.findall(text.lower()))
-    return tuple(dict.fromkeys(words))[:_MOST]
-
-
-def terms_of(card: ItemCard | None) -> tuple[str, ...]:
-    """What an item can be found by: its title, tags and category."""
-    return () if card is None else terms(f"{card.title} {' '.join(card.tags)} {card.category or ''}")
 
 
 class WordIndex:

@@ -12,7 +12,8 @@ import numpy as np
 
 from store.events import Upload
 from store.items import ItemCard, pack_parts
-from trainer.content.encoders import TextEncoder, content_parts
+from trainer.content.encoder import TextEncoder
+from trainer.content.encoders import content_parts
 from trainer.semantic_ids.codebook import Codebook, suffix_of
 from trainer.semantic_ids.word_map import WORDS, buckets_of, parts_of
 

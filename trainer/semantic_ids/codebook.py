@@ -18,15 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import blake2b
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from store.settings import Settings
-from trainer.content.encoders import stack_parts
 from trainer.content.exact_sums import on_grid, product, unit_on_grid
+from trainer.content.vectors import stack_parts
 from trainer.semantic_ids.word_map import WORDS, WordMap
 
 ZERO_VERSION = "codebook-000000-zero"
@@ -207,19 +206,6 @@ class Codebook:
         """Squared distance of each fused row (of length 1) to the point of its codes: 0 is perfect (shape N)."""
         error_N: np.ndarray = np.square(x_ND - self.reconstruct(self.assign(x_ND))).sum(axis=1)
         return error_N
-
-    def save(self, folder: Path) -> Path:
-        """Writes this version to `folder / version` (safetensors and a readable `codebook.json`); returns that."""
-        from trainer.semantic_ids.files import save_codebook
-
-        return save_codebook(self, folder)
-
-    @staticmethod
-    def load(folder: Path) -> Codebook:
-        """The version in `folder`; `DamagedCodebookError` when it is not whole."""
-        from trainer.semantic_ids.files import load_codebook
-
-        return load_codebook(folder)
 
 
 def suffix_of(item_id: str) -> int:

@@ -23,8 +23,8 @@ from typing import Literal
 import numpy as np
 
 from store.settings import Settings
-from trainer.content.encoders import NO_CONTENT, stack_parts
 from trainer.content.exact_sums import on_grid, product, unit_on_grid
+from trainer.content.vectors import NO_CONTENT, stack_parts
 from trainer.semantic_ids.alignment import ALIGNED, Pairs, pairs_of
 from trainer.semantic_ids.codebook import Codebook, Level, ModalityMap, random_map, widths_of
 from trainer.semantic_ids.residual_kmeans import Progress, fit_levels, refit_levels

@@ -19,7 +19,7 @@ from scipy.sparse import csr_matrix
 from store.items import ItemCard
 from store.keys import hash64
 from trainer.content.exact_sums import on_grid
-from trainer.retrieval.search import terms_of
+from trainer.content.words import terms_of
 
 WORDS = "\0words"
 """The part of an item that holds its words: sorted buckets (uint16). Not a modality (none is named so): it has no

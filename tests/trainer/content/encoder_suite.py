@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.content.encoders import PASSAGE_BREAK, TextEncoder
+from trainer.content.encoder import TextEncoder
+from trainer.content.passages import PASSAGE_BREAK
 
 TEXTS = (
     "Plants vs. Zombies GOTY Edition",

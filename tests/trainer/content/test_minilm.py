@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.trainer.content.encoder_suite import TEXTS, check_encoder
-from trainer.content.encoders import MissingEncoderError, text_encoder
+from trainer.content.encoder import MissingEncoderError
+from trainer.content.encoders import text_encoder
 
 try:
     text_encoder("minilm")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from store.events import KIND_CODES
 from store.items import ItemRow
 from store.signals import Signal
-from trainer.items.item_learning import DAY_S, ItemRules, absorb, popularity_at
+from trainer.items.item_learning import DAY_S, ItemRules, absorb
 
 RULES = ItemRules(half_lives_s=(DAY_S, 10 * DAY_S), neighbours=4, slack=2, neighbour_half_life_s=10 * DAY_S)
 
@@ -70,7 +70,6 @@ def test_a_row_that_went_through_the_store_learns_on_as_if_it_had_not(some: list
 def test_popularity_halves_and_a_late_signal_enters_decayed() -> None:
     row = learned(signal(10 * DAY_S), signal(9 * DAY_S))
     assert row.popularity == pytest.approx([1.5, 1 + 2**-0.1])
-    assert popularity_at(row, 11 * DAY_S, RULES)[0] == pytest.approx(0.75)
 
 
 def test_negative_engagements_count_but_do_not_recommend() -> None:

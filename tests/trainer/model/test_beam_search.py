@@ -60,7 +60,8 @@ def test_a_wide_beam_is_exhaustive_search(codes: list[tuple[int, int, int]]) -> 
     made, asked, tree = generator(), prompt(1, 2, 3), tree_of(codes)
     leaves = made.generate([asked], tree, 200)[0]
     reference = live_reference(made, asked, codes)
-    got = {tree.path_of(node): score for node, score in leaves}
+    path_of = {tree.find(path): path for path in codes}
+    got = {path_of[node]: score for node, score in leaves}
     assert got.keys() == reference.keys()
     assert all(got[path] == pytest.approx(reference[path], abs=1e-3) for path in got)
     assert np.exp([score for _, score in leaves]).sum() == pytest.approx(1.0, abs=1e-3)
@@ -74,7 +75,7 @@ def test_a_narrow_beam_returns_live_leaves_once(codes: list[tuple[int, int, int]
     leaves = made.generate([prompt(5)], tree, beams)[0]
     assert 1 <= len(leaves) <= beams
     assert len({node for node, _ in leaves}) == len(leaves)
-    assert {tree.path_of(node) for node, _ in leaves} <= set(codes)
+    assert {node for node, _ in leaves} <= {tree.find(path) for path in codes}
 
 
 def test_a_batch_answers_as_each_alone() -> None:

@@ -49,7 +49,7 @@ def test_it_learns_what_comes_next(learned: tuple[Decoder, Outcome]) -> None:
         leaf, _ = generator.generate(
             [prompt_for(vocabulary(), task="next", now=NOW + 8 * 3600, history=history)], tree, 4
         )[0][0]
-        hits += tree.path_of(leaf) == (topic, 5, 0)
+        hits += leaf == tree.find((topic, 5, 0))
     assert hits >= 3
     assert outcome.behaviour_loss < 2.5  # nats for one of 32 items: chance is 3.5
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from dataclasses import dataclass
 from itertools import islice
 
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import trainer.retrieval.search
 from store.events import Engagement, Upload
 from store.histories import HistoryRules, UserRow
 from store.histories import absorb as absorb_engagement
@@ -21,19 +19,16 @@ from store.requests import Request
 from store.settings import Settings
 from stream.demo.population import Census, Population
 from trainer.content.encoders import text_encoder
+from trainer.content.words import terms_of
 from trainer.items.item_learning import absorb as absorb_signal
 from trainer.model_bundle import ModelBundle
 from trainer.ranking.ranker import HeuristicRanker, RankerLearner, RankerRules
 from trainer.recommender import Recommender, RecommenderRules
-from trainer.retrieval.search import WordIndex, by_relevance, terms_of
+from trainer.retrieval.search import WordIndex, by_relevance
 from trainer.semantic_ids.cards import cards_of
 from trainer.semantic_ids.codebook import zero_codebook
 
 RULES = HistoryRules(weights=Settings().events.weights)
-
-
-def test_examples_hold() -> None:
-    assert doctest.testmod(trainer.retrieval.search).failed == 0
 
 
 def card(number: int, title: str) -> ItemCard:

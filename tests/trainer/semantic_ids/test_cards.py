@@ -8,7 +8,8 @@ import pytest
 
 from store.events import MOST_FEATURES, MOST_NAME, MOST_NUMBERS, Limits, Upload, decode_uploads
 from store.settings import Settings
-from trainer.content.encoders import TextEncoder, text_encoder
+from trainer.content.encoder import TextEncoder
+from trainer.content.encoders import text_encoder
 from trainer.semantic_ids.cards import cards_of, renewed_cards
 from trainer.semantic_ids.codebook import zero_codebook
 

@@ -1,68 +1,20 @@
-"""Codebooks: version zero, exactness of assignment, saving, suffixes."""
+"""Codebooks: version zero, exactness of assignment, suffixes."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies
 
 from store.settings import Settings, settings_from
+from tests.trainer.semantic_ids.small_codebooks import KINDS, WORD_COUNT, learned_codebook, parts_of, some_codebook
 from trainer.content.exact_sums import on_grid
-from trainer.semantic_ids.codebook import Codebook, Level, ModalityMap, suffix_of, zero_codebook
-from trainer.semantic_ids.files import DamagedCodebookError
+from trainer.semantic_ids.codebook import Codebook, suffix_of, zero_codebook
 from trainer.semantic_ids.training import train_codebook
-from trainer.semantic_ids.word_map import WORDS, WordMap
-
-Parts = list[Mapping[str, np.ndarray]]
-WORD_COUNT = 40
-
-
-def parts_of(number: int, seed: int = 0) -> Parts:
-    """Items with text, visual, both, or nothing."""
-    random = np.random.default_rng(seed)
-    both = [{"text": random.standard_normal(32), "visual": random.standard_normal(8)} for _ in range(number)]
-    parts: Parts = [
-        {k: v.astype("f2") for k, v in part.items() if i % 4 != 3 and (i % 2 or k == "text")}
-        for i, part in enumerate(both)
-    ]
-    return [
-        {**part, WORDS: random.permutation(WORD_COUNT)[: i % 5].astype("u2")} if part else part
-        for i, part in enumerate(parts)
-    ]
-
-
-def learned_codebook(*, worded: bool = False) -> Codebook:
-    """A version with a hidden layer, as training makes them, of arbitrary numbers; `worded`: it knows words, too."""
-    random = np.random.default_rng(1)
-
-    def some(*shape: int) -> np.ndarray:
-        return on_grid(random.standard_normal(shape) * 0.3)
-
-    text = ModalityMap(some(32), some(32, 16), some(16, 8), some(16, 24), some(24), some(24, 8), share=0.7, weight=0.7)
-    return Codebook(
-        version="codebook-000003-abc",
-        stages=(
-            Level(some(8, 24), some(8) * 0.1, some(8, 24)),
-            Level(some(8, 24), some(8) * 0.1, some(8, 24), unit=True),
-            Level(some(4, 3), some(4) * 0.1, some(4, 24), some(24, 3), unit=True),
-        ),
-        words=WordMap(np.abs(some(WORD_COUNT)), some(WORD_COUNT, 8)) if worded else None,
-        maps={"text": text, "visual": ModalityMap(some(8), some(8, 16), some(16, 8), some(16, 5), some(5), some(5, 8))},
-        about={"method": "test", "parent": "codebook-000002-x"},
-    )
-
-
-def some_codebook(kind: str) -> Codebook:
-    return zero_codebook(Settings()) if kind == "zero" else learned_codebook(worded=kind == "worded")
-
-
-KINDS = ("zero", "learned", "worded")
+from trainer.semantic_ids.word_map import WORDS
 
 
 @pytest.fixture(params=KINDS)
@@ -164,26 +116,6 @@ def test_reconstruction_improves_with_each_level() -> None:
     errors = [np.square(x_ND - book.reconstruct(codes[:, :depth])).sum(axis=1).mean() for depth in range(4)]
     assert errors == sorted(errors, reverse=True)
     np.testing.assert_allclose(book.quantization_error(x_ND).mean(), errors[-1], rtol=1e-6)
-
-
-def test_saved_and_loaded_it_is_the_same(book: Codebook, tmp_path: Path) -> None:
-    folder = book.save(tmp_path)
-    loaded = Codebook.load(folder)
-    assert (loaded.version, loaded.widths, dict(loaded.about)) == (book.version, book.widths, dict(book.about))
-    np.testing.assert_array_equal(loaded.assign_parts(parts_of(60)), book.assign_parts(parts_of(60)))
-    assert json.loads((folder / "codebook.json").read_text())["version"] == book.version
-    assert book.save(tmp_path) == folder
-    assert [entry.name for entry in tmp_path.iterdir()] == [book.version]
-
-
-def test_a_damaged_folder_is_refused_with_the_remedy(tmp_path: Path) -> None:
-    folder = learned_codebook().save(tmp_path)
-    numbers = folder / "codebook.safetensors"
-    numbers.write_bytes(numbers.read_bytes()[:-1] + b"\xff")
-    with pytest.raises(DamagedCodebookError, match="train a new version"):
-        Codebook.load(folder)
-    with pytest.raises(DamagedCodebookError, match="restore it"):
-        Codebook.load(tmp_path / "nowhere")
 
 
 def test_suffixes_are_stable_and_spread() -> None:

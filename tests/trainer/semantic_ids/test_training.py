@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from store.settings import Settings, settings_from
-from trainer.content.encoders import NO_CONTENT
+from trainer.content.vectors import NO_CONTENT
 from trainer.semantic_ids.alignment import pairs_of
 from trainer.semantic_ids.codebook import Codebook, zero_codebook
 from trainer.semantic_ids.health import health_of, told
