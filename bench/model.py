@@ -28,11 +28,12 @@ from store.items import ItemCard, pack_parts
 from store.log import LoggedEngagement
 from store.prefix_tree import PrefixTree
 from store.settings import Settings, Training
+from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.content.encoders import content_parts, text_encoder
 from trainer.model.beam_search import best_per_owner, live_log_probabilities
 from trainer.model.prompts import Past, prompt_for
 from trainer.runs.log_window import Window
-from trainer.runs.training_run import Loaded, Result, load_checkpoint, run_training
+from trainer.runs.training_run import Result, run_training
 from trainer.semantic_ids.codebook import suffix_of, zero_codebook
 from trainer.semantic_ids.word_map import parts_of
 
@@ -72,7 +73,9 @@ def cards_of(folder: Path, settings: Settings) -> dict[str, ItemCard]:
     }
 
 
-def train(window: Window, settings: Settings, folder: CheckpointFolder, parent: Loaded | None) -> dict[str, Any]:
+def train(
+    window: Window, settings: Settings, folder: CheckpointFolder, parent: LoadedCheckpoint | None
+) -> dict[str, Any]:
     began = time.monotonic()
     result: Result = run_training(window, settings, folder, parent, lambda _step, _done: None)
     learned = result.outcome
@@ -91,7 +94,7 @@ def train(window: Window, settings: Settings, folder: CheckpointFolder, parent: 
     }
 
 
-def decoding(loaded: Loaded, items: list[ItemCard], beams: int = 24, history: int = 30) -> dict[str, float]:
+def decoding(loaded: LoadedCheckpoint, items: list[ItemCard], beams: int = 24, history: int = 30) -> dict[str, float]:
     """Milliseconds of one answer on one thread, and the constraint's part of it."""
     torch.set_num_threads(1)
     codes_IL = np.array(loaded.codebook.assign_parts([parts_of(card) for card in items]))

@@ -26,6 +26,7 @@ from typing import Any
 from bench.path_figures import Ledger, Sampler, grown, histogram, quantiles
 from bench.path_stream import Stream
 from bench.path_system import Asking, System, paced, send_frames
+from store.topics import ENGAGEMENTS, UPLOADS
 from tests.chaos.workers import await_committed, published_counters
 from tests.clusters import why_no_kafka
 
@@ -37,7 +38,7 @@ def fill(system: System, stream: Stream) -> Figures:
     uploads = list(stream.uploads(stream.items, "item-"))
     ledger, began = Ledger(system.pids()), time.perf_counter()
     for item, value in uploads:
-        system.send("uploads", item.encode(), value)
+        system.send(UPLOADS, item.encode(), value)
     system.flush()
     system.await_items([item for item, _ in uploads[-64:]], "live")
     took_s = time.perf_counter() - began
@@ -50,7 +51,7 @@ def uploads_at(system: System, stream: Stream, rate: int, seconds: float) -> Fig
     before = histogram(system.url, "upload_to_recommendable_seconds")
     ledger, began = Ledger(system.pids()), time.perf_counter()
     for number in paced(len(uploads), rate):
-        system.send("uploads", uploads[number][0].encode(), uploads[number][1])
+        system.send(UPLOADS, uploads[number][0].encode(), uploads[number][1])
     sent_s = time.perf_counter() - began
     system.flush()
     system.await_items([item for item, _ in uploads[-16:]], "live")
@@ -130,7 +131,7 @@ def exact(system: System, stream: Stream) -> Figures:
 
 def beside(system: System, python: str) -> Figures:
     """The engagements on the log through Quix Streams."""
-    topic, servers = system.settings.topic("engagements"), system.settings.kafka.bootstrap_servers
+    topic, servers = system.settings.topic(ENGAGEMENTS), system.settings.kafka.bootstrap_servers
     script = Path(__file__).with_name("quix_counts.py")
     command = [python, str(script), servers, topic, str(system.workers[0].folder / "quix")]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)

@@ -17,6 +17,7 @@ import httpx
 
 from bench.path_stream import Message
 from store.settings import Settings, settings_from
+from store.topics import ENGAGEMENTS
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess
 from tests.clusters import EmbeddedCluster, KafkaCluster
@@ -132,4 +133,4 @@ def paced(count: int, rate: float) -> Iterator[int]:
 
 def send_frames(system: System, messages: Sequence[Message]) -> None:
     for message in messages:
-        system.send("engagements", message.key, message.value, message.partition)
+        system.send(ENGAGEMENTS, message.key, message.value, message.partition)

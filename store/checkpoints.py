@@ -82,8 +82,8 @@ class CheckpointRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=
     data_until: float = 0.0
 
 
-CHECKPOINT_KEY, TRAIN_KEY, RUN_KEY = b"model", b"train", b"training-run"
-"""Keys of the records on topic `checkpoints`: CheckpointRecord, TrainRequest and RunRecord."""
+CHECKPOINT_KEY, TRAIN_KEY, RUN_KEY, RANKER_KEY = b"model", b"train", b"training-run", b"ranker"
+"""Keys of the records on topic `checkpoints`: CheckpointRecord, TrainRequest, RunRecord and RankerRecord."""
 
 
 class TrainRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -114,6 +114,14 @@ class RunRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     @property
     def ended(self) -> bool:
         return self.state in ("published", "refused", "failed")
+
+
+class RankerRecord(msgspec.Struct, kw_only=True, frozen=True):
+    """Where the newest ranker lies; `published_at` in UTC epoch seconds."""
+
+    ranker: str
+    location: str
+    published_at: float
 
 
 def decode_record(key: bytes | None, value: bytes | None) -> CheckpointRecord | TrainRequest | RunRecord | None:

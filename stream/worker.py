@@ -29,6 +29,7 @@ from store.items import ItemRow
 from store.keys import Owned
 from store.rows import RowStore
 from store.settings import Settings
+from store.topics import ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOMMEND_REQUESTS, UPLOADS
 from stream.ingest.agents import create_app
 from stream.ingest.assignment import Assignment
 from stream.ingest.consumer_lag import LagWatch
@@ -80,12 +81,12 @@ class Worker:
         self._encoder = text_encoder(settings.content.encoder)
         self.emitter = Emitter(settings)
         self.scorer = Scorer(settings, self.metrics, self._encoder, self.emitter)
-        self.assignment = Assignment(self._factories(), {"profiles": "engagements"}, self.fail)
+        self.assignment = Assignment(self._factories(), {PROFILES: ENGAGEMENTS}, self.fail)
         self.scorer.heal_with(self._heal)
         self.scorer.swaps.on_codebook = self._reassign
         self.service = WorkerService(settings, self.scorer, self.assignment, self.metrics, self.emitter)
         self._app = create_app(settings, self.assignment, str(self._folder / "faust"))
-        self._broadcast = Broadcast(settings, self.scorer.handlers(), {"item-states": self.scorer.on_passed_row})
+        self._broadcast = Broadcast(settings, self.scorer.handlers(), {ITEM_STATES: self.scorer.on_passed_row})
         self.service.caught_up = self._broadcast.caught_up
         serving = settings.serving
         self._web = WebServer(self.service, self.metrics, serving.host, serving.port, self.service.routes())
@@ -145,10 +146,10 @@ class Worker:
 
     def _factories(self) -> dict[str, Callable[[int], Partition]]:
         return {
-            "uploads": self._upload_partition,
-            "engagements": self._user_partition,
-            "item-signals": self._item_partition,
-            "recommend-requests": self._request_partition,
+            UPLOADS: self._upload_partition,
+            ENGAGEMENTS: self._user_partition,
+            ITEM_SIGNALS: self._item_partition,
+            RECOMMEND_REQUESTS: self._request_partition,
         }
 
     def _upload_partition(self, number: int) -> Partition:
@@ -170,7 +171,7 @@ class Worker:
         rules = HistoryRules(settings.events.weights, settings.store.history_length, settings.store.context_length)
         limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
         side = UserSide(number, settings.kafka.partitions, rows, rules, limits)
-        rate = partial(self._rows_per_s, "engagements", 0.5)
+        rate = partial(self._rows_per_s, ENGAGEMENTS, 0.5)
         return UserPartition(
             side, settings, self.emitter, self.metrics, self.scorer, self._generation, rate, self._fault
         )
@@ -178,7 +179,7 @@ class Worker:
     def _item_partition(self, number: int) -> Partition:
         rows = RowStore(self._folder / "rows" / f"items-{number}", ItemRow)
         side = ItemSide(number, rows, ItemRules(), self._item_vectors(number))
-        rate = partial(self._rows_per_s, "item-signals")
+        rate = partial(self._rows_per_s, ITEM_SIGNALS)
         settings, emitter = self.settings, self.emitter
         return ItemPartition(side, settings, emitter, self.metrics, self._generation, rate, self.url, self._fault)
 
@@ -202,7 +203,7 @@ class Worker:
     def _rows_per_s(self, agent: str, share: float = 1.0) -> float:
         """One partition's part of the rows that this worker may publish for an agent: more at leisure of what others
         wait for. User rows are for recovery only: their owner answers from its own."""
-        if agent == "item-signals" and self._leisure.has_time:
+        if agent == ITEM_SIGNALS and self._leisure.has_time:
             share *= AT_LEISURE
         return share * self.settings.store.published_rows_per_s / max(1, self.assignment.count(agent))
 
@@ -210,14 +211,14 @@ class Worker:
         return self.assignment.generation
 
     def _heal(self, number: int, item_id: str, row: ItemRow) -> None:
-        partition = self.assignment.get("item-signals", number)
+        partition = self.assignment.get(ITEM_SIGNALS, number)
         if isinstance(partition, ItemPartition):
             partition.heal(item_id, row)
 
     def _reassign(self) -> None:
         """The codebook has changed: the owner of each item publishes it again under the version that serves."""
         for number in range(self.settings.kafka.partitions):
-            partition = self.assignment.get("uploads", number)
+            partition = self.assignment.get(UPLOADS, number)
             if isinstance(partition, UploadPartition):
                 partition.reassign(self.scorer.cards(number))
 
@@ -264,6 +265,6 @@ def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     states = describe_topics(settings)
     check_topics(states, settings)
-    partitions = next(state.partitions for state in states if state.name == "engagements")
+    partitions = next(state.partitions for state in states if state.name == ENGAGEMENTS)
     kafka = msgspec.structs.replace(settings.kafka, partitions=partitions)
     return asyncio.run(serve(msgspec.structs.replace(settings, kafka=kafka), started))

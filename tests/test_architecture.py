@@ -65,6 +65,18 @@ def test_imports_go_down_only() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_only_commands_know_the_process_loop_of_training() -> None:
+    """Serving and ingest need what training leaves behind, never what runs it."""
+    wrong = [
+        f"{file.relative_to(ROOT)}:{line} imports {module}"
+        for file in sources("stream")
+        if file.parent.name != "cli"
+        for module, line in imports(file)
+        if module.startswith("trainer.runs")
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
 def test_the_public_face_is_frozen() -> None:
     import sidestream
 

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from store.events import REASONS
 from store.settings import Freshness, Settings, load_settings, settings_from
+from store.topics import TOPIC_NAMES
 from stream.cli import app
 from stream.kafka import topics
 from stream.metrics import metrics as names
@@ -123,7 +124,7 @@ def test_queries_use_only_label_values_that_exist() -> None:
     edges = {str(edge) for edge in (*EDGES_S, *names.RECOMMEND_EDGES_S, *names.PAUSE_EDGES_S)}
     values = {
         "result": {"absorbed", "duplicate", "refused", *names.REQUEST_RESULTS, *names.SWAP_RESULTS, *names.RUN_RESULTS},
-        "topic": set(names.TOPICS),
+        "topic": set(TOPIC_NAMES),
         "slice": set(names.SLICES),
         "checkpoint_role": set(names.ROLES),
         "reason": set(REASONS),
@@ -137,7 +138,7 @@ def test_queries_use_only_label_values_that_exist() -> None:
 
 
 def test_metrics_know_the_topics_of_the_log() -> None:
-    assert set(names.TOPICS) == {topic.name for topic in topics.TOPICS}
+    assert set(TOPIC_NAMES) == {topic.name for topic in topics.TOPICS}
 
 
 def test_alert_rules_hold_the_objectives_of_the_settings() -> None:

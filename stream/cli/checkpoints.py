@@ -83,7 +83,8 @@ def rollback(
 
 def _pull(options: Options, action: Action, system: System, checkpoint: str, wait_s: float) -> None:
     """Publishes a person's decision, and waits until the scorer follows it."""
-    from store.checkpoints import CheckpointRecord, read_manifest
+    from store.checkpoints import CHECKPOINT_KEY, CheckpointRecord, read_manifest
+    from store.topics import CHECKPOINTS
     from stream.client.publisher import Publisher
 
     location = _location(system, checkpoint)
@@ -100,7 +101,7 @@ def _pull(options: Options, action: Action, system: System, checkpoint: str, wai
         data_until=manifest.data_until,
     )
     with Publisher(settings=system.settings, framing=None) as publisher:
-        publisher.send("checkpoints", "model", msgspec.json.encode(record))
+        publisher.send(CHECKPOINTS, CHECKPOINT_KEY.decode(), msgspec.json.encode(record))
     document = {"checkpoint": checkpoint, "action": action}
     if not wait_s:
         options.emit({**document, "serving": None}, f"{action} of {checkpoint} published")

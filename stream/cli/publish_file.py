@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
+from store.topics import ENGAGEMENTS, PROFILES, UPLOADS
 from stream.cli.options import Options
 from stream.terminal.text import plain
 
 if TYPE_CHECKING:
-    from stream.client.admission import EventTopic
+    from store.topics import EventTopic
     from stream.client.publisher import Publisher
 
-_TIMES = {"uploads": "uploaded_at", "engagements": "occurred_at", "profiles": "updated_at"}
-_KEYS = {"uploads": "item_id", "engagements": "user_id", "profiles": "user_id"}
+_TIMES = {UPLOADS: "uploaded_at", ENGAGEMENTS: "occurred_at", PROFILES: "updated_at"}
+_KEYS = {UPLOADS: "item_id", ENGAGEMENTS: "user_id", PROFILES: "user_id"}
 _REPORTED = 100
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from store.topics import ENGAGEMENTS, PROFILES, UPLOADS
 from stream.cli.options import LOG, Options, command
 from stream.cli.publish_file import Manner, publish_file, publisher_of
 
@@ -41,7 +42,7 @@ def uploads(options: Options, file: File, speed: Speed = None, raw: Raw = False)
 
     Example: sidestream publish uploads catalogue.jsonl.gz --data-dir ./data
     """
-    publish_file(options, "uploads", file, Manner(speed=speed, raw=raw))
+    publish_file(options, UPLOADS, file, Manner(speed=speed, raw=raw))
 
 
 @command(app, takes=LOG)
@@ -55,7 +56,7 @@ def engagements(
 
     Example: tail -f clicks.jsonl | sidestream publish engagements -
     """
-    publish_file(options, "engagements", file, Manner(speed=speed, raw=raw, unframed=unframed))
+    publish_file(options, ENGAGEMENTS, file, Manner(speed=speed, raw=raw, unframed=unframed))
 
 
 @command(app, takes=LOG)
@@ -64,7 +65,7 @@ def profiles(options: Options, file: File, speed: Speed = None, raw: Raw = False
 
     Example: sidestream publish profiles people.jsonl
     """
-    publish_file(options, "profiles", file, Manner(speed=speed, raw=raw))
+    publish_file(options, PROFILES, file, Manner(speed=speed, raw=raw))
 
 
 @command(app, takes=LOG, name="take-down")

@@ -9,7 +9,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -25,18 +25,18 @@ from store.events import (
     decode_uploads,
 )
 from store.settings import Settings
+from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
 
-EventTopic = Literal["uploads", "engagements", "profiles"]
 Event = Upload | Engagement | Profile | Mapping[str, Any] | bytes | str
 """What may be published: a struct, a mapping of its fields (unknown ones are kept), or its JSON."""
 
 _DECODERS: Mapping[str, Callable[..., Decoded[Any]]] = {
-    "uploads": decode_uploads,
-    "engagements": decode_engagements,
-    "profiles": decode_profiles,
+    UPLOADS: decode_uploads,
+    ENGAGEMENTS: decode_engagements,
+    PROFILES: decode_profiles,
 }
-_KEYS = {"uploads": "item_id", "engagements": "user_id", "profiles": "user_id"}
-_TIMES = {"uploads": "uploaded_at", "engagements": "occurred_at", "profiles": "updated_at"}
+_KEYS = {UPLOADS: "item_id", ENGAGEMENTS: "user_id", PROFILES: "user_id"}
+_TIMES = {UPLOADS: "uploaded_at", ENGAGEMENTS: "occurred_at", PROFILES: "updated_at"}
 _NAMED = re.compile(r"at `\$\.([^`]+)`|required field `(\w+)`|^(time|value|\w+_id|features\.\S+) ")
 
 

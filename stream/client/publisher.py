@@ -31,7 +31,8 @@ from kafka.errors import KafkaError
 from store.events import frame
 from store.keys import partition_of
 from store.settings import Settings, load_settings
-from stream.client.admission import Event, EventTopic, admit, admit_key, limits_of
+from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
+from stream.client.admission import Event, admit, admit_key, limits_of
 from stream.kafka.connections import BrokerUnavailableError, admin_client, connect_producer, reaching
 from stream.kafka.deliveries import Delivery, DeliveryError, Framing, PublishTimeoutError
 from stream.kafka.topics import TopicsError
@@ -120,28 +121,28 @@ class Publisher:
 
     def upload(self, event: Event) -> Delivery:
         """Publishes an item, new or edited."""
-        return self.publish("uploads", event)
+        return self.publish(UPLOADS, event)
 
     def engagement(self, event: Event) -> Delivery:
         """Publishes one act of a user on an item. Publishing the same `event_id` again is harmless."""
-        return self.publish("engagements", event)
+        return self.publish(ENGAGEMENTS, event)
 
     def profile(self, event: Event) -> Delivery:
         """Publishes what is known of a user."""
-        return self.publish("profiles", event)
+        return self.publish(PROFILES, event)
 
     def take_down(self, item_id: str) -> Delivery:
         """The item is never recommended again from now on."""
-        return self.send("uploads", admit_key("uploads", item_id), None)
+        return self.send(UPLOADS, admit_key(UPLOADS, item_id), None)
 
     def forget(self, user_id: str) -> Delivery:
         """Profile, history and vector of the user go, everywhere; the next training run no longer sees the events."""
-        return self.send("profiles", admit_key("profiles", user_id), None)
+        return self.send(PROFILES, admit_key(PROFILES, user_id), None)
 
     def publish(self, topic: EventTopic, event: Event) -> Delivery:
         """Checks one event and sends it. Raises `InvalidEventError` when it is wrong, and see `send`."""
         key, value = admit(topic, event, self._limits)
-        if topic == "engagements" and self._framing is not None and len(value) + _FRAME_BYTES <= self._frame_bytes:
+        if topic == ENGAGEMENTS and self._framing is not None and len(value) + _FRAME_BYTES <= self._frame_bytes:
             return self._gather(topic, key, value)
         return self.send(topic, key, value)
 

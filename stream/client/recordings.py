@@ -17,6 +17,8 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
+from store.topics import ENGAGEMENTS, UPLOADS
+
 
 class RecordingError(ValueError):
     """A file or folder cannot be read as a recording: the message says what is missing; give another path."""
@@ -67,8 +69,8 @@ def read_lines(file: Path) -> Iterator[Line]:
 def read_stream(folder: Path) -> Iterator[Recorded]:
     """All events of a recorded stream in time order, an upload before an engagement of the same time."""
     parts = [
-        _timed(_find(folder, "uploads"), "uploads", _Uploaded),
-        _timed(_find(folder, "engagements"), "engagements", _Occurred),
+        _timed(_find(folder, "uploads"), UPLOADS, _Uploaded),
+        _timed(_find(folder, "engagements"), ENGAGEMENTS, _Occurred),
     ]
     return heapq.merge(*parts, key=lambda event: event.at)
 

@@ -18,6 +18,7 @@ from kafka import TopicPartition
 
 from store.checkpoints import TRAIN_KEY, RunRecord, TrainRequest, decode_record
 from store.settings import Settings
+from store.topics import CHECKPOINTS
 from stream.client.publisher import Publisher
 from stream.kafka.connections import reader
 
@@ -30,7 +31,7 @@ def request_training(settings: Settings, codebook: Literal["", "refresh", "anew"
     """Asks for a run now; returns the request and its offset on `checkpoints`."""
     request = TrainRequest(run=f"run-{uuid.uuid4().hex[:12]}", requested_at=time.time(), codebook=codebook)
     with Publisher(settings=settings, framing=None) as publisher:
-        delivery = publisher.send("checkpoints", TRAIN_KEY.decode(), msgspec.json.encode(request))
+        delivery = publisher.send(CHECKPOINTS, TRAIN_KEY.decode(), msgspec.json.encode(request))
         return request, delivery.result().offset
 
 
@@ -43,7 +44,7 @@ def follow(
     """
     began = time.monotonic()
     answered = False
-    place = TopicPartition(settings.topic("checkpoints"), 0)
+    place = TopicPartition(settings.topic(CHECKPOINTS), 0)
     with reader(settings, [place], fetch_max_wait_ms=200) as consumer:
         consumer.seek(place, offset)
         while True:

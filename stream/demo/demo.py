@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from store.settings import load_settings
+from store.topics import ENGAGEMENTS, UPLOADS
 from stream.client.client import Client, ClientError
 from stream.client.publisher import Publisher
 from stream.client.recordings import Recorded, paced
@@ -158,7 +159,7 @@ def _fill(console: Console, client: Client, publisher: Publisher, stream: DemoSt
 
 
 def _publish(publisher: Publisher, event: Recorded) -> None:
-    publisher.publish("uploads" if event.topic == "uploads" else "engagements", event.value)
+    publisher.publish(UPLOADS if event.topic == UPLOADS else ENGAGEMENTS, event.value)
 
 
 def _await_absorbed(client: Client, stream: DemoStream, told: Any) -> None:

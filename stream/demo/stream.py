@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from store.events import Engagement, Upload
+from store.topics import ENGAGEMENTS, UPLOADS
 from stream.client.recordings import Recorded, read_stream
 from stream.demo.population import Census, Population
 
@@ -78,7 +79,7 @@ class DemoStream:
     def _passed(self, event: Recorded) -> Recorded:
         self.counts[event.topic] += 1
         self._at, self._wall = event.at, time.time()
-        if event.topic == "uploads":
+        if event.topic == UPLOADS:
             self._uploads[msgspec.json.decode(event.value, type=_Item).item_id] = event.value
             return event
         act = msgspec.json.decode(event.value, type=_Act)
@@ -155,5 +156,5 @@ def _time(event: Upload | Engagement) -> float:
 
 
 def _as_recorded(event: Upload | Engagement) -> Recorded:
-    topic = "uploads" if isinstance(event, Upload) else "engagements"
+    topic = UPLOADS if isinstance(event, Upload) else ENGAGEMENTS
     return Recorded(_time(event), topic, msgspec.json.encode(event))

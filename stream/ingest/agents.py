@@ -10,9 +10,10 @@ import faust
 from faust.types import TP
 
 from store.settings import Settings
+from store.topics import ENGAGEMENTS, ITEM_SIGNALS, PROFILES, RECOMMEND_REQUESTS, UPLOADS
 from stream.ingest.assignment import Assignment
 
-AGENTS = ("uploads", "engagements", "profiles", "item-signals", "recommend-requests")
+AGENTS = (UPLOADS, ENGAGEMENTS, PROFILES, ITEM_SIGNALS, RECOMMEND_REQUESTS)
 """The topics that agents read; each agent is named by its topic."""
 
 

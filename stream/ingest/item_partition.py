@@ -8,6 +8,7 @@ from typing import Any
 
 from store.items import ItemRow
 from store.settings import Settings
+from store.topics import ITEM_SIGNALS, ITEM_STATES
 from stream.ingest.item_side import Change, ItemSide
 from stream.ingest.partition import Cursor, Fault, Partition, no_fault
 from stream.ingest.refusals import send_refusals
@@ -41,7 +42,7 @@ class ItemPartition(Partition):
         fault: Fault = no_fault,
     ) -> None:
         super().__init__(side.partition, settings.store.item_publish_interval_s, hole_reader(settings), fault)
-        self._signals = settings.topic("item-signals")
+        self._signals = settings.topic(ITEM_SIGNALS)
         self.side = side
         self._settings = settings
         self._emitter = emitter
@@ -53,7 +54,7 @@ class ItemPartition(Partition):
     async def restore(self) -> None:
         rows = self.side.rows
         merged: dict[str, ItemRow] = {}
-        topic = self._settings.topic("item-states")
+        topic = self._settings.topic(ITEM_STATES)
         async for record in read_partition(self._settings, topic, self.number, rows.position.state_offset):
             rows.position.state_offset = record.offset + 1
             if record.key == POSITION_KEY and record.value is not None:
@@ -77,7 +78,7 @@ class ItemPartition(Partition):
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
         effects = self.side.absorb(records)
-        return await send_refusals(self._emitter, self._metrics, "item-signals", effects.refused)
+        return await send_refusals(self._emitter, self._metrics, ITEM_SIGNALS, effects.refused)
 
     def pause_s(self) -> float:
         return max(super().pause_s(), self.side.rows.staged / self._rows_per_s())
@@ -105,7 +106,7 @@ class ItemPartition(Partition):
             for item_id, change in dirty.items()
         ]
         rows.append((POSITION_KEY, announcement, [generation]))  # last: it vouches for the rows
-        end = await self._emitter.send_rows("item-states", self.number, rows)
+        end = await self._emitter.send_rows(ITEM_STATES, self.number, rows)
         self.side.rows.position.state_offset = max(self.side.rows.position.state_offset, end)
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from store.events import Refusal
+from store.topics import DEAD_LETTERS
 from stream.kafka.connections import LARGEST_RECORD_BYTES
 from stream.kafka.dead_letters import DeadLetter
 from stream.kafka.emitter import Emitter
@@ -54,7 +55,7 @@ async def send_refusals(
     sends = []
     for record, refusal in refused:
         key = f"{record.topic}/{record.partition}".encode()
-        sends.append(await emitter.send("dead-letters", letter_of(record, refusal).encode(), key=key))
+        sends.append(await emitter.send(DEAD_LETTERS, letter_of(record, refusal).encode(), key=key))
         metrics.refused(topic, refusal.reason)
     return sends
 

@@ -19,6 +19,7 @@ from store.events import Limits, Refusal, Upload, decode_uploads, tombstone_id
 from store.items import ItemCard
 from store.keys import partition_of
 from store.settings import Settings
+from store.topics import SEMANTIC_IDS, UPLOADS
 from stream.ingest.partition import Fault, Partition, no_fault
 from stream.ingest.refusals import send_refusals, send_strays
 from stream.kafka.emitter import Emitter
@@ -78,8 +79,8 @@ class UploadPartition(Partition):
             else:
                 self._decode(record, uploads, refused, strays)
         sends += await self._publish_cards(uploads)
-        sends += await send_refusals(self._emitter, self._metrics, "uploads", refused)
-        sends += await send_strays(self._emitter, "uploads", strays)
+        sends += await send_refusals(self._emitter, self._metrics, UPLOADS, refused)
+        sends += await send_strays(self._emitter, UPLOADS, strays)
         return sends
 
     def reassign(self, cards: Sequence[ItemCard]) -> None:
@@ -97,7 +98,7 @@ class UploadPartition(Partition):
             renewed = await loop.run_in_executor(self._executor, renewed_cards, some, codebook, time.time())
             # An edit or a tombstone that came meanwhile is newer than the picture that the cards are from.
             rows = [_row_of(card) for card in renewed if self._sent.get(card.item_id, -1) <= card.published_at_ms]
-            await self._emitter.send_rows("semantic-ids", self.number, rows)
+            await self._emitter.send_rows(SEMANTIC_IDS, self.number, rows)
 
     def publish(self) -> Coroutine[Any, Any, None]:
         return asyncio.sleep(0)
@@ -137,9 +138,9 @@ class UploadPartition(Partition):
         if not self._is_mine(item_id):
             strays.append(Stray(record.topic, item_id.encode(), None))
             return []
-        self._metrics.absorbed("uploads")
+        self._metrics.absorbed(UPLOADS)
         self._note_sent(item_id, record.timestamp_ms)
-        return [await self._emitter.send("semantic-ids", None, key=record.key, partition=self.number)]
+        return [await self._emitter.send(SEMANTIC_IDS, None, key=record.key, partition=self.number)]
 
     def _is_mine(self, item_id: str) -> bool:
         return partition_of(item_id, self._settings.kafka.partitions) == self.number
@@ -152,11 +153,11 @@ class UploadPartition(Partition):
         now = time.time()
         cards = await loop.run_in_executor(self._executor, cards_of, uploads, self._encoder, codebook, now)
         repeated = sum(map(self._is_known, cards))
-        self._metrics.duplicated("uploads", repeated)
-        self._metrics.absorbed("uploads", len(cards) - repeated)
+        self._metrics.duplicated(UPLOADS, repeated)
+        self._metrics.absorbed(UPLOADS, len(cards) - repeated)
         for card in cards:
             self._note_sent(card.item_id, card.published_at_ms)
-        sends = await self._emitter.queue_rows("semantic-ids", self.number, map(_row_of, cards))
+        sends = await self._emitter.queue_rows(SEMANTIC_IDS, self.number, map(_row_of, cards))
         published_at = [card.published_at_ms for card in cards]
         sends[-1].add_done_callback(lambda sent: self._assigned(sent, published_at))  # the batches end in order
         return sends

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from store.events import Engagement
 from store.histories import UserRow
 from store.settings import Settings
+from store.topics import ENGAGEMENTS, ITEM_SIGNALS, PROFILES, RANKING_EXAMPLES, USER_STATES
 from stream.ingest.partition import Cursor, Fault, Partition, no_fault
 from stream.ingest.refusals import send_refusals, send_strays
 from stream.ingest.user_side import UserSide
@@ -58,13 +59,13 @@ class UserPartition(Partition):
         self._scoring = scoring
         self._generation = generation
         self._rows_per_s = rows_per_s
-        self._engagements = settings.topic("engagements")
-        self._profiles = settings.topic("profiles")
+        self._engagements = settings.topic(ENGAGEMENTS)
+        self._profiles = settings.topic(PROFILES)
 
     async def restore(self) -> None:
         rows = self.side.rows
         merged: dict[str, UserRow] = {}
-        topic = self._settings.topic("user-states")
+        topic = self._settings.topic(USER_STATES)
         async for record in read_partition(self._settings, topic, self.number, rows.position.state_offset):
             rows.position.state_offset = record.offset + 1
             if record.key == POSITION_KEY and record.value is not None:
@@ -86,9 +87,9 @@ class UserPartition(Partition):
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
         if records[0].topic == self._engagements:
-            name, effects = "engagements", self.side.absorb(records)
+            name, effects = ENGAGEMENTS, self.side.absorb(records)
         else:
-            name, effects = "profiles", self.side.absorb_profiles(records)
+            name, effects = PROFILES, self.side.absorb_profiles(records)
         self._metrics.absorbed(name, effects.absorbed)
         self._metrics.duplicated(name, effects.duplicates)
         return await self._send(name, effects)
@@ -103,9 +104,9 @@ class UserPartition(Partition):
     async def _send(self, name: str, effects: Effects) -> list[asyncio.Future[Any]]:
         send = self._emitter.send
         sends = [
-            await send("item-signals", frame, key=key, partition=partition) for partition, key, frame in effects.signals
+            await send(ITEM_SIGNALS, frame, key=key, partition=partition) for partition, key, frame in effects.signals
         ]
-        sends += [await send("ranking-examples", value, key=user.encode()) for user, value in self._score(effects.read)]
+        sends += [await send(RANKING_EXAMPLES, value, key=user.encode()) for user, value in self._score(effects.read)]
         sends += await send_refusals(self._emitter, self._metrics, name, effects.refused)
         sends += await send_strays(self._emitter, name, effects.strays)
         return sends
@@ -135,7 +136,7 @@ class UserPartition(Partition):
         headers = [(GENERATION, str(self._generation()).encode())]
         rows = [(user_id.encode(), value, headers) for user_id, value in dirty.items()]
         rows.append((POSITION_KEY, position, headers))  # last: it vouches for the rows
-        end = await self._emitter.send_rows("user-states", self.number, rows)
+        end = await self._emitter.send_rows(USER_STATES, self.number, rows)
         self.side.rows.position.state_offset = max(self.side.rows.position.state_offset, end)
 
     def close(self) -> None:

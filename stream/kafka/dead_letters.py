@@ -20,6 +20,7 @@ import msgspec
 from kafka import TopicPartition
 
 from store.settings import Settings
+from store.topics import DEAD_LETTERS
 from stream.kafka.connections import BrokerUnavailableError, connect_producer, reader
 from stream.kafka.deliveries import DeliveryError
 from stream.kafka.topics import TopicsError
@@ -150,7 +151,7 @@ def replay(settings: Settings, letters: Iterable[DeadLetter]) -> int:
         producer.flush(timeout=30.0)
         taken = [letter.place for letter, send in zip(again, sends, strict=True) if send.succeeded()]
         for place in filter(None, taken):
-            producer.send(settings.topic("dead-letters"), key=place.receipt(), partition=place.partition)
+            producer.send(settings.topic(DEAD_LETTERS), key=place.receipt(), partition=place.partition)
         producer.flush(timeout=30.0)
         failed = [send.exception for send in sends if send.failed()]
         if failed:
@@ -162,7 +163,7 @@ def replay(settings: Settings, letters: Iterable[DeadLetter]) -> int:
 
 def _records(settings: Settings) -> Iterator[tuple[Place, bytes | None, bytes | None]]:
     """Place, key and value of every record on the topic up to its end as it is now."""
-    name = settings.topic("dead-letters")
+    name = settings.topic(DEAD_LETTERS)
     with reader(settings, []) as consumer:
         partitions = consumer.partitions_for_topic(name)
         if not partitions:

@@ -13,6 +13,20 @@ from kafka import KafkaAdminClient
 from kafka.errors import TopicAlreadyExistsError, for_code
 
 from store.settings import Settings
+from store.topics import (
+    CHECKPOINTS,
+    DEAD_LETTERS,
+    ENGAGEMENTS,
+    ITEM_SIGNALS,
+    ITEM_STATES,
+    PROFILES,
+    RANKING_EXAMPLES,
+    RECOMMEND_REQUESTS,
+    RECOMMENDATIONS,
+    SEMANTIC_IDS,
+    UPLOADS,
+    USER_STATES,
+)
 from stream.kafka.connections import LARGEST_RECORD_BYTES, admin_client
 
 COMPACT: Mapping[str, str] = {"cleanup.policy": "compact"}
@@ -26,7 +40,7 @@ class TopicsError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Topic:
+class TopicSpec:
     """One topic of the design. `partitions` None: as many as the settings say."""
 
     name: str
@@ -36,21 +50,21 @@ class Topic:
     co_partitioned: bool = False
 
 
-TOPICS: tuple[Topic, ...] = (
+TOPICS: tuple[TopicSpec, ...] = (
     # Inputs take records beyond `kafka.max_record_bytes`, so that one too large is refused by name in `dead-letters`
     # rather than by each producer in its own words.
-    Topic("uploads", "item", {**COMPACT, **LARGE}, co_partitioned=True),
-    Topic("engagements", "user", {**BY_TIME, **LARGE}, co_partitioned=True),
-    Topic("profiles", "user", {**COMPACT, **LARGE}, co_partitioned=True),
-    Topic("item-signals", "item", {**BY_TIME, **LARGE}, co_partitioned=True),
-    Topic("semantic-ids", "item", COMPACT, co_partitioned=True),
-    Topic("item-states", "item", {**COMPACT, **LARGE}, co_partitioned=True),
-    Topic("user-states", "user", {**COMPACT, **LARGE}, co_partitioned=True),
-    Topic("checkpoints", "model", FOR_EVER, partitions=1),
-    Topic("ranking-examples", "user", BY_TIME),
-    Topic("recommend-requests", "user", BY_TIME),
-    Topic("recommendations", "user", BY_TIME),
-    Topic("dead-letters", "source", {**BY_TIME, **LARGE}),
+    TopicSpec(UPLOADS, "item", {**COMPACT, **LARGE}, co_partitioned=True),
+    TopicSpec(ENGAGEMENTS, "user", {**BY_TIME, **LARGE}, co_partitioned=True),
+    TopicSpec(PROFILES, "user", {**COMPACT, **LARGE}, co_partitioned=True),
+    TopicSpec(ITEM_SIGNALS, "item", {**BY_TIME, **LARGE}, co_partitioned=True),
+    TopicSpec(SEMANTIC_IDS, "item", COMPACT, co_partitioned=True),
+    TopicSpec(ITEM_STATES, "item", {**COMPACT, **LARGE}, co_partitioned=True),
+    TopicSpec(USER_STATES, "user", {**COMPACT, **LARGE}, co_partitioned=True),
+    TopicSpec(CHECKPOINTS, "model", FOR_EVER, partitions=1),
+    TopicSpec(RANKING_EXAMPLES, "user", BY_TIME),
+    TopicSpec(RECOMMEND_REQUESTS, "user", BY_TIME),
+    TopicSpec(RECOMMENDATIONS, "user", BY_TIME),
+    TopicSpec(DEAD_LETTERS, "source", {**BY_TIME, **LARGE}),
 )
 
 
@@ -101,7 +115,7 @@ def check_topics(states: list[TopicState], settings: Settings) -> None:
             f"topics that share keys have different partition counts ({held}): delete and create those that differ, "
             f"or choose another kafka.topic_prefix than {settings.kafka.topic_prefix!r}"
         )
-    single = next(state for state in states if state.name == "checkpoints")
+    single = next(state for state in states if state.name == CHECKPOINTS)
     if single.partitions != 1:
         raise TopicsError(
             f"{single.full_name} has {single.partitions} partitions, and order matters across all of its records: "
@@ -109,7 +123,7 @@ def check_topics(states: list[TopicState], settings: Settings) -> None:
         )
 
 
-def _create(admin: KafkaAdminClient, settings: Settings, topics: list[Topic]) -> None:
+def _create(admin: KafkaAdminClient, settings: Settings, topics: list[TopicSpec]) -> None:
     wanted = {
         settings.topic(topic.name): {
             "num_partitions": topic.partitions or settings.kafka.partitions,
@@ -135,7 +149,7 @@ def _states(admin: KafkaAdminClient, settings: Settings, created: set[str] | Non
     return [_state(topic, full, found.get(full) or [], created or set()) for full, topic in names.items()]
 
 
-def _state(topic: Topic, full_name: str, partitions: list[dict[str, list[int]]], created: set[str]) -> TopicState:
+def _state(topic: TopicSpec, full_name: str, partitions: list[dict[str, list[int]]], created: set[str]) -> TopicState:
     return TopicState(
         name=topic.name,
         full_name=full_name,

@@ -21,14 +21,11 @@ from prometheus_client.registry import Collector
 
 from store.events import REASONS
 from store.requests import Task
+from store.topics import TOPIC_NAMES
 from stream.metrics.freshness import FreshnessHistogram
 from stream.metrics.recent_counts import Clock, RecentCounts
 
 TASKS: tuple[str, ...] = get_args(Task)
-TOPICS = (
-    *("uploads", "engagements", "profiles", "item-signals", "semantic-ids", "item-states", "user-states"),
-    *("checkpoints", "ranking-examples", "recommend-requests", "recommendations", "dead-letters"),
-)
 SLICES = ("overall", "fresh", "cold", "day", "week", *TASKS)
 """What a score speaks for: everything, items with little or no behaviour, young items, one task."""
 
@@ -136,7 +133,7 @@ class Metrics:
             stage: FreshnessHistogram(f"sidestream_{stage}_seconds", text, clock) for stage, text in FRESHNESS.items()
         }
         self._gauges = Gauges(wall_clock)
-        self._rates = {topic: RecentCounts(1, slots=30, slot_s=1.0, clock=clock) for topic in TOPICS}
+        self._rates = {topic: RecentCounts(1, slots=30, slot_s=1.0, clock=clock) for topic in TOPIC_NAMES}
         for collector in (*self._freshness.values(), self._gauges):
             self.registry.register(collector)
         self._events = self._counter("events", "events read, by what became of them", "topic", "result")
@@ -184,7 +181,7 @@ class Metrics:
         self._dead_letters.labels(_bounded(reason, REASONS)).inc(n)
 
     def _count(self, topic: str, result: str, n: int) -> None:
-        topic = _bounded(topic, TOPICS)
+        topic = _bounded(topic, TOPIC_NAMES)
         self._events.labels(topic, result).inc(n)
         if topic in self._rates:
             with self._lock:
@@ -194,7 +191,7 @@ class Metrics:
         """How many events each assigned (topic, partition) is behind; partitions not named are no longer ours."""
         self._gauges.replace(
             "consumer_lag",
-            {(_bounded(topic, TOPICS), str(partition)): n for (topic, partition), n in events.items()},
+            {(_bounded(topic, TOPIC_NAMES), str(partition)): n for (topic, partition), n in events.items()},
         )
 
     # ---- freshness: ages in seconds since the event's own broker timestamp ----

@@ -23,6 +23,7 @@ from store.items import ItemCard, ItemRow
 from store.keys import hash64, partition_of
 from store.requests import Answer, Request
 from store.settings import Settings
+from store.topics import CHECKPOINTS, ITEM_STATES, RANKING_EXAMPLES, SEMANTIC_IDS
 from stream.kafka.emitter import Emitter, EmitterError
 from stream.kafka.state_topics import CAUSED_AT, POSITION_KEY, decode_announcement
 from stream.metrics.metrics import Metrics
@@ -90,7 +91,7 @@ class Scorer:
     # ---- what the broadcast brings ----
 
     def handlers(self) -> dict[str, Callable[[Any], None]]:
-        return {"semantic-ids": self.on_card, "item-states": self.on_row, "checkpoints": self.swaps.on_checkpoint}
+        return {SEMANTIC_IDS: self.on_card, ITEM_STATES: self.on_row, CHECKPOINTS: self.swaps.on_checkpoint}
 
     def heal_with(self, heal: Callable[[int, str, ItemRow], None]) -> None:
         """`heal(partition, item, row)` is told of every row read, so that its owner can contradict an older one."""
@@ -194,7 +195,7 @@ class Scorer:
     async def _publish_shown(self, user_id: str, shown: bytes) -> None:
         """Nobody waits for this: an answer must not fail, nor be late, because it could not be told of."""
         try:
-            await self._emitter.send("ranking-examples", shown, key=user_id.encode())
+            await self._emitter.send(RANKING_EXAMPLES, shown, key=user_id.encode())
         except EmitterError as error:
             log.debug("what was shown is not published: %s", error)
 

@@ -21,6 +21,7 @@ from store.histories import UserRow
 from store.keys import partition_of
 from store.requests import Answer, Request
 from store.settings import Settings
+from store.topics import ENGAGEMENTS
 from stream.ingest.assignment import Assignment
 from stream.ingest.user_partition import UserPartition
 from stream.kafka.emitter import Emitter
@@ -86,7 +87,7 @@ class WorkerService:
         if not user_id:
             return True, None
         number = partition_of(user_id, self._settings.kafka.partitions)
-        partition = self._assignment.get("engagements", number)
+        partition = self._assignment.get(ENGAGEMENTS, number)
         if not isinstance(partition, UserPartition):
             return False, None
         return True, partition.side.row(user_id)
@@ -225,7 +226,7 @@ class WorkerService:
     async def engage(self, engagement: dict[str, Any]) -> None:
         event = {**engagement, "occurred_at": min(self._scorer.now_s(), time.time())}
         key = str(event["user_id"]).encode()
-        await self._emitter.settle([await self._emitter.send("engagements", msgspec.json.encode(event), key=key)])
+        await self._emitter.settle([await self._emitter.send(ENGAGEMENTS, msgspec.json.encode(event), key=key)])
 
     def search_items(self, text: str, limit: int) -> list[dict[str, Any]]:
         wanted = text.casefold()
@@ -240,7 +241,7 @@ class WorkerService:
     def sample_users(self, limit: int) -> list[str]:
         users: list[str] = []
         for number in range(self._settings.kafka.partitions):
-            partition = self._assignment.get("engagements", number)
+            partition = self._assignment.get(ENGAGEMENTS, number)
             if isinstance(partition, UserPartition):
                 users += partition.side.rows.recent(limit)
         return users[:limit]

@@ -21,16 +21,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from store.checkpoints import SERVABLE, CheckpointFolder, CheckpointRecord
+from store.checkpoints import CHECKPOINT_KEY, RANKER_KEY, SERVABLE, CheckpointFolder, CheckpointRecord, RankerRecord
 from store.requests import Request
 from store.settings import Settings
+from store.topics import CHECKPOINTS
 from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
 from stream.serving.live_metric import LiveMetric
 from trainer.model_bundle import NO_CHECKPOINT, ModelBundle
 from trainer.ranking.ranker import ranker_from
 from trainer.recommender import Recommender
-from trainer.runs.ranker_job import RANKER_KEY, RankerRecord
 from trainer.semantic_ids.codebook import zero_codebook
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ class Swaps:
         if record.key == RANKER_KEY:
             self._ranker = msgspec.json.decode(record.value, type=RankerRecord)
             self._changed.set()
-        elif record.key == b"model":
+        elif record.key == CHECKPOINT_KEY:
             try:
                 read = msgspec.json.decode(record.value, type=CheckpointRecord)
             except msgspec.MsgspecError as error:
@@ -141,7 +141,7 @@ class Swaps:
 
     async def _prepare(self, target: CheckpointRecord) -> ModelBundle:
         """A binding with a full tree, ready to serve; everything slow happens in the loading thread."""
-        from trainer.runs.training_run import load_checkpoint
+        from trainer.checkpoint_loading import load_checkpoint  # torch comes with it
 
         location = Path(target.location)
         loop = asyncio.get_running_loop()
@@ -227,7 +227,7 @@ class Swaps:
             published_at=time.time(),
             action="rollback",
         )
-        await self._emitter.send("checkpoints", msgspec.json.encode(record), key=b"model")
+        await self._emitter.send(CHECKPOINTS, msgspec.json.encode(record), key=CHECKPOINT_KEY)
 
     def close(self) -> None:
         self._loading.shutdown(wait=False, cancel_futures=True)

@@ -15,6 +15,7 @@ import msgspec
 from store.events import Refusal
 from store.requests import BadRequestError
 from store.settings import Settings
+from store.topics import RECOMMEND_REQUESTS, RECOMMENDATIONS
 from stream.ingest.partition import Partition
 from stream.ingest.refusals import send_refusals
 from stream.kafka.emitter import Emitter
@@ -47,7 +48,7 @@ class RequestPartition(Partition):
                 sends.append(await self._answer(record))
             except BadRequestError as error:
                 refused.append(Refused(record, Refusal("wrong_type", str(error), record.value or b"")))
-        sends += await send_refusals(self._emitter, self._metrics, "recommend-requests", refused)
+        sends += await send_refusals(self._emitter, self._metrics, RECOMMEND_REQUESTS, refused)
         return sends
 
     async def _answer(self, record: Record) -> asyncio.Future[Any]:
@@ -58,9 +59,9 @@ class RequestPartition(Partition):
         answer = await self._service.recommend(parameters.from_fields(fields))
         if isinstance(wanted, str):
             answer = msgspec.structs.replace(answer, request_id=wanted)
-        self._metrics.absorbed("recommend-requests")
+        self._metrics.absorbed(RECOMMEND_REQUESTS)
         value = msgspec.json.encode(answer)
-        return await self._emitter.send("recommendations", value, key=record.key)
+        return await self._emitter.send(RECOMMENDATIONS, value, key=record.key)
 
     def publish(self) -> Coroutine[Any, Any, None]:
         return asyncio.sleep(0)

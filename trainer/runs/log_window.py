@@ -27,6 +27,7 @@ from store.log import (
     profiles,
 )
 from store.settings import Settings
+from store.topics import ENGAGEMENTS, PROFILES, SEMANTIC_IDS
 
 _CHUNK_RECORDS = 20_000
 
@@ -51,12 +52,12 @@ def read_window(
 ) -> Window:
     """Reads the window. `since`: the parent's offsets, empty for a first run; `now` is wall time in epoch seconds."""
     limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
-    items = cards(_with_progress(log.read_all(settings.topic("semantic-ids")), progress))
-    profile_records = list(_with_progress(log.read_all(settings.topic("profiles")), progress))
+    items = cards(_with_progress(log.read_all(settings.topic(SEMANTIC_IDS)), progress))
+    profile_records = list(_with_progress(log.read_all(settings.topic(PROFILES)), progress))
     forget = forgotten(profile_records)
     known = profiles(profile_records, now=now, limits=limits)
 
-    topic = settings.topic("engagements")
+    topic = settings.topic(ENGAGEMENTS)
     first, end = log.begins(topic), log.ends(topic)
     begin = {p: min(max(since.get(p, 0), first[p]), end[p]) for p in end}
 
@@ -96,7 +97,7 @@ def _with_progress(records: Iterator[Record], progress: Progress | None) -> Iter
 def count_new(log: Log, settings: Settings, since: Mapping[int, int], now: float, sample_records: int = 200) -> int:
     """About how many engagements lie at or after `since`: records are counted, and their events in a small sample of
     the newest (a frame holds many)."""
-    topic = settings.topic("engagements")
+    topic = settings.topic(ENGAGEMENTS)
     first, end = log.begins(topic), log.ends(topic)
     begin = {p: min(max(since.get(p, 0), first[p]), end[p]) for p in end}
     records = sum(end[p] - begin[p] for p in end)

@@ -21,8 +21,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import msgspec
 from kafka import KafkaProducer
 
+from store.checkpoints import RANKER_KEY, RankerRecord
 from store.log import Log, client_options
 from store.settings import Settings
+from store.topics import CHECKPOINTS, RANKING_EXAMPLES
 from trainer.ranking.impressions import ImpressionOutcome, ImpressionRules, Impressions, Shown
 from trainer.ranking.ranker import Example, Ranker, RankerLearner, RankerRules
 from trainer.runs.drift import Drift
@@ -30,7 +32,6 @@ from trainer.runs.example_backfill import ExampleBackfill
 
 log = logging.getLogger(__name__)
 
-RANKER_KEY = b"ranker"
 KEPT = 3
 READ_PER_POLL = 2000
 READ_BACK = 2
@@ -39,14 +40,6 @@ QUIET_S = 10.0
 QUIET_GROWTH = 0.1
 """When no example has come for so long, a fit is due that would rest on so much more: the learner's own growth waits
 for examples that may not come for hours."""
-
-
-class RankerRecord(msgspec.Struct, kw_only=True, frozen=True):
-    """The record on `checkpoints` under key `ranker`: where the newest ranker lies. Times in epoch seconds."""
-
-    ranker: str
-    location: str
-    published_at: float
 
 
 class RankerJob:
@@ -63,7 +56,7 @@ class RankerJob:
         )
         self._now_s = 0.0
         self._settings = settings
-        self._topic = settings.topic("ranking-examples")
+        self._topic = settings.topic(RANKING_EXAMPLES)
         self._folder = settings.checkpoint_folder() / "rankers"
         self._log = Log(settings.kafka)
         self._backfill = ExampleBackfill(settings, self._log, self._rules.kept)
@@ -153,4 +146,4 @@ class RankerJob:
     def _send(self, value: bytes) -> None:
         if self._producer is None:
             self._producer = KafkaProducer(**client_options(self._settings.kafka))
-        self._producer.send(self._settings.topic("checkpoints"), value, key=RANKER_KEY).get(timeout=10)
+        self._producer.send(self._settings.topic(CHECKPOINTS), value, key=RANKER_KEY).get(timeout=10)

@@ -27,6 +27,7 @@ from store.checkpoints import (
 )
 from store.log import Log, client_options
 from store.settings import Settings
+from store.topics import CHECKPOINTS
 from trainer.runs.codebook_choice import CodebookRequest
 
 State = Literal["queued", "started", "trained", "gated", "published", "refused", "failed"]
@@ -37,7 +38,7 @@ class RunLog:
 
     def __init__(self, settings: Settings, log: Log) -> None:
         self._settings = settings
-        self._topic = settings.topic("checkpoints")
+        self._topic = settings.topic(CHECKPOINTS)
         self._log = log
         self._producer: KafkaProducer | None = None
         self._position = 0

@@ -32,6 +32,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_serv
 from store.checkpoints import CODEBOOK, SERVABLE, CheckpointError, CheckpointFolder, Manifest
 from store.log import Log, LogError
 from store.settings import Settings
+from store.topics import ENGAGEMENTS
+from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.runs.codebook_choice import CodebookRequest
 from trainer.runs.drift import Drift
 from trainer.runs.log_window import count_new, read_window
@@ -40,10 +42,8 @@ from trainer.runs.ranker_job import RankerJob
 from trainer.runs.run_log import RunLog, State
 from trainer.runs.training_run import (
     Heartbeat,
-    Loaded,
     NotEnoughDataError,
     Result,
-    load_checkpoint,
     offsets_of,
     run_training,
 )
@@ -194,7 +194,7 @@ class TrainerService:
         return self._codebook
 
     def _since(self, manifest: Manifest | None) -> dict[int, int]:
-        return {} if manifest is None else offsets_of(manifest, self._settings.topic("engagements"))
+        return {} if manifest is None else offsets_of(manifest, self._settings.topic(ENGAGEMENTS))
 
     def _serving_manifest(self) -> Manifest | None:
         record = self._run_log.serving()
@@ -203,7 +203,7 @@ class TrainerService:
                 return self._folder.manifest(record.checkpoint)
         return self._folder.newest(SERVABLE)
 
-    def _parent(self) -> Loaded | None:
+    def _parent(self) -> LoadedCheckpoint | None:
         manifest = self._serving_manifest()
         if manifest is None:
             return None

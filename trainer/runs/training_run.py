@@ -22,12 +22,13 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import torch
 
-from store.checkpoints import CODEBOOK, CheckpointFolder, LogRange, Manifest, Verdict, seal, verify
+from store.checkpoints import CODEBOOK, CheckpointFolder, LogRange, Manifest, Verdict, seal
 from store.items import ItemCard
 from store.settings import Settings, Training
+from store.topics import ENGAGEMENTS
+from trainer.checkpoint_loading import LoadedCheckpoint
 from trainer.model.batches import Behaviour, Metadata
 from trainer.model.beam_search import Generator
-from trainer.model.branch_prior import BranchPrior
 from trainer.model.corpus import MOMENTS, Corpus, at_or_after, corpus_of, cut_offsets, moments, recency
 from trainer.model.decoder import Decoder, Shape
 from trainer.model.pretraining import Outcome, Plan, grown, pretrain
@@ -36,7 +37,7 @@ from trainer.runs.codebook_choice import CodebookRequest, assigner, choose_codeb
 from trainer.runs.gate import GateRules, HeldOutEvents, Judgement, evaluate_model, judge
 from trainer.runs.log_window import Window
 from trainer.semantic_ids.codebook import Codebook
-from trainer.semantic_ids.files import load_codebook, save_codebook
+from trainer.semantic_ids.files import save_codebook
 from trainer.semantic_ids.training import churn
 
 PRIOR_HALF_LIFE = 0.03
@@ -51,15 +52,6 @@ class NotEnoughDataError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A checkpoint in memory: model, words and codebook, bound together."""
-
-    manifest: Manifest
-    generator: Generator
-    codebook: Codebook
-
-
-@dataclass(frozen=True, slots=True)
 class Result:
     """What a run made: the manifest (with its verdict), the gate's judgement, the learning's figures, and by level the
     share of items whose codes another codebook changed."""
@@ -70,21 +62,11 @@ class Result:
     churn: list[float]
 
 
-def load_checkpoint(folder: CheckpointFolder, checkpoint: str) -> Loaded:
-    """A verified checkpoint, loaded and dry-run; CheckpointError or ValueError say what is wrong and what to do."""
-    path = folder.path(checkpoint)
-    manifest = verify(path)
-    vocabulary = Vocabulary.load(path)
-    generator = Generator(Decoder.load(path), vocabulary, BranchPrior.load(path, vocabulary.widths))
-    generator.dry_run()
-    return Loaded(manifest, generator, load_codebook(path / CODEBOOK / manifest.codebook))
-
-
 def run_training(
     window: Window,
     settings: Settings,
     folder: CheckpointFolder,
-    parent: Loaded | None,
+    parent: LoadedCheckpoint | None,
     heartbeat: Heartbeat,
     request: CodebookRequest = "",
 ) -> Result:
@@ -122,7 +104,7 @@ def run_training(
     return Result(folder.set_verdict(checkpoint, verdict, reasons, metrics), judgement, outcome, changed)
 
 
-def _churn(parent: Loaded, corpus: Corpus, listed: list[ItemCard]) -> list[float]:
+def _churn(parent: LoadedCheckpoint, corpus: Corpus, listed: list[ItemCard]) -> list[float]:
     """By level, the share of items that no longer have the codes they had under the parent's codebook."""
     before_IL = assigner(parent.codebook)(listed)
     return churn(before_IL, corpus.codes_IL) if before_IL.shape == corpus.codes_IL.shape else [1.0]
@@ -165,7 +147,7 @@ def _spans(
 
 
 def _start(
-    corpus: Corpus, settings: Settings, parent: Loaded | None, codebook: Codebook, window: Window
+    corpus: Corpus, settings: Settings, parent: LoadedCheckpoint | None, codebook: Codebook, window: Window
 ) -> tuple[Decoder, Vocabulary]:
     """The parent's weights and words under this codebook; or, in a first run, new ones."""
     seed = settings.training.seed
@@ -208,7 +190,7 @@ def _learn(
 
 def _judge(
     candidate: Generator,
-    parent: Loaded | None,
+    parent: LoadedCheckpoint | None,
     corpus: Corpus,
     held_E: np.ndarray,
     window: Window,
@@ -238,7 +220,7 @@ def _judge(
 
 def _manifest(
     checkpoint: str,
-    parent: Loaded | None,
+    parent: LoadedCheckpoint | None,
     codebook: Codebook,
     window: Window,
     corpus: Corpus,
@@ -249,7 +231,7 @@ def _manifest(
 ) -> Manifest:
     learned_E = ~held_E & at_or_after(corpus, window.begin)
     learned_E = learned_E if learned_E.any() else ~held_E
-    topic = settings.topic("engagements")
+    topic = settings.topic(ENGAGEMENTS)
     ends = {partition: min(cut.get(partition, end), end) for partition, end in window.end.items()}
     return Manifest(
         checkpoint=checkpoint,

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from store.items import ItemCard
 from store.log import Log, cards
 from store.settings import Settings
+from store.topics import SEMANTIC_IDS
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.health import DRIFT_BOUND
 from trainer.semantic_ids.word_map import parts_of
@@ -58,7 +59,7 @@ class CodebookDrift:
         if known and time.monotonic() - self._looked_at < _EVERY_S:
             return self._seen[1]
         self._looked_at = time.monotonic()
-        topic = self._settings.topic("semantic-ids")
+        topic = self._settings.topic(SEMANTIC_IDS)
         ends = self._log.ends(topic)
         if not known or ends != self._ends:
             each = _NEWEST // max(1, len(ends))

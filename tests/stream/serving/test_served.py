@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from bench.served_stream import ServedStream
+from store.checkpoints import RANKER_KEY, RankerRecord
 from store.events import Engagement, Upload
 from store.settings import Settings, settings_from
 from stream.client.publisher import Publisher
@@ -28,7 +29,6 @@ from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import evaluable_places, read_events, sample_places
 from trainer.ranking.ranker import Ranker
 from trainer.recommender import RecommenderRules
-from trainer.runs.ranker_job import RANKER_KEY, RankerRecord
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -29,8 +29,9 @@ from store.log import Log
 from store.settings import Codebook, Events, Kafka, Model, Settings, Training
 from tests.clusters import EmbeddedCluster, KafkaCluster
 from tests.trainer.worlds import WEIGHTS, cards, stream
+from trainer.checkpoint_loading import load_checkpoint
 from trainer.runs.service import TrainerService
-from trainer.runs.training_run import load_checkpoint, offsets_of
+from trainer.runs.training_run import offsets_of
 
 TINY = Training(
     min_engagements=100,

@@ -1,0 +1,30 @@
+"""Topic names: what each topic of the log is called, without the prefix that `Settings.topic` puts before it.
+
+Invariant: no other module of the house writes one of these names as a string.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+UPLOADS: Final = "uploads"
+ENGAGEMENTS: Final = "engagements"
+PROFILES: Final = "profiles"
+ITEM_SIGNALS: Final = "item-signals"
+SEMANTIC_IDS: Final = "semantic-ids"
+ITEM_STATES: Final = "item-states"
+USER_STATES: Final = "user-states"
+CHECKPOINTS: Final = "checkpoints"
+RANKING_EXAMPLES: Final = "ranking-examples"
+RECOMMEND_REQUESTS: Final = "recommend-requests"
+RECOMMENDATIONS: Final = "recommendations"
+DEAD_LETTERS: Final = "dead-letters"
+
+EventTopic = Literal["uploads", "engagements", "profiles"]
+"""The topics whose events applications publish."""
+
+TOPIC_NAMES: Final = (
+    *(UPLOADS, ENGAGEMENTS, PROFILES, ITEM_SIGNALS, SEMANTIC_IDS, ITEM_STATES, USER_STATES),
+    *(CHECKPOINTS, RANKING_EXAMPLES, RECOMMEND_REQUESTS, RECOMMENDATIONS, DEAD_LETTERS),
+)
+"""Every topic."""
