@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from store.folder_lock import FolderLock
 from stream.cli.options import LOG, Options, command
 
 app = typer.Typer()
@@ -33,7 +34,7 @@ def up(
 
     Example: sidestream up --data-dir ./data --bootstrap-servers kafka-1:9092,kafka-2:9092
     """
-    from stream.up import run_up
+    from stream.up.supervisor import run_up
 
     run_up(
         options.settings(),
@@ -91,7 +92,8 @@ def worker(options: Options, web_port: Port = None) -> None:
     def started(worker: Worker) -> None:
         options.emit({"url": worker.url, "pid": os.getpid()}, f"the worker answers at {worker.url}")
 
-    raise typer.Exit(run_worker(settings, started))
+    with FolderLock(Path(settings.data_dir), "worker"):
+        raise typer.Exit(run_worker(settings, started))
 
 
 @command(app, takes=LOG)
@@ -103,7 +105,9 @@ def trainer(options: Options) -> None:
     use_one_thread()  # torch has a setting of its own: training.threads
     from trainer.runs.service import run_trainer
 
-    raise typer.Exit(run_trainer(options.settings()))
+    settings = options.settings()
+    with FolderLock(Path(settings.data_dir), "trainer"):
+        raise typer.Exit(run_trainer(settings))
 
 
 def use_one_thread() -> None:

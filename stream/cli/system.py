@@ -6,8 +6,6 @@ explicitly (option, then environment, then settings file) comes first, then that
 
 from __future__ import annotations
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,7 @@ from typing import Any
 import msgspec
 
 from store.settings import Settings, load_settings
-
-ADDRESSES = "addresses.json"
+from stream.up.addresses import DamagedAddressesError, is_running, read_addresses
 
 
 class NotRunningError(RuntimeError):
@@ -72,35 +69,22 @@ def with_bootstrap(settings: Settings, bootstrap_servers: str) -> Settings:
 
 
 def _addresses(folder: Path, required: bool) -> dict[str, Any]:
+    """What `up` wrote into the folder, when the system still runs; else nothing, or `NotRunningError` if `required`."""
+    again = f"`sidestream up --data-dir {folder}`"
     try:
-        found = json.loads((folder / ADDRESSES).read_text())
-        if not isinstance(found, dict):
-            raise ValueError
+        found = read_addresses(folder)
+    except DamagedAddressesError as error:
+        raise NotRunningError(str(error)) from None
     except OSError:
-        if required:
-            raise NotRunningError(
-                f"no system was started in {folder}: run `sidestream up --data-dir {folder}`, "
-                "or give --bootstrap-servers and --url"
-            ) from None
-        return {}
-    except ValueError:
-        raise NotRunningError(f"{folder / ADDRESSES} is damaged: start `sidestream up` there again") from None
-    if found.get("stopped") or not _alive(found.get("pid")):
-        if required:
-            raise NotRunningError(
-                f"the system in {folder} has ended: start it again with `sidestream up --data-dir {folder}`"
-            )
-        return {}
+        return _nothing(
+            f"no system was started in {folder}: run {again}, or give --bootstrap-servers and --url", required
+        )
+    if not is_running(found):
+        return _nothing(f"the system in {folder} has ended: start it again with {again}", required)
     return found
 
 
-def _alive(pid: object) -> bool:
-    if not isinstance(pid, int):
-        return True  # written by something else than `up`: taken at its word
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def _nothing(why: str, required: bool) -> dict[str, Any]:
+    if required:
+        raise NotRunningError(why)
+    return {}

@@ -21,7 +21,7 @@ from store.items import ItemRow
 from store.settings import Settings, to_toml
 from stream.kafka.connections import reader
 from stream.kafka.state_topics import POSITION_KEY
-from stream.up import free_port
+from stream.up.ports import free_port
 
 
 class WorkerProcess:

@@ -1,0 +1,233 @@
+"""The supervisor: starts the parts of one machine's system in order, announces it, and watches over it.
+
+A child that ends is started again and goes on from the log. When this process ends, by a signal or a kill, its children
+end too; started again on the same folder, everything goes on where it was, at the same addresses if they are free.
+
+Invariant: what cannot be written (addresses, logs) is told and done without; only what the parts cannot work without
+keeps the system from starting.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+
+from store.folder_lock import FolderLock
+from store.settings import Settings, to_toml
+from stream.kafka.connections import quiet_clients
+from stream.kafka.topics import create_topics
+from stream.up.addresses import ADDRESSES, DamagedAddressesError, read_addresses, write_addresses
+from stream.up.child import Child
+from stream.up.leftovers import end_leftovers
+from stream.up.ports import answers, choose, listens, port_of
+from stream.up.process_identity import started
+
+READY_TIMEOUT_S = 60.0
+
+
+class StartError(RuntimeError):
+    """A part did not start: the message names its log; mend what it says and start again."""
+
+
+class StoppedError(RuntimeError):
+    """A signal came before the system was ready."""
+
+
+class Supervisor:
+    """The parts of one machine's system, in the order in which they start."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        web_port: int | None,
+        broker_port: int | None,
+        embedded: bool,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.folder = Path(settings.data_dir).absolute()
+        before = _last(self.folder)
+        end_leftovers(self.folder, before, tell)
+        self.settings = _with_ports(settings, before, web_port, broker_port, embedded)
+        self.children: list[Child] = []
+        self._embedded = embedded
+        self._stopped = stopped
+        self._ready = False
+        self._written = True
+
+    @property
+    def url(self) -> str:
+        """Where the worker answers."""
+        host = self.settings.serving.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.settings.serving.port}"
+
+    def start(self) -> None:
+        """Returns when requests can be served. Raises `StartError`."""
+        file = self.folder / "settings.toml"
+        try:
+            file.write_text(to_toml(self.settings))
+        except OSError as error:
+            raise StartError(
+                f"cannot write {file} ({error.strerror}): make room or mend the folder, or give another --data-dir"
+            ) from None
+        if self._embedded:
+            port = port_of(self.settings.kafka.bootstrap_servers) or 0
+            broker = self._launch(
+                "broker", "-m", "stream.broker", "--data-dir", str(self.folder / "broker"), "--port", str(port)
+            )
+            self._await(broker, port, lambda: answers(port))
+        quiet_clients()
+        create_topics(self.settings)
+        worker = self._launch("worker", "-m", "stream.cli", "worker", "--settings", str(file))
+        self._launch("trainer", "-m", "stream.cli", "trainer", "--settings", str(file))
+        self._await(worker, self.settings.serving.port, lambda: _is_ready(self.url))
+        self._ready = True
+        self._note_addresses()
+
+    def watch(self) -> None:
+        """Starts children again that end, until stopped."""
+        while not self._stopped():
+            for child in self.children:
+                if child.due():
+                    tell(f"the {child.name} ended ({child.last_words()}): starting it again")
+                    try:
+                        child.start()
+                    except OSError as error:
+                        tell(f"the {child.name} cannot be started ({error.strerror}): trying again")
+                    self._note_addresses()
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        for child in reversed(self.children):
+            child.stop()
+        self._note_addresses(stopped=True)
+
+    def addresses(self) -> dict[str, Any]:
+        """What others need to find this system and its processes; also what addresses.json holds."""
+        running = {child.name: child.pid for child in self.children if child.pid is not None}
+        return {
+            "bootstrap_servers": self.settings.kafka.bootstrap_servers,
+            "url": self.url,
+            "metrics": self._metrics(),
+            "ready": self._ready,
+            "pid": os.getpid(),
+            "started": started(os.getpid()),
+            "pids": running,
+            "processes": {name: {"pid": pid, "started": started(pid)} for name, pid in running.items()},
+            "data_dir": str(self.folder),
+            "settings": str(self.folder / "settings.toml"),
+        }
+
+    def _metrics(self) -> dict[str, str]:
+        """Where each process is scraped."""
+        training = self.settings.training
+        found = {"worker": f"{self.url}/metrics"}
+        if training.metrics_port > 0:
+            found["trainer"] = f"http://{training.metrics_host}:{training.metrics_port}/metrics"
+        return found
+
+    def _launch(self, name: str, *arguments: str) -> Child:
+        child = Child(name, [sys.executable, *arguments], self.folder / "logs" / f"{name}.log", tell)
+        self.children.append(child)
+        child.start()
+        self._note_addresses()  # a start that is killed leaves processes, too
+        return child
+
+    def _await(self, child: Child, port: int, answered: Callable[[], bool]) -> None:
+        """Returns when the child itself, and nobody else, answers at its port."""
+        end = time.monotonic() + READY_TIMEOUT_S
+        while not (answered() and listens(child.pid or 0, port) is not False):
+            if self._stopped():
+                raise StoppedError
+            if child.ended() or time.monotonic() > end:
+                raise StartError(f"the {child.name} did not start: {child.last_words()} (all of it: {child.log})")
+            time.sleep(0.05)
+
+    def _note_addresses(self, stopped: bool = False) -> None:
+        """Writes addresses.json; the first time that this fails, and the first that it works again, is told."""
+        ended = {"pids": {}, "processes": {}, "ready": False, "stopped": True} if stopped else {}
+        try:
+            write_addresses(self.folder, {**self.addresses(), **ended})
+        except OSError as error:
+            if self._written:
+                file = self.folder / ADDRESSES
+                tell(f"{file} cannot be written ({error.strerror}): commands need --url {self.url} until it can")
+            self._written = False
+        else:
+            if not self._written:
+                tell(f"{self.folder / ADDRESSES} is written again")
+            self._written = True
+
+
+def run_up(settings: Settings, *, web_port: int | None, broker_port: int | None, embedded: bool, as_json: bool) -> None:
+    """Runs until SIGTERM or SIGINT. Prints one line when it can serve.
+
+    Raises `FolderInUseError`, `PortTakenError` or `StartError`, with nothing left running.
+    """
+    signals: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda n, _: signals.append(n))
+    with FolderLock(Path(settings.data_dir).absolute(), "system"):
+        up = Supervisor(
+            settings, web_port=web_port, broker_port=broker_port, embedded=embedded, stopped=lambda: bool(signals)
+        )
+        try:
+            up.start()
+            addresses = up.addresses()
+            line = f"ready {up.url} (Kafka at {addresses['bootstrap_servers']})"
+            print(json.dumps(addresses) if as_json else line, flush=True)
+            up.watch()
+        except StoppedError:
+            tell("stopped before it was ready")
+        finally:
+            up.stop()
+
+
+def tell(text: str) -> None:
+    """A line for the person who looks on; a terminal or disk that is gone must not end the system."""
+    with suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _with_ports(
+    settings: Settings, before: dict[str, Any], web_port: int | None, broker_port: int | None, embedded: bool
+) -> Settings:
+    """The settings at ports that are free."""
+    folder = str(Path(settings.data_dir).absolute())
+    serving, training, kafka = settings.serving, settings.training, settings.kafka
+    port = choose(web_port, port_of(before.get("url")), serving.port, "--web-port", tell)
+    serving = msgspec.structs.replace(serving, port=port)
+    if training.metrics_port >= 0:
+        last = port_of(str((before.get("metrics") or {}).get("trainer", "")).removesuffix("/metrics"))
+        wanted = None if training.metrics_port else 0
+        port = choose(wanted, last, training.metrics_port, "training.metrics_port", tell)
+        training = msgspec.structs.replace(training, metrics_port=port)
+    if embedded:
+        port = choose(broker_port, port_of(before.get("bootstrap_servers")), 9092, "--broker-port", tell)
+        kafka = msgspec.structs.replace(kafka, bootstrap_servers=f"127.0.0.1:{port}")
+    return msgspec.structs.replace(settings, data_dir=folder, serving=serving, kafka=kafka, training=training)
+
+
+def _last(folder: Path) -> dict[str, Any]:
+    """What the last start wrote; nothing when it cannot be read: it only makes the next start more comfortable."""
+    try:
+        return read_addresses(folder)
+    except (OSError, DamagedAddressesError):
+        return {}
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", timeout=1.0).status_code == 200
+    except httpx.HTTPError:
+        return False
