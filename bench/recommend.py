@@ -16,15 +16,16 @@ import time
 import numpy as np
 
 from store.events import Engagement
-from store.histories import HistoryRules, UserRow
+from store.histories import UserRow
 from store.histories import absorb as absorb_engagement
 from store.items import ItemCard, ItemRow, pack_parts
 from store.requests import Request
 from store.settings import Settings
 from trainer.items.item_learning import absorb as absorb_signal
 from trainer.model_bundle import ModelBundle
-from trainer.ranking.ranker import RankerLearner, RankerRules
+from trainer.ranking.ranker import RankerLearner
 from trainer.recommender import Recommender
+from trainer.rules import history_rules, ranker_rules, recommender_rules
 from trainer.semantic_ids.codebook import zero_codebook
 
 TASTES = 1000
@@ -43,7 +44,7 @@ def main() -> None:
 
 def measure(items: int, events: int, requests: int) -> dict[str, float]:
     rng = np.random.default_rng(0)
-    recommender = Recommender(serving=ModelBundle(zero_codebook(Settings())))
+    recommender = Recommender(recommender_rules(Settings()), serving=ModelBundle(zero_codebook(Settings())))
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     began = time.perf_counter()
     fill(recommender, items, rng)
@@ -97,10 +98,10 @@ def engage(
     recommender: Recommender, items: int, events: int, rng: np.random.Generator
 ) -> tuple[dict[str, UserRow], float, float]:
     """Users by their number's taste, items by a power law within it; every fiftieth engagement teaches the ranker."""
-    rules = HistoryRules(weights=Settings().events.weights)
+    rules = history_rules(Settings())
     users: dict[str, UserRow] = {}
     rows: dict[str, ItemRow] = {}
-    learner = RankerLearner(RankerRules())
+    learner = RankerLearner(ranker_rules(Settings()))
     who_E = rng.integers(0, max(1, events // 10), events)
     which_E = (rng.pareto(1.0, events) * 3).astype(int) % max(1, items // TASTES)
     spent_s = fit_s = 0.0

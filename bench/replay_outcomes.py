@@ -3,8 +3,9 @@
     python -m bench.replay_outcomes DIR [--engagements 8000] [--sample 1000] [--out FILE] [--json]
 
 Replays the first engagements of a recorded stream and prints a SHA-256 over all that was measured of them: every
-evaluated engagement (ranks, source, candidates, baselines) and every rank of a cold or fresh item among its kind. Two
-outputs written with `--out` show by `diff` where they part. The checksum depends on the versions of numpy and LightGBM.
+evaluated engagement (ranks, source, candidates, baselines) and every rank of a cold or fresh item among its kind, with
+the settings' defaults but for `events.completed`, which is empty. Two outputs written with `--out` show by `diff` where
+they part. The checksum depends on the versions of numpy and LightGBM.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 
 from store.events import Engagement, Upload
+from store.settings import settings_from
 from trainer.content.encoders import content_parts, text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import read_events
@@ -27,7 +29,9 @@ def outcomes_of(folder: Path, engagements: int, sample: int) -> str:
     events = read_events(folder, "engagements", Engagement)[:engagements]
     uploads = [one for one in read_events(folder, "uploads", Upload) if one.uploaded_at <= events[-1].occurred_at]
     encoder = text_encoder("static")
-    replay = Replay(uploads, events, lambda some: content_parts(some, encoder), ReplayOptions(sample=sample))
+    settings = settings_from({"events": {"completed": {}}})
+    options = ReplayOptions(sample=sample)
+    replay = Replay(uploads, events, lambda some: content_parts(some, encoder), options, settings)
     result = replay.run()
     return json.dumps([[dataclasses.astuple(one) for one in some] for some in (result.evaluated, result.within)])
 

@@ -99,10 +99,8 @@ def replayed(
     """What `Replay` would serve at the same moments."""
     settings = load_settings()
     encoder = text_encoder(settings.content.encoder)
-    chosen_options = ReplayOptions(
-        sample=0, within_limit=0, baselines=False, k=options.k, weights=dict(settings.events.weights)
-    )
-    replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), chosen_options)
+    chosen = ReplayOptions(sample=0, within_limit=0, baselines=False, k=options.k)
+    replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), chosen, settings)
     wanted, tops = set(places), []
     for place in replay.steps():
         if place in wanted:

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from store.events import KINDS
+from store.events import KINDS, Limits
 
 PREFIX = "SIDESTREAM_"
 
@@ -206,6 +206,10 @@ class Settings(Table, frozen=True):
     def topic(self, name: str) -> str:
         """The full name of one of the topics in docs/contracts.md."""
         return f"{self.kafka.topic_prefix}{name}"
+
+    def event_limits(self) -> Limits:
+        """The bounds that every event must keep."""
+        return Limits(self.kafka.max_record_bytes, self.events.max_future_s, self.content.widths)
 
     def checkpoint_folder(self) -> Path:
         """Where checkpoints and codebooks lie; by default inside the data folder."""

@@ -22,9 +22,8 @@ from typing import Any
 
 import msgspec
 
-from store.embeddings import EmbeddingRules, EmbeddingStore
-from store.events import Limits
-from store.histories import HistoryRules, UserRow
+from store.embeddings import EmbeddingStore
+from store.histories import UserRow
 from store.items import ItemRow
 from store.keys import Owned
 from store.rows import RowStore
@@ -51,7 +50,7 @@ from stream.serving.service import WorkerService
 from stream.web.request_partition import RequestPartition
 from stream.web.server import WebServer
 from trainer.content.encoders import text_encoder
-from trainer.items.item_learning import ItemRules
+from trainer.rules import embedding_rules, history_rules, item_rules
 
 log = logging.getLogger(__name__)
 
@@ -168,8 +167,7 @@ class Worker:
     def _user_partition(self, number: int) -> Partition:
         settings = self.settings
         rows = RowStore(self._folder / "rows" / f"users-{number}", UserRow)
-        rules = HistoryRules(settings.events.weights, settings.store.history_length, settings.store.context_length)
-        limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
+        rules, limits = history_rules(settings), settings.event_limits()
         side = UserSide(number, settings.kafka.partitions, rows, rules, limits)
         rate = partial(self._rows_per_s, ENGAGEMENTS, 0.5)
         return UserPartition(
@@ -178,23 +176,16 @@ class Worker:
 
     def _item_partition(self, number: int) -> Partition:
         rows = RowStore(self._folder / "rows" / f"items-{number}", ItemRow)
-        side = ItemSide(number, rows, ItemRules(), self._item_vectors(number))
+        side = ItemSide(number, rows, item_rules(self.settings), self._item_vectors(number))
         rate = partial(self._rows_per_s, ITEM_SIGNALS)
         settings, emitter = self.settings, self.emitter
         return ItemPartition(side, settings, emitter, self.metrics, self._generation, rate, self.url, self._fault)
 
     def _item_vectors(self, number: int) -> ItemVectors:
-        store, count = self.settings.store, self.settings.kafka.partitions
         recommender = self.scorer.recommender
-        rules = EmbeddingRules(
-            width=recommender.rules.vectors.width,
-            admit_after=store.vector_admit_after,
-            horizon_s=store.vector_horizon_s,
-            cached_rows=store.cached_vectors // count,
-        )
-        vectors = EmbeddingStore(self._folder / "rows" / f"vectors-{number}", rules)
+        vectors = EmbeddingStore(self._folder / "rows" / f"vectors-{number}", embedding_rules(self.settings))
         vectors.sweep()  # now, while nobody waits: what expires later reads as absent until the next start
-        owns = Owned(number, count).__getitem__
+        owns = Owned(number, self.settings.kafka.partitions).__getitem__
         return ItemVectors(vectors, owns, recommender.published, recommender.rules.vectors)
 
     def _request_partition(self, number: int) -> Partition:

@@ -24,7 +24,6 @@ from store.events import (
     decode_profiles,
     decode_uploads,
 )
-from store.settings import Settings
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
 
 Event = Upload | Engagement | Profile | Mapping[str, Any] | bytes | str
@@ -50,15 +49,6 @@ class InvalidEventError(ValueError):
         self.reason = refusal.reason
         self.remedy = refusal.detail
         super().__init__(f"{self.field + ': ' if self.field else ''}{refusal.reason}: {refusal.detail}")
-
-
-def limits_of(settings: Settings) -> Limits:
-    """The bounds that these settings put on an event."""
-    return Limits(
-        max_record_bytes=settings.kafka.max_record_bytes,
-        max_future_s=settings.events.max_future_s,
-        widths=settings.content.widths,
-    )
 
 
 def admit(topic: EventTopic, event: Event, limits: Limits) -> tuple[str, bytes]:

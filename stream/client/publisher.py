@@ -32,7 +32,7 @@ from store.events import frame
 from store.keys import partition_of
 from store.settings import Settings, load_settings
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
-from stream.client.admission import Event, admit, admit_key, limits_of
+from stream.client.admission import Event, admit, admit_key
 from stream.kafka.connections import BrokerUnavailableError, admin_client, connect_producer, reaching
 from stream.kafka.deliveries import Delivery, DeliveryError, Framing, PublishTimeoutError
 from stream.kafka.topics import TopicsError
@@ -88,7 +88,7 @@ class Publisher:
         self._block_s = block_s
         self._delivery_timeout_s = delivery_timeout_s
         self._on_delivery = on_delivery
-        self._limits = limits_of(settings)
+        self._limits = settings.event_limits()
         # Reentrant: a record that fails at once is settled by the thread that hands it over.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)

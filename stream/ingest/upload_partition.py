@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from store.events import Limits, Refusal, Upload, decode_uploads, tombstone_id
+from store.events import Refusal, Upload, decode_uploads, tombstone_id
 from store.items import ItemCard
 from store.keys import partition_of
 from store.settings import Settings
@@ -61,7 +61,7 @@ class UploadPartition(Partition):
         self._executor = executor
         self._sent: OrderedDict[str, int] = OrderedDict()
         self._reassigning: asyncio.Task[None] | None = None
-        self._limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s, settings.content.widths)
+        self._limits = settings.event_limits()
 
     async def restore(self) -> None:
         """Nothing to restore: the group's committed offset says where to begin."""

@@ -37,7 +37,8 @@ from trainer.content.encoder import TextEncoder
 from trainer.model_bundle import ModelBundle
 from trainer.ranking.ranker import Example
 from trainer.reasons import EXPLORE
-from trainer.recommender import Recommender, RecommenderRules
+from trainer.recommender import Recommender
+from trainer.rules import recommender_rules
 from trainer.semantic_ids.codebook import zero_codebook
 
 log = logging.getLogger(__name__)
@@ -65,12 +66,7 @@ class Scorer:
         self.owners: dict[int, str] = {}
         self.counters: dict[str, dict[int, int]] = {}
         self.recommender = Recommender(
-            RecommenderRules(
-                explore_share=settings.serving.explore_share,
-                beams=settings.serving.beams,
-                utility=settings.serving.utility,
-                repeats=settings.serving.repeats,
-            ),
+            recommender_rules(settings),
             encode=lambda text: encoder.encode([text])[0],
             serving=ModelBundle(zero_codebook(settings), beams=settings.serving.beams),
         )

@@ -18,12 +18,12 @@ import msgspec
 import numpy as np
 
 from store.events import Engagement, Upload
-from store.histories import HistoryRules, UserRow, trim
+from store.histories import UserRow, trim
 from store.histories import absorb as absorb_engagement
 from store.items import ItemRow
 from store.keys import hash64, partition_of
 from store.requests import Answer
-from store.settings import Events, Settings
+from store.settings import Settings
 from trainer.evaluation.ablation import ABLATED_FROM, Ablation
 from trainer.evaluation.baselines import Baseline, ItemKnn, Popular
 from trainer.evaluation.cold_evaluation import FRESH_BELOW, RankWithinKind, rank_within_kind
@@ -33,9 +33,9 @@ from trainer.evaluation.timing import Timer
 from trainer.items.item_learning import absorb as absorb_signal
 from trainer.items.vector_learning import memory_learners, publish_vector
 from trainer.model_bundle import ModelBundle
-from trainer.ranking.impressions import ImpressionRules
-from trainer.ranking.ranker import Example, RankerLearner, RankerRules, Snapshot
-from trainer.recommender import Recommender, RecommenderRules, request_of
+from trainer.ranking.ranker import Example, RankerLearner, Snapshot
+from trainer.recommender import Recommender, request_of
+from trainer.rules import embedding_rules, history_rules, ranker_rules, recommender_rules, vector_rules
 from trainer.semantic_ids.cards import plain_card
 from trainer.semantic_ids.codebook import zero_codebook
 
@@ -46,25 +46,22 @@ PUBLISH_EVERY = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReplayOptions:
-    """`sample` engagements of the part after `evaluated_from` are evaluated; `examples` is the share of all events that
+    """What a replay does that a running system does not; everything else is as its settings say.
+
+    `sample` engagements of the part after `evaluated_from` are evaluated; `examples` is the share of all events that
     teach the ranker, beside every first engagement of an item; state stands still between multiples of `delay_s`."""
 
     sample: int = 3000
     k: int = 10
     seed: int = 0
-    weights: Mapping[str, float] = field(default_factory=lambda: Events().weights)
-    repeats: bool = False
     evaluated_from: float = 0.5
     within_limit: int = 3000
     examples: float = 0.25
-    impression_window_s: float = 1800.0
     delay_s: float = 0.0
     baselines: bool = True
     ablate: bool = False
     popular_window: float = 0.05
     knn_half_life_s: float = 720 * 86_400.0
-    recommender: RecommenderRules = field(default_factory=RecommenderRules)
-    ranker: RankerRules = field(default_factory=RankerRules)
 
 
 @dataclass(slots=True)
@@ -106,21 +103,22 @@ class Replay:
         uploads: list[Upload],
         engagements: list[Engagement],
         encode: Callable[[list[Upload]], list[dict[str, np.ndarray]]],
-        options: ReplayOptions,
+        options: ReplayOptions = ReplayOptions(),
+        settings: Settings = Settings(),
     ) -> None:
-        self.uploads, self.engagements, self.options = uploads, engagements, options
+        self.uploads, self.engagements, self.options, self.settings = uploads, engagements, options, settings
         self._encode = encode
-        self._rules = HistoryRules(weights=options.weights)
+        self._rules, ranker = history_rules(settings), ranker_rules(settings)
         self._users: dict[str, UserRow] = {}
         self._items: dict[str, ItemRow] = {}
-        rules = replace(options.recommender, repeats=options.repeats)
-        self.recommender = Recommender(rules, serving=ModelBundle(zero_codebook(Settings())))
-        self.learner = RankerLearner(options.ranker)
-        shown = ImpressionRules(window_s=options.impression_window_s, completed=options.ranker.completed)
-        self._feedback = ReplayedFeedback(self.recommender, self.learner, options.weights, options.examples, shown)
+        self.recommender = Recommender(recommender_rules(settings), serving=ModelBundle(zero_codebook(settings)))
+        self.learner = RankerLearner(ranker)
+        self._feedback = ReplayedFeedback(self.recommender, self.learner, settings, options.examples)
         self.result = ReplayResult()
-        self._vectors = memory_learners(self.recommender.published, rules.vectors, Settings().kafka.partitions)
-        self._ablation = Ablation(options.ranker) if options.ablate else None
+        self._vectors = memory_learners(
+            self.recommender.published, vector_rules(settings), embedding_rules(settings), settings.kafka.partitions
+        )
+        self._ablation = Ablation(ranker) if options.ablate else None
         window = max(1, int(options.popular_window * len(engagements)))
         self._baselines: dict[str, Baseline] = (
             {"popular": Popular(window), "item-knn": ItemKnn(options.knn_half_life_s)} if options.baselines else {}
@@ -148,9 +146,9 @@ class Replay:
         places = evaluable_places(
             self.uploads,
             self.engagements,
-            options.weights,
+            self._rules.weights,
             evaluated_from=options.evaluated_from,
-            repeats=options.repeats,
+            repeats=self.settings.serving.repeats,
         )
         evaluated = sample_places(self.engagements, places, options.sample, options.seed)
         candidates = set(places)
@@ -207,7 +205,7 @@ class Replay:
             return
         trim(user, place + 1, self._rules)
         row = self._items.setdefault(event.item_id, ItemRow())
-        absorb_signal(row, signal, self.options.recommender.item)
+        absorb_signal(row, signal, self.recommender.rules.item)
         self._vectors[partition_of(event.item_id, len(self._vectors))].absorb(signal)
         self.recommender.update(event.item_id, row)
         if signal.weight > 0:
@@ -271,7 +269,7 @@ class Replay:
 
     def _test_baselines(self, event: Engagement, user: UserRow | None) -> dict[str, int]:
         context = self._context(user) if user is not None else []
-        have = set() if user is None or self.options.repeats else set(user.seen_hashes().tolist())
+        have = set() if user is None or self.settings.serving.repeats else set(user.seen_hashes().tolist())
         catalog = self.recommender.catalog
 
         def live(item_id: str) -> bool:

@@ -19,8 +19,6 @@ from trainer.content.encoders import content_parts, text_encoder
 from trainer.evaluation.prequential import OnProgress, Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import read_events
 from trainer.evaluation.report import report as report_of
-from trainer.ranking.ranker import RankerRules
-from trainer.recommender import RecommenderRules
 
 DELAYS_S = {"nothing": 0.0, "a minute": 60.0, "an hour": 3600.0, "a day": 86_400.0, "a week": 604_800.0}
 DELAY_SAMPLE, DELAY_EXAMPLES = 1000, 0.05
@@ -48,25 +46,17 @@ def run_replay(
     with nothing frozen and with the state frozen for a minute, an hour, a day and a week of event time. Raises
     `StreamError` if the folder is no recorded stream.
     """
-    options = ReplayOptions(
-        sample=sample,
-        k=k,
-        seed=seed,
-        repeats=repeats or settings.serving.repeats,
-        delay_s=delay_s,
-        ablate=ablate,
-        weights=dict(settings.events.weights),
-        impression_window_s=settings.serving.impression_window_s,
-        recommender=RecommenderRules(utility=settings.serving.utility),
-        ranker=RankerRules(completed=settings.events.completed),
-    )
+    options = ReplayOptions(sample=sample, k=k, seed=seed, delay_s=delay_s, ablate=ablate)
+    if repeats:
+        serving = msgspec.structs.replace(settings.serving, repeats=True)
+        settings = msgspec.structs.replace(settings, serving=serving)
     uploads, engagements = read_events(folder, "uploads", Upload), read_events(folder, "engagements", Engagement)
     encoder = text_encoder(settings.content.encoder)
 
     def replayed(name: str, chosen: ReplayOptions) -> dict[str, Any]:
-        replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), chosen)
+        replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), chosen, settings)
         with _progress(name, quiet) as on_progress:
-            made = report_of(folder.name, replay.run(on_progress), chosen)
+            made = report_of(folder.name, replay.run(on_progress), chosen, settings)
         heads = replay.recommender.ranker.heads
         measured = heads.measured() if heads is not None else {}
         return {**made, "heads": {head: msgspec.structs.asdict(one) for head, one in measured.items()}}

@@ -8,14 +8,14 @@ Invariant: nothing is learned from an impression before its window has closed in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from store.events import Engagement
 from store.histories import UserRow
 from store.keys import hash64
-from trainer.ranking.impressions import ImpressionRules, Impressions, outcome_of, shown_alone
+from store.settings import Settings
+from trainer.ranking.impressions import Impressions, outcome_of, shown_alone
 from trainer.ranking.ranker import RankerLearner
 from trainer.recommender import Recommender
+from trainer.rules import impression_rules
 
 
 class ReplayedFeedback:
@@ -25,15 +25,14 @@ class ReplayedFeedback:
         self,
         recommender: Recommender,
         learner: RankerLearner,
-        weights: Mapping[str, float],
+        settings: Settings,
         share: float,
-        rules: ImpressionRules,
     ) -> None:
         self._recommender = recommender
         self._learner = learner
-        self._weights = weights
+        self._weights = settings.events.weights
         self._share = share
-        self._impressions = Impressions(rules)
+        self._impressions = Impressions(impression_rules(settings))
 
     def observe(self, user: UserRow | None, event: Engagement) -> None:
         """Takes in any event of the stream, before it is learned from."""

@@ -9,13 +9,18 @@ from typing import Any
 
 import msgspec
 
+from store.settings import Settings
 from trainer.evaluation.cold_evaluation import FRESH_BELOW, RankWithinKind
 from trainer.evaluation.prequential import EvaluatedEngagement, ReplayOptions, ReplayResult
 
 DAY_S = 86_400.0
+REPLAYED_TABLES = ("events", "store", "content", "codebook", "serving")
+"""Tables of the settings that decide what a replay measures."""
 
 
-def report(stream: str, result: ReplayResult, options: ReplayOptions) -> dict[str, Any]:
+def report(
+    stream: str, result: ReplayResult, options: ReplayOptions, settings: Settings = Settings()
+) -> dict[str, Any]:
     """The report as plain JSON."""
     evaluated = result.evaluated
     names = list(evaluated[0].baselines) if evaluated else []
@@ -52,7 +57,7 @@ def report(stream: str, result: ReplayResult, options: ReplayOptions) -> dict[st
         "ablations": result.ablations,
         "over_time": over_time(evaluated, options.k),
         "cost": {name: round(seconds, 1) for name, seconds in result.cost.items()},
-        "settings": settings(options),
+        "settings": settings_of(options, settings),
     }
     return {**found, "headline": headline(found)}
 
@@ -147,9 +152,9 @@ def over_time(evaluated: Sequence[EvaluatedEngagement], k: int, parts: int = 20)
     ]
 
 
-def settings(options: ReplayOptions) -> dict[str, Any]:
-    """The options as plain JSON."""
-
-    built = msgspec.json.decode(msgspec.json.encode(options))
+def settings_of(options: ReplayOptions, settings: Settings) -> dict[str, Any]:
+    """The options, and the settings that a replay depends on, as plain JSON. Nothing of how Kafka is reached."""
+    tables = {name: getattr(settings, name) for name in REPLAYED_TABLES}
+    built = msgspec.json.decode(msgspec.json.encode({**msgspec.to_builtins(options), **tables}))
     assert isinstance(built, dict)
-    return built
+    return {**built, "kafka": {"partitions": settings.kafka.partitions}}

@@ -27,7 +27,7 @@ from typing import Protocol
 
 import numpy as np
 
-from store.embeddings import Block
+from store.embeddings import Block, EmbeddingRules
 from store.items import ItemRow
 from store.keys import Owned
 from store.signals import Signal
@@ -78,19 +78,24 @@ class Table(Protocol):
 
 
 class MemoryTable:
-    """Rows in memory only: what a replay keeps. Every row that was written is admitted."""
+    """Rows in memory only: what a replay keeps. It reads as `EmbeddingStore` does."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, rules: EmbeddingRules) -> None:
+        self._rules = rules
         self._places: dict[str, int] = {}
-        self._block = _empty_block(256, width)
+        self._block = _empty_block(256, rules.width)
+        self._now_s = -np.inf
 
     def read(self, keys: Sequence[str]) -> Block:
         places = np.fromiter((self._places.get(key, -1) for key in keys), np.int64, len(keys))
         found = _rows_of(self._block, places)
-        missing = places < 0
-        for column in (found.vectors_BD, found.steps_B, found.sights_B, found.at_s_B, found.admitted_B):
-            column[missing] = 0
-        return found
+        absent_B = (places < 0) | (found.at_s_B < self._now_s - self._rules.horizon_s)
+        found.sights_B[absent_B] = 0
+        found.at_s_B[absent_B] = 0.0
+        admitted_B = (found.sights_B >= self._rules.admit_after) & (found.sights_B > 0)
+        found.vectors_BD[~admitted_B] = 0.0
+        found.steps_B[~admitted_B] = 0.0
+        return replace(found, admitted_B=admitted_B)
 
     def stage(self, keys: Sequence[str], block: Block) -> None:
         places = [self._places.setdefault(key, len(self._places)) for key in keys]
@@ -99,7 +104,8 @@ class MemoryTable:
             self._block = _joined(self._block, more)
         mine = self._block
         mine.vectors_BD[places], mine.steps_B[places] = block.vectors_BD, block.steps_B
-        mine.sights_B[places], mine.at_s_B[places], mine.admitted_B[places] = block.sights_B, block.at_s_B, True
+        mine.sights_B[places], mine.at_s_B[places] = block.sights_B, block.at_s_B
+        self._now_s = max(self._now_s, float(block.at_s_B.max(initial=-np.inf)))
 
 
 class VectorLearner:
@@ -126,11 +132,12 @@ class VectorLearner:
         return len(self._pending)
 
     def learn(self) -> dict[str, tuple[np.ndarray, float]]:
-        """`advance`; returns, for each item that had a signal, its vector (D, float32, of length 1) and step
-        accumulator."""
+        """`advance`; returns, for each item that had a signal and is admitted, its vector (D, float32, of length 1) and
+        step accumulator."""
         changed = list(self.advance())
         block = self.table.read(changed)
-        return dict(zip(changed, zip(block.vectors_BD, block.steps_B.tolist(), strict=True), strict=True))
+        admitted = np.flatnonzero(block.admitted_B).tolist()
+        return {changed[place]: (block.vectors_BD[place], float(block.steps_B[place])) for place in admitted}
 
     def advance(self) -> dict[str, None]:
         """Learns what was absorbed and stages the changed rows as one block. Returns the items that had a signal."""
@@ -230,11 +237,12 @@ class VectorLearner:
         return np.asarray(error_PM / np.float32(self.rules.temperature))
 
 
-def memory_learners(published: Published, rules: VectorRules, partitions: int) -> list[VectorLearner]:
+def memory_learners(
+    published: Published, rules: VectorRules, kept: EmbeddingRules, partitions: int
+) -> list[VectorLearner]:
     """A learner for each partition of items, with rows in memory."""
-
     return [
-        VectorLearner(MemoryTable(rules.width), Owned(number, partitions).__getitem__, published, rules)
+        VectorLearner(MemoryTable(kept), Owned(number, partitions).__getitem__, published, rules)
         for number in range(partitions)
     ]
 

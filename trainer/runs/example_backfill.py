@@ -79,15 +79,8 @@ def backfill_examples(settings: Settings, examples: int, share: float = SHARE) -
     weights = settings.events.weights
     positives = sum(weights.get(event.kind, 0.0) > 0 for event in events)
     share = min(share, 1.5 * examples / max(1, positives))  # about a third is not among the candidates
-    options = ReplayOptions(
-        sample=0,
-        within_limit=0,
-        baselines=False,
-        weights=weights,
-        examples=share,
-        repeats=settings.serving.repeats,
-    )
-    replay = Replay(uploads, events, lambda some: [cards[one.item_id].parts() for one in some], options)
+    options = ReplayOptions(sample=0, within_limit=0, baselines=False, examples=share)
+    replay = Replay(uploads, events, lambda some: [cards[one.item_id].parts() for one in some], options, settings)
     replay.learner = found = ExampleCollector()
     for _ in replay.steps():
         yield from found.take()

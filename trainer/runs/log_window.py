@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from store.events import Limits
 from store.items import ItemCard
 from store.log import (
     Log,
@@ -51,7 +50,7 @@ def read_window(
     log: Log, settings: Settings, since: Mapping[int, int], now: float, progress: Progress | None = None
 ) -> Window:
     """Reads the window. `since`: the parent's offsets, empty for a first run; `now` is wall time in epoch seconds."""
-    limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
+    limits = settings.event_limits()
     items = cards(_with_progress(log.read_all(settings.topic(SEMANTIC_IDS)), progress))
     profile_records = list(_with_progress(log.read_all(settings.topic(PROFILES)), progress))
     forget = forgotten(profile_records)
@@ -106,6 +105,6 @@ def count_new(log: Log, settings: Settings, since: Mapping[int, int], now: float
     each = max(1, sample_records // len(end))
     lower = {p: max(begin[p], end[p] - each) for p in end}
     sampled = list(log.read(topic, lower, end))
-    limits = Limits(settings.kafka.max_record_bytes, settings.events.max_future_s)
+    limits = settings.event_limits()
     events = sum(1 for _ in engagements(sampled, now=now, limits=limits))
     return round(records * events / max(1, len(sampled)))

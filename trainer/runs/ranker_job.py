@@ -25,8 +25,9 @@ from store.checkpoints import RANKER_KEY, RankerRecord
 from store.log import Log, client_options
 from store.settings import Settings
 from store.topics import CHECKPOINTS, RANKING_EXAMPLES
-from trainer.ranking.impressions import ImpressionOutcome, ImpressionRules, Impressions, Shown
+from trainer.ranking.impressions import ImpressionOutcome, Impressions, Shown
 from trainer.ranking.ranker import Example, Ranker, RankerLearner, RankerRules
+from trainer.rules import impression_rules, ranker_rules
 from trainer.runs.drift import Drift
 from trainer.runs.example_backfill import ExampleBackfill
 
@@ -48,12 +49,9 @@ class RankerJob:
     def __init__(self, settings: Settings, rules: RankerRules | None = None, drift: Drift | None = None) -> None:
         """`drift` observes every ordered example."""
         self._drift = drift
-        completed = settings.events.completed
-        self._rules = rules or RankerRules(threads=settings.training.threads, completed=completed)
+        self._rules = rules or ranker_rules(settings)
         self.learner = RankerLearner(self._rules)
-        self._impressions = Impressions(
-            ImpressionRules(window_s=settings.serving.impression_window_s, completed=completed)
-        )
+        self._impressions = Impressions(impression_rules(settings))
         self._now_s = 0.0
         self._settings = settings
         self._topic = settings.topic(RANKING_EXAMPLES)

@@ -15,7 +15,7 @@ from sidestream import Publisher
 from store.events import Engagement, Profile, Upload
 from store.keys import partition_of
 from store.settings import Settings
-from stream.client.admission import InvalidEventError, admit, limits_of
+from stream.client.admission import InvalidEventError, admit
 from stream.kafka.connections import BrokerUnavailableError
 from stream.kafka.deliveries import Delivery, DeliveryError, Framing, PublishTimeoutError
 from stream.kafka.topics import TopicsError, create_topics
@@ -152,7 +152,7 @@ def test_a_frame_never_grows_beyond_what_a_worker_accepts(settings: Settings) ->
 )
 def test_a_wrong_event_is_named_before_it_is_sent(event: Any, reason: str, field: str) -> None:
     with pytest.raises(InvalidEventError) as caught:
-        admit("engagements", event, limits_of(Settings()))
+        admit("engagements", event, Settings().event_limits())
     assert (caught.value.reason, caught.value.field) == (reason, field)
     assert caught.value.remedy in str(caught.value)
 
@@ -160,7 +160,7 @@ def test_a_wrong_event_is_named_before_it_is_sent(event: Any, reason: str, field
 def test_a_vector_of_the_wrong_width_is_named() -> None:
     settings = settings_on(NOBODY, "x.", content={"widths": {"visual": 3}})
     with pytest.raises(InvalidEventError, match=r"content\.widths\.visual") as caught:
-        admit("uploads", {"item_id": "i", "uploaded_at": 1.0, "features": {"visual": [1.0]}}, limits_of(settings))
+        admit("uploads", {"item_id": "i", "uploaded_at": 1.0, "features": {"visual": [1.0]}}, settings.event_limits())
     assert caught.value.field == "features.visual"
 
 

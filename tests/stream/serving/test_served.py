@@ -28,7 +28,6 @@ from trainer.content.encoders import content_parts, text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import evaluable_places, read_events, sample_places
 from trainer.ranking.ranker import Ranker
-from trainer.recommender import RecommenderRules
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -64,20 +63,15 @@ def recorded(name: str, count: int) -> Events:
 
 
 def sampled(uploads: list[Upload], engagements: list[Engagement]) -> Events:
-    places = evaluable_places(uploads, engagements, ReplayOptions().weights)
+    places = evaluable_places(uploads, engagements, Settings().events.weights)
     return Events(uploads, engagements, sorted(sample_places(engagements, places, MOMENTS, 0)))
 
 
 def replay_of(events: Events, examples: float) -> Replay:
-    options = ReplayOptions(
-        sample=0,
-        within_limit=0,
-        examples=examples,
-        baselines=False,
-        recommender=RecommenderRules(explore_share=0.0),
-    )
+    options = ReplayOptions(sample=0, within_limit=0, examples=examples, baselines=False)
+    settings = settings_from({"serving": {"explore_share": 0.0}})
     encoder = text_encoder("static")
-    return Replay(events.uploads, events.engagements, lambda some: content_parts(some, encoder), options)
+    return Replay(events.uploads, events.engagements, lambda some: content_parts(some, encoder), options, settings)
 
 
 def fitted(events: Events) -> Ranker:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from store.events import Engagement, Upload
+from store.settings import Settings, settings_from
 from trainer.content.encoders import content_parts, text_encoder
 from trainer.evaluation.prequential import EvaluatedEngagement, Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import StreamError
@@ -35,10 +37,12 @@ def small_stream(engagements: int = 600) -> tuple[list[Upload], list[Engagement]
     return uploads, events
 
 
-def outcomes(uploads: list[Upload], events: list[Engagement], **options: object) -> list[EvaluatedEngagement]:
+def outcomes(
+    uploads: list[Upload], events: list[Engagement], settings: Settings = Settings(), **options: object
+) -> list[EvaluatedEngagement]:
     encoder = text_encoder("static")
     chosen = ReplayOptions(sample=10_000, examples=1.0, **options)  # type: ignore[arg-type]
-    return Replay(uploads, events, lambda some: content_parts(some, encoder), chosen).run().evaluated
+    return Replay(uploads, events, lambda some: content_parts(some, encoder), chosen, settings).run().evaluated
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +108,43 @@ def test_a_report_has_what_the_design_promises(tmp_path: Path) -> None:
 
 def test_with_repeats_what_a_user_has_is_evaluated_too() -> None:
     uploads, events = small_stream()
-    assert len(outcomes(uploads, events, repeats=True)) > len(outcomes(uploads, events))
+    repeats = settings_from({"serving": {"repeats": True}})
+    assert len(outcomes(uploads, events, repeats)) > len(outcomes(uploads, events))
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recorded")
+    for name, some in zip(("uploads", "engagements"), small_stream(), strict=True):
+        (folder / f"{name}.jsonl").write_bytes(b"\n".join(msgspec.json.encode(event) for event in some))
+    return folder
+
+
+def measured(folder: Path, settings: Settings) -> dict[str, Any]:
+    """What a replay with these settings measures, without what it says about itself."""
+    found = run_replay(folder, settings, sample=300, quiet=True)
+    return {name: part for name, part in found.items() if name not in ("cost", "settings")}
+
+
+@pytest.fixture(scope="module")
+def with_defaults(recorded: Path) -> dict[str, Any]:
+    return measured(recorded, Settings())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"store": {"context_length": 1, "history_length": 2}},
+        {"store": {"vector_admit_after": 1_000}},
+        {"kafka": {"partitions": 1}},
+    ],
+    ids=["store", "vectors", "partitions"],
+)
+def test_what_is_replayed_is_what_is_served_with_the_same_settings(
+    changed: dict[str, Any], recorded: Path, with_defaults: dict[str, Any]
+) -> None:
+    """Each of these changes what a worker would answer; a replay that measures the same has not looked at it."""
+    assert measured(recorded, settings_from(changed)) != with_defaults
 
 
 def test_a_folder_without_a_stream_is_refused_with_the_remedy(tmp_path: Path) -> None:

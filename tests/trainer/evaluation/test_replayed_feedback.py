@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 
 from store.events import Engagement, Upload
+from store.settings import settings_from
 from stream.demo.population import Census, Population
 from trainer.content.encoders import content_parts, text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.ranking.heads import CLICK, NEGATIVE
-from trainer.ranking.ranker import RankerRules
 
 
 def replayed(uploads: list[Upload], events: list[Engagement]) -> Replay:
     encoder = text_encoder("static")
-    rules = RankerRules(completed={"watch": 0.6}, first=100_000)  # fitted once, at the end
-    options = ReplayOptions(sample=1, examples=1.0, baselines=False, within_limit=0, ranker=rules)
-    replay = Replay(uploads, events, lambda some: content_parts(some, encoder), options)
+    settings = settings_from({"events": {"completed": {"watch": 0.6}}})
+    options = ReplayOptions(sample=1, examples=1.0, baselines=False, within_limit=0)
+    replay = Replay(uploads, events, lambda some: content_parts(some, encoder), options, settings)
     replay.run()
     return replay
 

@@ -47,7 +47,7 @@ class World:
 
     def __init__(self, partitions: int = 2, rules: VectorRules = RULES) -> None:
         self.learned = PublishedVectors(Catalog(), rules.width)
-        self.learners = memory_learners(self.learned, rules, partitions)
+        self.learners = memory_learners(self.learned, rules, EmbeddingRules(width=rules.width), partitions)
         self.rows: dict[str, ItemRow] = {}
 
     def learn(self, some: list[Signal], batch: int) -> World:
@@ -101,7 +101,7 @@ def test_how_signals_fall_into_batches_changes_little(batch: int) -> None:
 
 
 def test_only_owned_rows_are_written() -> None:
-    table = MemoryTable(RULES.width)
+    table = MemoryTable(EmbeddingRules(width=RULES.width))
     learned = PublishedVectors(Catalog(), RULES.width)
     learner = VectorLearner(table, lambda item: item.endswith("1"), learned, RULES)
     for signal in signals(400):
@@ -143,7 +143,9 @@ def test_on_disk_it_learns_what_it_learns_in_memory(tmp_path: Path) -> None:
 def test_a_lost_table_goes_on_from_what_is_published() -> None:
     world = World(1).learn(signals(2000), 16)
     before = world.learned.of(ITEMS)
-    world.learners = memory_learners(world.learned, VectorRules(width=RULES.width, rate=1e-6), 1)
+    world.learners = memory_learners(
+        world.learned, VectorRules(width=RULES.width, rate=1e-6), EmbeddingRules(width=RULES.width), 1
+    )
     world.learn(signals(200, seed=1), 16)
     assert np.allclose(world.learned.of(ITEMS), before, atol=2e-3)
 
