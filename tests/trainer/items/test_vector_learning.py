@@ -12,9 +12,9 @@ from store.items import ItemRow
 from store.keys import partition_of
 from store.signals import Signal
 from trainer.items.catalog import Catalog
+from trainer.items.memory_table import MemoryTable
 from trainer.items.published_vectors import PublishedVectors
 from trainer.items.vector_learning import (
-    MemoryTable,
     VectorLearner,
     VectorRules,
     memory_learners,
