@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check chaos bench clean
+.PHONY: help install demo test check chaos bench docs profile hooks clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,25 @@ chaos: install  ## the kill -9 schedules at full length
 
 bench: install  ## the end-to-end path on the embedded broker
 	$(BIN)/python -m bench.path $(ARGS)
+
+# Not ours: kafka-python loads its schemas by a deprecated call; pdoc cannot look through NamedTuple and array annotations.
+docs: install  ## API pages from the docstrings, in build/api; a warning is an error
+	$(BIN)/python -W error -W "ignore:read_text is deprecated" -W "ignore:open_text is deprecated" \
+		-W "ignore:Error parsing type annotation" -m pdoc -o build/api store trainer stream
+	@echo "open build/api/index.html"
+
+PID ?= $(shell pgrep -f '(stream.cli|bin/sidestream) worker' | head -1)
+SECONDS ?= 30
+profile: install  ## flame graph of a running worker: make profile [PID=…] [SECONDS=30]
+	@[ -n "$(PID)" ] || { echo "no worker runs here: start one (make demo), or name it with PID=…"; exit 1; }
+	@mkdir -p out
+	$(BIN)/py-spy record --pid $(PID) --duration $(SECONDS) --threads --output out/profile.svg || { \
+		echo "py-spy reads another process's memory: run as root, or set kernel.yama.ptrace_scope=0 for your own"; \
+		echo "processes, or give a container CAP_SYS_PTRACE"; exit 1; }
+
+hooks: install  ## ruff and mypy before every commit
+	$(BIN)/pip install -q -c constraints.txt pre-commit
+	$(BIN)/pre-commit install
 
 clean:  ## remove the environment and caches
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
