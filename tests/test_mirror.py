@@ -1,0 +1,122 @@
+"""The tests mirror the code: every module with logic has a test of its name, or a reason why another holds it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+LOGIC = (
+    *(ast.If, ast.IfExp, ast.For, ast.While, ast.Try, ast.Match, ast.BoolOp),
+    *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
+)
+
+WIRE = "a part of the broker: its behaviour is what clients see on the wire, compared with real Kafka's"
+
+HELD_BY: dict[str, tuple[str, str]] = {
+    "trainer/evaluation/page.py": ("trainer/evaluation/test_report.py", "the page of a report"),
+    "trainer/evaluation/prequential.py": ("trainer/evaluation/test_replay.py", "a replay is this loop with its files"),
+    "trainer/evaluation/recorded_streams.py": ("trainer/evaluation/test_replay.py", "reads what a replay is given"),
+    "trainer/model/corpus.py": ("trainer/model/test_batches.py", "a corpus is what batches are cut from"),
+    "trainer/model_bundle.py": ("trainer/test_recommender.py", "exchanged and asked through the recommender"),
+    "trainer/ranking/feedback.py": ("trainer/ranking/test_heads.py", "the heads' examples"),
+    "trainer/retrieval/candidates.py": ("trainer/test_recommender.py", "what may be proposed shows in answers"),
+    "trainer/runs/codebook_choice.py": ("trainer/runs/test_training_run.py", "a step of a training run"),
+    "trainer/runs/log_window.py": ("trainer/runs/test_service.py", "needs a log: read by the trainer"),
+    "trainer/runs/progress.py": ("trainer/runs/test_service.py", "draws on a terminal what the trainer tells"),
+    "trainer/runs/ranker_job.py": ("stream/serving/test_impressions.py", "joins what a running worker publishes"),
+    "trainer/semantic_ids/alignment.py": ("trainer/semantic_ids/test_training.py", "a part of the aligned method"),
+    "trainer/semantic_ids/files.py": (
+        "trainer/semantic_ids/test_codebook.py",
+        "a codebook saved is the codebook loaded",
+    ),
+    "trainer/semantic_ids/rqvae.py": ("trainer/semantic_ids/test_training.py", "the training's inner loop"),
+    "trainer/semantic_ids/word_map.py": ("trainer/semantic_ids/test_training.py", "a part of the aligned method"),
+    "stream/broker/calls/admin.py": ("stream/broker/test_conformance.py", WIRE),
+    "stream/broker/calls/data.py": ("stream/broker/test_conformance.py", WIRE),
+    "stream/broker/calls/groups.py": ("stream/broker/test_conformance.py", WIRE),
+    "stream/broker/errors.py": ("stream/broker/test_server.py", WIRE),
+    "stream/broker/groups.py": ("stream/broker/test_conformance.py", WIRE),
+    "stream/broker/node.py": ("stream/broker/test_server.py", WIRE),
+    "stream/broker/protocol.py": ("stream/broker/test_conformance.py", WIRE),
+    "stream/broker/storage/batches.py": ("stream/broker/test_logs.py", WIRE),
+    "stream/broker/storage/compaction.py": ("stream/broker/test_compaction.py", "the test lies one folder up"),
+    "stream/broker/storage/configs.py": ("stream/broker/test_conformance.py", WIRE),
+    "stream/broker/storage/logs.py": ("stream/broker/test_logs.py", "the test lies one folder up"),
+    "stream/broker/storage/offsets.py": ("stream/broker/test_offsets.py", "the test lies one folder up"),
+    "stream/broker/storage/producers.py": ("stream/broker/test_producers.py", "the test lies one folder up"),
+    "stream/broker/storage/segments.py": ("stream/broker/test_logs.py", "a log is its segments"),
+    "stream/broker/storage/topics.py": ("stream/broker/test_conformance.py", WIRE),
+    "stream/cli/checkpoints.py": ("stream/test_up.py", "needs a running system"),
+    "stream/cli/codebook.py": ("stream/serving/test_codebook_report.py", "shows that report"),
+    "stream/cli/dead_letters.py": ("stream/cli/test_commands.py", "the commands' common test"),
+    "stream/cli/options.py": ("stream/cli/test_commands.py", "the commands' common test"),
+    "stream/cli/publish_file.py": ("stream/cli/test_commands.py", "the commands' common test"),
+    "stream/cli/publishing.py": ("stream/cli/test_commands.py", "the commands' common test"),
+    "stream/cli/replay.py": ("stream/cli/test_processes.py", "the processes' common test"),
+    "stream/cli/system.py": ("stream/cli/test_commands.py", "the commands' common test"),
+    "stream/cli/topics.py": ("stream/cli/test_commands.py", "the commands' common test"),
+    "stream/cli/training.py": ("stream/client/test_training_runs.py", "shows what that follows"),
+    "stream/client/admission.py": ("stream/client/test_publisher.py", "what the publisher lets through"),
+    "stream/demo/acts.py": ("stream/demo/test_demo.py", "the acts of the demonstration, on a running system"),
+    "stream/demo/population_text.py": ("stream/demo/test_population.py", "the words of the population"),
+    "stream/ingest/agents.py": ("stream/test_worker.py", "a few lines around Faust: nothing without a running worker"),
+    "stream/ingest/consumer_lag.py": ("stream/kafka/test_state_topics.py", "needs a broker"),
+    "stream/ingest/item_partition.py": ("stream/ingest/test_protocol.py", "the protocol under crashes"),
+    "stream/ingest/item_vectors.py": ("stream/ingest/test_item_side.py", "learned from by the item side"),
+    "stream/kafka/connections.py": ("stream/kafka/test_topics.py", "needs a broker"),
+    "stream/kafka/deliveries.py": ("stream/client/test_publisher.py", "the publisher's reports"),
+    "stream/kafka/records.py": ("stream/ingest/test_user_side.py", "what the sides give and take"),
+    "stream/metrics/freshness.py": ("stream/metrics/test_metrics.py", "exposed through the metrics"),
+    "stream/metrics/status.py": ("stream/metrics/test_metrics.py", "a report of the metrics"),
+    "stream/serving/broadcast.py": ("stream/kafka/test_state_topics.py", "needs a broker"),
+    "stream/serving/scorer.py": ("stream/serving/test_served.py", "over HTTP, beside a replay"),
+    "stream/serving/service.py": ("stream/test_worker.py", "a running worker"),
+    "stream/serving/swaps.py": ("stream/serving/test_swap.py", "the test is of one swap"),
+    "stream/serving/upkeep.py": ("stream/serving/test_codebook_report.py", "what it measures"),
+    "stream/web/parameters.py": ("stream/web/test_web_input.py", "through HTTP"),
+    "stream/web/request_partition.py": ("stream/test_worker.py", "a running worker"),
+}
+"""Module → (the test that holds it, why it is not one of the module's own name). The list is to become shorter."""
+
+
+def modules() -> list[Path]:
+    found = [file for layer in ("store", "trainer", "stream") for file in sorted((ROOT / layer).rglob("*.py"))]
+    return [file.relative_to(ROOT) for file in found if not file.name.startswith("__")]
+
+
+def has_logic(module: Path) -> bool:
+    """Whether any function branches or loops: structs, constants and protocols have nothing to test."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return any(isinstance(node, LOGIC) for function in functions for node in ast.walk(function))
+
+
+def own_test(module: Path) -> Path:
+    return Path("tests") / module.parent / f"test_{module.name}"
+
+
+def test_every_module_with_logic_has_a_test_of_its_name() -> None:
+    missing = [
+        f"{module}: write {own_test(module)}, or say in HELD_BY which test holds it and why"
+        for module in modules()
+        if has_logic(module) and module.as_posix() not in HELD_BY and not (ROOT / own_test(module)).is_file()
+    ]
+    assert not missing, "\n".join(missing)
+
+
+def test_no_exemption_is_stale() -> None:
+    stale = [
+        module
+        for module in HELD_BY
+        if not (ROOT / module).is_file() or not has_logic(Path(module)) or (ROOT / own_test(Path(module))).is_file()
+    ]
+    assert not stale, f"take these out of HELD_BY: {stale}"
+
+
+def test_exempted_modules_are_held_by_tests_that_exist() -> None:
+    gone = [f"{module} by {test}" for module, (test, _) in HELD_BY.items() if not (ROOT / "tests" / test).is_file()]
+    assert not gone, "\n".join(gone)
