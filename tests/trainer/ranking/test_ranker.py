@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from store.keys import hash64
 from store.settings import Utility
 from trainer.ranking.features import COLUMNS, NAMES
 from trainer.ranking.heads import CLICK, COMPLETION, NEGATIVE
@@ -16,7 +17,10 @@ RULES = RankerRules(first=100, min_rows=5, completed={"watch": 0.5})
 
 
 def rows(rng: np.random.Generator, count: int) -> np.ndarray:
-    return rng.normal(size=(count, len(NAMES))).astype(np.float16)
+    """Noise in each column, the same for a column whatever other columns there are."""
+    draw = int(rng.integers(1 << 32))
+    columns = [np.random.default_rng([draw, hash64(name)]).normal(size=count) for name in NAMES]
+    return np.column_stack(columns).astype(np.float16)
 
 
 def example(rng: np.random.Generator, n: int, weight: float = 1.0) -> Example:
