@@ -26,6 +26,7 @@ from stream.kafka import topics
 from stream.metrics import metrics as names
 from stream.metrics.freshness import EDGES_S
 from stream.metrics.status import CODEBOOK_AGE_OBJECTIVE_S, LAG_OBJECTIVE_EVENTS
+from trainer.runs import metrics as trained
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 DASHBOARD = DEPLOY / "grafana/dashboards/sidestream.json"
@@ -60,7 +61,7 @@ def containers() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def exposed_series() -> set[str]:
-    """The name of every series that a process can expose, `_bucket` and the like included."""
+    """The name of every series that a worker or a trainer can expose, `_bucket` and the like included."""
     metrics = names.Metrics()
     metrics.absorbed("uploads")
     metrics.recommended("home", "ok", 0.1)
@@ -68,8 +69,10 @@ def exposed_series() -> set[str]:
     metrics.codebook_serves(0.0)
     for gauge, (_, labels) in names.GAUGES.items():
         metrics._gauges.put(gauge, 1.0, *("overall" for _ in labels))
-    families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
-    return {sample.name for family in families for sample in family.samples}
+    trainer = trained.TrainerMetrics()
+    trainer.gate_measured({("candidate", "overall"): 0.1})
+    text = generate_latest(metrics.registry).decode() + generate_latest(trainer.registry).decode()
+    return {sample.name for family in text_string_to_metric_families(text) for sample in family.samples}
 
 
 def flat(tree: dict[str, Any], above: str = "") -> dict[str, Any]:
@@ -123,10 +126,17 @@ def test_every_metric_is_on_the_dashboard() -> None:
 def test_queries_use_only_label_values_that_exist() -> None:
     edges = {str(edge) for edge in (*EDGES_S, *names.RECOMMEND_EDGES_S, *names.PAUSE_EDGES_S)}
     values = {
-        "result": {"absorbed", "duplicate", "refused", *names.REQUEST_RESULTS, *names.SWAP_RESULTS, *names.RUN_RESULTS},
+        "result": {
+            "absorbed",
+            "duplicate",
+            "refused",
+            *names.REQUEST_RESULTS,
+            *names.SWAP_RESULTS,
+            *trained.RUN_RESULTS,
+        },
         "topic": set(TOPIC_NAMES),
         "slice": set(names.SLICES),
-        "checkpoint_role": set(names.ROLES),
+        "checkpoint_role": set(trained.GATE_ROLES),
         "reason": set(REASONS),
         "le": edges,
         "job": {"sidestream", "sidestream-trainer"},

@@ -1,4 +1,5 @@
-"""Metrics: what an operator sees of a worker or trainer, under the names of docs/contracts.md.
+"""Metrics: what an operator sees of a worker, under the names of docs/contracts.md. What only the trainer knows is in
+`trainer.runs.metrics`.
 
 One `Metrics` belongs to one process and one registry; nothing here is global. Methods are named by what happened.
 Labels are bounded: a value outside its list is counted as `other`, so that no input can grow the series.
@@ -32,8 +33,6 @@ SLICES = ("overall", "fresh", "cold", "day", "week", *TASKS)
 REQUEST_RESULTS = ("ok", "degraded", "bad_request", "error")
 SHOWN_SOURCES = ("ranked", "explore")
 SWAP_RESULTS = ("swapped", "rolled_back", "refused", "failed")
-RUN_RESULTS = ("published", "refused", "failed")
-ROLES = ("candidate", "serving", "popular")
 
 RECOMMEND_EDGES_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 PAUSE_EDGES_S = (0.00001, 0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
@@ -50,7 +49,6 @@ AGES: Mapping[str, str] = {
 }
 GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "consumer_lag": ("events behind the end of the topic", ("topic", "partition")),
-    "gate_score": ("score of the gate's last comparison", ("checkpoint_role", "slice")),
     "live_hit_ratio": ("engagements found in the top k before they were learned from", ("k", "slice")),
     "ranker_calibration_error": ("distance between what a head of the ranker predicts and what comes", ("head",)),
     "exploration_coverage_ratio": ("share of little-known live items that were shown at least once", ()),
@@ -142,7 +140,6 @@ class Metrics:
         self._swaps = self._counter("swaps", "exchanges of the serving checkpoint", "result")
         self._shown = self._counter("shown_lines", "lines of answers", "source")
         self._hits = self._counter("shown_line_hits", "shown lines that somebody engaged with positively", "source")
-        self._runs = self._counter("training_runs", "training runs, by their end", "result")
         self._recommend = self._histogram("recommend_seconds", "time to answer", RECOMMEND_EDGES_S, "task")
         self._pause = self._histogram("swap_pause_seconds", "time in which a swap held up answers", PAUSE_EDGES_S)
         self._start_at_zero()
@@ -162,8 +159,6 @@ class Metrics:
             self._hits.labels(source)
         for result in SWAP_RESULTS:
             self._swaps.labels(result)
-        for result in RUN_RESULTS:
-            self._runs.labels(result)
 
     # ---- events ----
 
@@ -247,14 +242,6 @@ class Metrics:
         self._swaps.labels(_bounded(result, SWAP_RESULTS)).inc()
         if pause_s is not None:
             self._pause.observe(pause_s)
-
-    def trained(self, result: str) -> None:
-        """A training run ended with `result` (one of `RUN_RESULTS`)."""
-        self._runs.labels(_bounded(result, RUN_RESULTS)).inc()
-
-    def gate_scored(self, role: str, slice_name: str, score: float) -> None:
-        """The gate gave `role` (one of `ROLES`) this score on a slice of the newest events."""
-        self._gauges.put("gate_score", score, _bounded(role, ROLES), _bounded(slice_name, SLICES))
 
     def live_hits(self, k: int, slice_name: str, ratio: float) -> None:
         """Share of sampled engagements found in the top `k` before they were learned from."""

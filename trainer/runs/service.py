@@ -27,7 +27,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from kafka.errors import KafkaError
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import start_http_server
 
 from store.checkpoints import CODEBOOK, SERVABLE, CheckpointError, CheckpointFolder, Manifest
 from store.log import Log, LogError
@@ -37,6 +37,7 @@ from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.runs.codebook_choice import CodebookRequest
 from trainer.runs.drift import Drift
 from trainer.runs.log_window import count_new, read_window
+from trainer.runs.metrics import TrainerMetrics
 from trainer.runs.progress import RunProgress
 from trainer.runs.ranker_job import RankerJob
 from trainer.runs.run_log import RunLog, State
@@ -90,16 +91,7 @@ class TrainerService:
         self._job_failure = ""
         self._jobs_polled_at = self._counted_at = self._requests_read_at = 0.0
         self._last_run_at = time.time()
-        self.registry = CollectorRegistry()
-        self._runs = Counter("sidestream_training_runs", "training runs by end", ["result"], registry=self.registry)
-        for end in ("published", "refused", "failed"):
-            self._runs.labels(end)  # a series that is there from the start: its first increase can be seen
-        self._scores = Gauge(
-            "sidestream_gate_score",
-            "hit ratio at 10 in the gate's last comparison",
-            ["checkpoint_role", "slice"],
-            registry=self.registry,
-        )
+        self.metrics = TrainerMetrics()
 
     def stop(self) -> None:
         """Ends `serve` soon, and a run in progress at its next step. Safe in a signal handler."""
@@ -259,8 +251,7 @@ class TrainerService:
 
     def _publish(self, runs: list[str], result: Result) -> None:
         manifest = result.manifest
-        for (role, name), value in result.judgement.hit_ratio.items():
-            self._scores.labels(role, name).set(value)
+        self.metrics.gate_measured(result.judgement.hit_ratio)
         detail = "; ".join(result.judgement.reasons)
         self._run_log.report(runs, "gated", manifest.checkpoint, detail)
         self._run_log.publish_checkpoint(manifest, str(self._folder.path(manifest.checkpoint).resolve()))
@@ -273,7 +264,7 @@ class TrainerService:
         self, runs: list[str], state: State, checkpoint: str = "", detail: str = "", churn: Sequence[float] = ()
     ) -> None:
         log.info("run %s: %s %s %s", runs[0], state, checkpoint, detail)
-        self._runs.labels(state).inc()
+        self.metrics.run_ended(state)
         self._run_log.report(runs, state, checkpoint, detail, churn)
 
 
@@ -289,7 +280,7 @@ def run_trainer(settings: Settings) -> int:
     port = settings.training.metrics_port
     if port >= 0:
         try:
-            start_http_server(port, settings.training.metrics_host, service.registry)
+            start_http_server(port, settings.training.metrics_host, service.metrics.registry)
         except OSError as error:
             log.warning("no metrics on port %d (%s): set training.metrics_port", port, error)
     service.serve()

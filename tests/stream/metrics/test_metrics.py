@@ -33,8 +33,6 @@ CONTRACT_NAMES = {
     "sidestream_recommend_requests": "counter",
     "sidestream_swaps": "counter",
     "sidestream_swap_pause_seconds": "histogram",
-    "sidestream_training_runs": "counter",
-    "sidestream_gate_score": "gauge",
     "sidestream_live_hit_ratio": "gauge",
     "sidestream_live_items": "gauge",
     "sidestream_ranker_calibration_error": "gauge",
@@ -87,12 +85,16 @@ def test_names_and_types_are_those_of_the_design(metrics: Metrics) -> None:
     assert found == CONTRACT_NAMES
 
 
+def test_a_worker_exports_nothing_of_what_only_the_trainer_knows(metrics: Metrics) -> None:
+    exported = {name.partition("{")[0] for name in scrape(metrics)}
+    assert not [name for name in exported if name.startswith(("sidestream_training_runs", "sidestream_gate"))]
+
+
 def test_what_happened_is_counted(metrics: Metrics) -> None:
     metrics.absorbed("engagements", 200)
     metrics.duplicated("engagements", 3)
     metrics.refused("uploads", "not_json")
     metrics.swapped("swapped", 0.0002)
-    metrics.trained("published")
     metrics.recommended("home", "ok", 0.012)
     series = scrape(metrics)
     assert series['sidestream_events_total{result="absorbed",topic="engagements"}'] == 200
@@ -101,7 +103,6 @@ def test_what_happened_is_counted(metrics: Metrics) -> None:
     assert series['sidestream_dead_letters_total{reason="not_json"}'] == 1
     assert series['sidestream_swaps_total{result="swapped"}'] == 1
     assert series["sidestream_swap_pause_seconds_count{}"] == 1
-    assert series['sidestream_training_runs_total{result="published"}'] == 1
     assert series['sidestream_recommend_requests_total{result="ok",task="home"}'] == 1
     assert series['sidestream_recommend_seconds_bucket{le="0.015",task="home"}'] == 1
 
@@ -112,8 +113,6 @@ def test_labels_are_bounded(metrics: Metrics) -> None:
         metrics.refused("uploads", f"reason-{n}")
         metrics.recommended(f"task-{n}", f"result-{n}", 0.1)
         metrics.swapped(f"result-{n}")
-        metrics.trained(f"result-{n}")
-        metrics.gate_scored(f"role-{n}", f"slice-{n}", 0.5)
         metrics.live_hits(10, f"slice-{n}", 0.5)
     series = scrape(metrics)
     assert series['sidestream_events_total{result="absorbed",topic="other"}'] == 50

@@ -157,7 +157,7 @@ def test_asked_for_a_run_it_trains_judges_publishes_and_goes_on(
 def exposition(service: TrainerService) -> str:
     from prometheus_client import generate_latest
 
-    return generate_latest(service.registry).decode()
+    return generate_latest(service.metrics.registry).decode()
 
 
 def test_too_little_data_is_said_with_what_is_missing(
