@@ -69,7 +69,7 @@ class CheckpointRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=
     """The record on topic `checkpoints` (key `model`): where a checkpoint lies and what every scorer shall do with it.
 
     `offer`: serve it if its verdict allows. `promote`: a person wants it. `rollback`: return to it.
-    `published_at` and `data_until` are UTC epoch seconds.
+    `published_at` and `data_until` are UTC epoch seconds; `reason` says why a scorer returned to it by itself.
     """
 
     checkpoint: str
@@ -80,6 +80,7 @@ class CheckpointRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=
     action: Literal["offer", "promote", "rollback"] = "offer"
     codebook: str = ""
     data_until: float = 0.0
+    reason: str = ""
 
 
 CHECKPOINT_KEY, TRAIN_KEY, RUN_KEY, RANKER_KEY = b"model", b"train", b"training-run", b"ranker"

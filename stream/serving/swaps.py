@@ -16,7 +16,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -34,6 +34,8 @@ from trainer.recommender import Recommender
 from trainer.semantic_ids.codebook import zero_codebook
 
 log = logging.getLogger(__name__)
+
+RecordKind = TypeVar("RecordKind", CheckpointRecord, RankerRecord)
 
 
 class Swaps:
@@ -56,6 +58,7 @@ class Swaps:
         self._target: CheckpointRecord | None = None
         self._ranker: RankerRecord | None = None
         self._changed = asyncio.Event()
+        self._published_at: dict[str, float] = {}
         self._swapped_at = 0.0
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
 
@@ -72,19 +75,19 @@ class Swaps:
         if record.value is None:
             return
         if record.key == RANKER_KEY:
-            self._ranker = msgspec.json.decode(record.value, type=RankerRecord)
-            self._changed.set()
+            ranker = _decoded(record.value, RankerRecord)
+            if ranker is not None:
+                self._ranker = ranker
+                self._changed.set()
         elif record.key == CHECKPOINT_KEY:
-            try:
-                read = msgspec.json.decode(record.value, type=CheckpointRecord)
-            except msgspec.MsgspecError as error:
-                log.error("a record on checkpoints is not one: %s", error)
-                return
-            self._consider(read)
+            read = _decoded(record.value, CheckpointRecord)
+            if read is not None:
+                self._consider(read)
 
     def _consider(self, read: CheckpointRecord) -> None:
         """What shall serve is the last thing that the log says about it."""
         self.records[read.checkpoint] = read
+        self._published_at.setdefault(read.checkpoint, read.published_at)
         if read.action in ("promote", "rollback") or read.verdict in SERVABLE:
             self._target = read
             self._changed.set()
@@ -154,7 +157,7 @@ class Swaps:
             loaded.codebook,
             checkpoint=target.checkpoint,
             generator=loaded.generator,
-            published_at=target.published_at,
+            published_at=self._published_at[target.checkpoint],  # not when somebody returned to it
             data_until=loaded.manifest.data_until,
             beams=self._settings.serving.beams,
         )
@@ -218,16 +221,30 @@ class Swaps:
         self._exchange(previous, "rolled_back")
         self._previous = None
         self.note = f"rolled back {serving.checkpoint} → {previous.checkpoint}: {harm}"
-        known = self.records.get(previous.checkpoint)
-        record = CheckpointRecord(
-            checkpoint=previous.checkpoint,
-            parent=known.parent if known else None,
-            location=known.location if known else "",
-            verdict=known.verdict if known else "passed",
-            published_at=time.time(),
-            action="rollback",
-        )
+        known = self.records.get(previous.checkpoint) or _nothing_before(previous)
+        record = msgspec.structs.replace(known, action="rollback", published_at=time.time(), reason=harm)
         await self._emitter.send(CHECKPOINTS, msgspec.json.encode(record), key=CHECKPOINT_KEY)
 
     def close(self) -> None:
         self._loading.shutdown(wait=False, cancel_futures=True)
+
+
+def _decoded(value: bytes, kind: type[RecordKind]) -> RecordKind | None:
+    """One record of `checkpoints`; None, and a line in the log, for what is none: every scorer reads the same."""
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.MsgspecError as error:
+        log.error("a record on checkpoints is passed over: %s", error)
+        return None
+
+
+def _nothing_before(empty: ModelBundle) -> CheckpointRecord:
+    """What is true of serving without a checkpoint: nothing lies anywhere, and nothing was ever judged."""
+    return CheckpointRecord(
+        checkpoint=empty.checkpoint,
+        parent=None,
+        location="",
+        verdict="pending",
+        published_at=empty.published_at,
+        codebook=empty.codebook.version,
+    )

@@ -1,0 +1,142 @@
+"""Swaps on a real broker with a trained checkpoint: what a rollback tells the others, and what cannot be read."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from store.checkpoints import CHECKPOINT_KEY, RANKER_KEY, CheckpointRecord, Manifest
+from store.settings import Settings
+from stream.kafka.emitter import Emitter
+from stream.kafka.topics import create_topics
+from stream.metrics.metrics import Metrics
+from stream.serving.live_metric import LiveMetric
+from stream.serving.swaps import Swaps
+from tests.clusters import EmbeddedCluster
+from tests.small_world import World
+from tests.stream.log import read_topic, settings_on
+from tests.trainer.runs.test_training_run import run
+from tests.trainer.runs.test_training_run import settings as training_settings
+from trainer.model_bundle import NO_CHECKPOINT
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    folder = tmp_path_factory.mktemp("checkpoints")
+    return folder, run(folder, training_settings()).manifest
+
+
+def offer(folder: Path, manifest: Manifest, checkpoint: str, published_at: float) -> CheckpointRecord:
+    return CheckpointRecord(
+        checkpoint=checkpoint,
+        parent="their-parent",
+        location=str(folder / manifest.checkpoint),
+        verdict="promoted",
+        action="promote",
+        published_at=published_at,
+        codebook=manifest.codebook,
+        data_until=5.0,
+    )
+
+
+def on_log(record: Any, key: bytes = CHECKPOINT_KEY) -> Any:
+    """A record as the broadcast brings it."""
+    return SimpleNamespace(key=key, value=record if isinstance(record, bytes) else msgspec.json.encode(record))
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+async def serve_and_fail(settings: Settings, offers: list[CheckpointRecord]) -> tuple[Swaps, CheckpointRecord]:
+    """Follows the offers; the model of the last one fails. Returns the record that the scorer then sends."""
+    emitter = Emitter(settings)
+    await emitter.start()
+    swaps = Swaps(settings, Metrics(), emitter, World().recommender, LiveMetric())
+    caught_up = asyncio.Event()
+    caught_up.set()
+    following = asyncio.create_task(swaps.run(caught_up))
+    for each in offers:
+        swaps.on_checkpoint(on_log(each))
+        await until(lambda each=each: swaps.serving.checkpoint == each.checkpoint)
+    swaps.serving.asked = swaps.serving.failures = 20
+    await until(lambda: swaps.serving.checkpoint != offers[-1].checkpoint)
+    await asyncio.sleep(0.5)
+    following.cancel()
+    await emitter.stop()
+    swaps.close()
+    record = read_topic(settings, "checkpoints")[-1]
+    assert record.key == CHECKPOINT_KEY
+    return swaps, msgspec.json.decode(record.value, type=CheckpointRecord)
+
+
+def test_a_rollback_names_what_is_true_of_the_checkpoint_that_returns(
+    embedded_broker: EmbeddedCluster, manifest: tuple[Path, Manifest]
+) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, "swaps-back.")
+    create_topics(settings)
+    first, second = (offer(*manifest, name, at) for name, at in (("first", 10.0), ("second", 20.0)))
+    began = time.time()
+    swaps, told = asyncio.run(serve_and_fail(settings, [first, second]))
+    assert told.published_at >= began
+    assert told == msgspec.structs.replace(
+        first, action="rollback", published_at=told.published_at, reason="the model failed 20 of 20 requests"
+    )
+    assert swaps.serving.published_at == 10.0, "a checkpoint is as old as its first announcement"
+
+
+def test_a_rollback_to_no_checkpoint_claims_no_verdict(
+    embedded_broker: EmbeddedCluster, manifest: tuple[Path, Manifest]
+) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, "swaps-none.")
+    create_topics(settings)
+    _, told = asyncio.run(serve_and_fail(settings, [offer(*manifest, "first", 10.0)]))
+    assert (told.checkpoint, told.parent, told.location) == (NO_CHECKPOINT, None, "")
+    assert (told.action, told.verdict) == ("rollback", "pending")
+
+
+def test_a_checkpoint_that_is_loaded_after_a_rollback_is_as_old_as_its_offer(
+    embedded_broker: EmbeddedCluster, manifest: tuple[Path, Manifest]
+) -> None:
+    """A worker that starts after a rollback reads both records: the age must not begin with the second."""
+    settings = settings_on(embedded_broker.bootstrap_servers, "swaps-age.")
+    create_topics(settings)
+    first = offer(*manifest, "first", 10.0)
+    returned = msgspec.structs.replace(first, action="rollback", published_at=500.0)
+
+    async def follow() -> float:
+        emitter = Emitter(settings)
+        swaps = Swaps(settings, Metrics(), emitter, World().recommender, LiveMetric())
+        swaps.on_checkpoint(on_log(first))
+        swaps.on_checkpoint(on_log(returned))
+        caught_up = asyncio.Event()
+        caught_up.set()
+        following = asyncio.create_task(swaps.run(caught_up))
+        await until(lambda: swaps.serving.checkpoint == "first")
+        following.cancel()
+        swaps.close()
+        return swaps.serving.published_at
+
+    # A verdict that needs a promotion does not serve by a rollback: the folder's own one is "passed" here.
+    assert manifest[1].verdict == "passed"
+    assert asyncio.run(follow()) == 10.0
+
+
+@pytest.mark.parametrize("key", [CHECKPOINT_KEY, RANKER_KEY])
+def test_a_record_that_is_none_is_passed_over(key: bytes) -> None:
+    async def take() -> dict[str, Any]:
+        settings = Settings()
+        swaps = Swaps(settings, Metrics(), Emitter(settings), World().recommender, LiveMetric())
+        swaps.on_checkpoint(on_log(b'{"not": "one"}', key))
+        swaps.close()
+        return dict(swaps.records)
+
+    assert asyncio.run(take()) == {}
