@@ -49,6 +49,12 @@ class ItemRow(msgspec.Struct, array_like=True):
         return np.frombuffer(self.vector, dtype="<f2")
 
 
+class RowOffset(msgspec.Struct, array_like=True):
+    """The beginning of an encoded row: enough to tell which of two is further, at a sixth of the cost."""
+
+    offset: int
+
+
 class ItemCard(msgspec.Struct, kw_only=True, frozen=True):
     """A live item with its semantic ID under one codebook version: the JSON record on `semantic-ids`.
 

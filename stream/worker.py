@@ -81,7 +81,7 @@ class Worker:
         self.emitter = Emitter(settings)
         self.scorer = Scorer(settings, self.metrics, self._encoder, self.emitter)
         self.assignment = Assignment(self._factories(), {PROFILES: ENGAGEMENTS}, self.fail)
-        self.scorer.heal_with(self._heal)
+        self.scorer.heal_with(self._heal, self._announced)
         self.scorer.swaps.on_codebook = self._reassign
         self.service = WorkerService(settings, self.scorer, self.assignment, self.metrics, self.emitter)
         self._app = create_app(settings, self.assignment, str(self._folder / "faust"))
@@ -205,6 +205,11 @@ class Worker:
         partition = self.assignment.get(ITEM_SIGNALS, number)
         if isinstance(partition, ItemPartition):
             partition.heal(item_id, row)
+
+    def _announced(self, number: int, generation: int) -> None:
+        partition = self.assignment.get("item-signals", number)
+        if isinstance(partition, ItemPartition):
+            partition.contradict(generation)
 
     def _reassign(self) -> None:
         """The codebook has changed: the owner of each item publishes it again under the version that serves."""

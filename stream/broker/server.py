@@ -155,7 +155,7 @@ class Broker:
                     for segment in await asyncio.to_thread(each.seal_closed):
                         segment.close()
                     each.retain(now_ms())
-                    if compaction.due(each):
+                    if compaction.due(each, now_ms()):
                         planned = await asyncio.to_thread(compaction.plan, each, now_ms())
                         compaction.swap(each, planned)
                 except Exception:

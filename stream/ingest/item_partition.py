@@ -11,6 +11,7 @@ from store.settings import Settings
 from store.topics import ITEM_SIGNALS, ITEM_STATES
 from stream.ingest.item_side import Change, ItemSide
 from stream.ingest.partition import Cursor, Fault, Partition, no_fault
+from stream.ingest.published_rows import BEAT_S, Publication, PublishedRows
 from stream.ingest.refusals import send_refusals
 from stream.kafka.emitter import Emitter
 from stream.kafka.records import Record
@@ -19,16 +20,16 @@ from stream.kafka.state_topics import (
     GENERATION,
     POSITION_KEY,
     Announcement,
-    decode_announcement,
     encode_announcement,
     hole_reader,
-    read_partition,
 )
 from stream.metrics.metrics import Metrics
 
 
 class ItemPartition(Partition):
     """Absorbs signals into item rows and publishes them, coalesced: an item as often as the row budget allows."""
+
+    beat_s = BEAT_S
 
     def __init__(
         self,
@@ -50,26 +51,13 @@ class ItemPartition(Partition):
         self._generation = generation
         self._rows_per_s = rows_per_s
         self._url = url
+        self._published = PublishedRows(settings, emitter, ITEM_STATES, side.partition, side)
 
     async def restore(self) -> None:
-        rows = self.side.rows
-        merged: dict[str, ItemRow] = {}
-        topic = self._settings.topic(ITEM_STATES)
-        async for record in read_partition(self._settings, topic, self.number, rows.position.state_offset):
-            rows.position.state_offset = record.offset + 1
-            if record.key == POSITION_KEY and record.value is not None:
-                self.side.meet(decode_announcement(record.value).position)
-            elif record.key is not None and record.value is not None:
-                row = self.side.merge(record.key.decode(), record.value)
-                if row is not None:
-                    merged[record.key.decode()] = row
-            if len(merged) >= 1000:
-                self.side.restore(merged)
-                merged = {}
-                await asyncio.sleep(0)
-        self.side.restore(merged)
-        self.cursors[self._signals] = Cursor(rows.position.safe + 1, rows.position.safe)
-        await self._publish({}, self._announcement())  # at once: others learn where this partition's owner answers
+        await self._published.restore()
+        position = self.side.rows.position
+        self.cursors[self._signals] = Cursor(position.safe + 1, position.safe)
+        await self.publish()  # at once: others learn where the owner answers, and a former owner that it is none
 
     def keep_safe(self) -> None:
         self.side.rows.position.safe = self.cursors[self._signals].safe
@@ -96,18 +84,24 @@ class ItemPartition(Partition):
             self.side.rows.stage(item_id, own)
             self._unpublished = True
 
+    def contradict(self, generation: int) -> None:
+        """Announces itself again when one of an earlier generation has announced itself as the owner."""
+        if generation < self._generation():
+            self._unpublished = True
+
     def _announcement(self) -> bytes:
         return encode_announcement(Announcement(self.side.rows.position, self._url))
 
     async def _publish(self, dirty: Mapping[str, Change], announcement: bytes) -> None:
-        generation = (GENERATION, str(self._generation()).encode())
-        rows = [
-            (item_id.encode(), change.row, [generation, (CAUSED_AT, str(change.caused_at_ms).encode())])
+        generation = self._generation()
+        header = (GENERATION, str(generation).encode())
+        rows: list[Publication] = [
+            (item_id.encode(), change.row, [header, (CAUSED_AT, str(change.caused_at_ms).encode())])
             for item_id, change in dirty.items()
         ]
-        rows.append((POSITION_KEY, announcement, [generation]))  # last: it vouches for the rows
-        end = await self._emitter.send_rows(ITEM_STATES, self.number, rows)
-        self.side.rows.position.state_offset = max(self.side.rows.position.state_offset, end)
+        rows.append((POSITION_KEY, announcement, [header]))  # last: it vouches for the rows
+        if await self._published.publish(rows, generation):
+            self._unpublished = True
 
     def close(self) -> None:
         self.side.close()

@@ -19,6 +19,7 @@ from store.items import ItemRow
 from store.rows import Position, RowStore
 from store.signals import SignalFrame, decode_frames
 from stream.ingest.item_vectors import ItemVectors
+from stream.ingest.published_rows import Comparison
 from stream.kafka.records import Effects, Record, Refused
 from trainer.items.item_learning import ItemRules, absorb
 
@@ -38,6 +39,7 @@ class ItemSide:
         self.rows = rows
         self.vectors = vectors
         self._caused_at: dict[str, int] = {}
+        self._restored: dict[str, ItemRow] = {}
         self._rules = rules
 
     def absorb(self, records: Iterable[Record]) -> Effects:
@@ -60,11 +62,27 @@ class ItemSide:
 
     def merge(self, item_id: str, value: bytes | None) -> ItemRow | None:
         """The row that results from meeting a record of the state topic, or None when what is here includes it."""
+        joined: ItemRow | None = self.compare(item_id, value).joined
+        return joined
+
+    def compare(self, item_id: str, value: bytes | None) -> Comparison:
         if value is None:
-            return None
+            return Comparison(None, outdated=False)
         known = self.rows.get(item_id)
         row = self.rows.decode(value)
-        return row if known is None or row.offset > known.offset else None
+        if known is None or row.offset > known.offset:
+            return Comparison(row, outdated=False)
+        return Comparison(None, outdated=row.offset < known.offset)
+
+    def take_over(self, item_id: str, row: ItemRow | None) -> None:
+        if row is not None:  # no item's row is ever taken away
+            self.rows.stage(item_id, row)
+            self._restored[item_id] = row
+
+    def write_restored(self) -> None:
+        restored, self._restored = self._restored, {}
+        self.vectors.restore(restored)  # before the rows: see `stream.ingest.item_vectors`
+        self.rows.flush()
 
     def restore(self, merged: Mapping[str, ItemRow]) -> None:
         """Writes rows that `merge` has found to be further, their vectors first."""

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections import deque
@@ -59,6 +60,8 @@ class Partition(ABC):
     capacity_bytes = 16 << 20
     gather_s = 0.01
     """So long a partition that was idle lets records gather: what a batch costs is shared by all that are in it."""
+    beat_s = math.inf
+    """A partition with nothing to publish says after so long where it stands: so it finds what others have written."""
 
     def __init__(self, number: int, interval_s: float, read_hole: ReadHole, fault: Fault = no_fault) -> None:
         self.number = number
@@ -206,12 +209,14 @@ class Partition(ABC):
             cursor.ahead = beyond.offset
 
     async def _publish_loop(self) -> None:
+        published_at = time.monotonic()
         while True:
             began = time.monotonic()
             await asyncio.sleep(self._interval_s)
             while (rest_s := began + self.pause_s() - time.monotonic()) > 0:  # it grows while more is absorbed
                 await asyncio.sleep(min(rest_s, self._interval_s))
-            if self._absorbed or self._unpublished:
+            if self._absorbed or self._unpublished or began - published_at > self.beat_s:
+                published_at = began
                 await self._publish_once()
 
     async def _publish_once(self) -> None:

@@ -11,6 +11,7 @@ from store.histories import UserRow
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, PROFILES, RANKING_EXAMPLES, USER_STATES
 from stream.ingest.partition import Cursor, Fault, Partition, no_fault
+from stream.ingest.published_rows import BEAT_S, PublishedRows
 from stream.ingest.refusals import send_refusals, send_strays
 from stream.ingest.user_side import UserSide
 from stream.kafka.emitter import Emitter
@@ -19,10 +20,8 @@ from stream.kafka.state_topics import (
     GENERATION,
     POSITION_KEY,
     Announcement,
-    decode_announcement,
     encode_announcement,
     hole_reader,
-    read_partition,
 )
 from stream.metrics.metrics import Metrics
 
@@ -39,6 +38,8 @@ class Scoring(Protocol):
 
 class UserPartition(Partition):
     """Absorbs engagements into histories, has them scored, tells the items, publishes the users' rows."""
+
+    beat_s = BEAT_S
 
     def __init__(
         self,
@@ -61,29 +62,14 @@ class UserPartition(Partition):
         self._rows_per_s = rows_per_s
         self._engagements = settings.topic(ENGAGEMENTS)
         self._profiles = settings.topic(PROFILES)
+        self._published = PublishedRows(settings, emitter, USER_STATES, side.partition, side)
 
     async def restore(self) -> None:
-        rows = self.side.rows
-        merged: dict[str, UserRow] = {}
-        topic = self._settings.topic(USER_STATES)
-        async for record in read_partition(self._settings, topic, self.number, rows.position.state_offset):
-            rows.position.state_offset = record.offset + 1
-            if record.key == POSITION_KEY and record.value is not None:
-                self.side.meet(decode_announcement(record.value).position)
-            elif record.key is not None and record.value is None:
-                rows.write(merged, gone=[record.key.decode()])
-                merged = {}
-            elif record.key is not None:
-                row = self.side.merge(record.key.decode(), record.value)
-                if row is not None:
-                    merged[record.key.decode()] = row
-            if len(merged) >= 1000:
-                rows.write(merged)
-                merged = {}
-                await asyncio.sleep(0)
-        rows.write(merged)
-        self.cursors[self._engagements] = Cursor(rows.position.safe + 1, rows.position.safe)
-        self.cursors[self._profiles] = Cursor(rows.position.profiles_safe + 1, rows.position.profiles_safe)
+        await self._published.restore()
+        position = self.side.rows.position
+        self.cursors[self._engagements] = Cursor(position.safe + 1, position.safe)
+        self.cursors[self._profiles] = Cursor(position.profiles_safe + 1, position.profiles_safe)
+        await self.publish()  # at once: a former owner that still writes learns that there is a new one
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
         if records[0].topic == self._engagements:
@@ -133,11 +119,12 @@ class UserPartition(Partition):
         return self._publish(dirty, position)
 
     async def _publish(self, dirty: Mapping[str, bytes | None], position: bytes) -> None:
-        headers = [(GENERATION, str(self._generation()).encode())]
+        generation = self._generation()
+        headers = [(GENERATION, str(generation).encode())]
         rows = [(user_id.encode(), value, headers) for user_id, value in dirty.items()]
         rows.append((POSITION_KEY, position, headers))  # last: it vouches for the rows
-        end = await self._emitter.send_rows(USER_STATES, self.number, rows)
-        self.side.rows.position.state_offset = max(self.side.rows.position.state_offset, end)
+        if await self._published.publish(rows, generation):
+            self._unpublished = True
 
     def close(self) -> None:
         self.side.rows.close()

@@ -14,11 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from store.events import Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
 from store.histories import HistoryRules, Recent, UserRow, absorb, derive, trim
 from store.keys import partition_of
 from store.rows import Position, RowStore
 from store.signals import Origin, Signal, SignalFrame, encode_frames
+from stream.ingest.published_rows import Comparison
 from stream.kafka.records import Effects, ReadEngagement, Record, Refused, Stray, strays_of
 
 _EMPTY = Refusal("not_an_event", "an empty record: engagements have no tombstones", b"")
@@ -85,18 +88,29 @@ class UserSide:
     def merge(self, user_id: str, value: bytes | None) -> UserRow | None:
         """The row that results from meeting a record of the state topic: of two rows the one further in the log wins,
         of two profiles the later one. None when what is here already includes it."""
+        joined: UserRow | None = self.compare(user_id, value).joined
+        return joined
+
+    def compare(self, user_id: str, value: bytes | None) -> Comparison:
         known = self.rows.get(user_id)
         if value is None:
-            return None
+            return Comparison(None, outdated=False)
         row = self.rows.decode(value)
         if known is None:
-            return row
+            return Comparison(row, outdated=False)
+        outdated = known.offset > row.offset or known.profiled_at > row.profiled_at
         if row.offset <= known.offset and row.profiled_at <= known.profiled_at:
-            return None
+            return Comparison(None, outdated)
         newer, older = (row, known) if row.offset >= known.offset else (known, row)
-        if older.profiled_at > newer.profiled_at:
-            newer.attributes, newer.profiled_at = older.attributes, older.profiled_at
-        return newer
+        if older.profiled_at > newer.profiled_at:  # a copy: the own row may be at work
+            newer = msgspec.structs.replace(newer, attributes=older.attributes, profiled_at=older.profiled_at)
+        return Comparison(newer, outdated)
+
+    def take_over(self, user_id: str, row: UserRow | None) -> None:
+        self.rows.stage(user_id, row)
+
+    def write_restored(self) -> None:
+        self.rows.flush()
 
     def meet(self, position: Position) -> None:
         """Takes over a published position where it is further than the own one."""

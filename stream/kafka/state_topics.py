@@ -39,6 +39,11 @@ def decode_announcement(value: bytes) -> Announcement:
     return msgspec.msgpack.decode(value, type=Announcement)
 
 
+def generation_of(record: Any) -> int:
+    """The generation of the group in which a state record (aiokafka's) was written; 0 where it does not say."""
+    return next((int(value) for name, value in record.headers if name == GENERATION), 0)
+
+
 def consumer_options(settings: Settings) -> dict[str, object]:
     """Options of a consumer that reads whole partitions, in no group."""
     return {

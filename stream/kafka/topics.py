@@ -32,6 +32,9 @@ from stream.kafka.connections import LARGEST_RECORD_BYTES, admin_client
 COMPACT: Mapping[str, str] = {"cleanup.policy": "compact"}
 BY_TIME: Mapping[str, str] = {"cleanup.policy": "delete"}
 FOR_EVER: Mapping[str, str] = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+STATE: Mapping[str, str] = {**COMPACT, "min.compaction.lag.ms": str(10 * 60_000)}
+"""A worker that has lost a partition may still write an older row over a newer one: so long the newer one stays there
+for the partition's owner to write it again (`stream.ingest.published_rows`)."""
 LARGE: Mapping[str, str] = {"max.message.bytes": str(LARGEST_RECORD_BYTES)}
 
 
@@ -58,8 +61,8 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(PROFILES, "user", {**COMPACT, **LARGE}, co_partitioned=True),
     TopicSpec(ITEM_SIGNALS, "item", {**BY_TIME, **LARGE}, co_partitioned=True),
     TopicSpec(SEMANTIC_IDS, "item", COMPACT, co_partitioned=True),
-    TopicSpec(ITEM_STATES, "item", {**COMPACT, **LARGE}, co_partitioned=True),
-    TopicSpec(USER_STATES, "user", {**COMPACT, **LARGE}, co_partitioned=True),
+    TopicSpec(ITEM_STATES, "item", {**STATE, **LARGE}, co_partitioned=True),
+    TopicSpec(USER_STATES, "user", {**STATE, **LARGE}, co_partitioned=True),
     TopicSpec(CHECKPOINTS, "model", FOR_EVER, partitions=1),
     TopicSpec(RANKING_EXAMPLES, "user", BY_TIME),
     TopicSpec(RECOMMEND_REQUESTS, "user", BY_TIME),

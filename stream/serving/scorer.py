@@ -19,13 +19,13 @@ import msgspec
 
 from store.events import Engagement
 from store.histories import UserRow
-from store.items import ItemCard, ItemRow
+from store.items import ItemCard, ItemRow, RowOffset
 from store.keys import hash64, partition_of
 from store.requests import Answer, Request
 from store.settings import Settings
 from store.topics import CHECKPOINTS, ITEM_STATES, RANKING_EXAMPLES, SEMANTIC_IDS
 from stream.kafka.emitter import Emitter, EmitterError
-from stream.kafka.state_topics import CAUSED_AT, POSITION_KEY, decode_announcement
+from stream.kafka.state_topics import CAUSED_AT, POSITION_KEY, decode_announcement, generation_of
 from stream.metrics.metrics import Metrics
 from stream.serving.attribution import Attribution
 from stream.serving.live_metric import LiveMetric
@@ -82,16 +82,22 @@ class Scorer:
         self._offsets: dict[str, int] = {}
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._heal: Callable[[int, str, ItemRow], None] = lambda *_: None
+        self._announced: Callable[[int, int], None] = lambda *_: None
         self._row_decoder = msgspec.msgpack.Decoder(ItemRow)
+        self._offset_decoder = msgspec.msgpack.Decoder(RowOffset)
+        self._passed: dict[str, tuple[int, bytes]] = {}
 
     # ---- what the broadcast brings ----
 
     def handlers(self) -> dict[str, Callable[[Any], None]]:
         return {SEMANTIC_IDS: self.on_card, ITEM_STATES: self.on_row, CHECKPOINTS: self.swaps.on_checkpoint}
 
-    def heal_with(self, heal: Callable[[int, str, ItemRow], None]) -> None:
-        """`heal(partition, item, row)` is told of every row read, so that its owner can contradict an older one."""
-        self._heal = heal
+    def heal_with(
+        self, heal: Callable[[int, str, ItemRow], None], announced: Callable[[int, int], None] = lambda *_: None
+    ) -> None:
+        """`heal(partition, item, row)` is told of every row read after a further one, `announced(partition,
+        generation)` of every position, so that the owner can contradict what a former one writes."""
+        self._heal, self._announced = heal, announced
 
     def on_card(self, record: Any) -> None:
         item_id = record.key.decode()
@@ -117,23 +123,37 @@ class Scorer:
             url = decode_announcement(record.value).url
             if url:
                 self.owners[record.partition] = url
+                self._announced(record.partition, generation_of(record))
             return
         if record.value is None:
             return
         item_id = record.key.decode()
-        row = self._row_decoder.decode(record.value)
-        if row.offset < self._offsets.get(item_id, -1):
-            self._heal(record.partition, item_id, row)
+        row = self._furthest(record.partition, item_id, self._row_decoder.decode(record.value))
+        if row is None:
             return
         self._offsets[item_id] = row.offset
         self.counters[item_id] = row.counters
         self.recommender.update(item_id, row)
         self._note_visible(item_id, record)
 
+    def _furthest(self, partition: int, item_id: str, row: ItemRow) -> ItemRow | None:
+        """The row that counts, which may be one that was passed over, or None if it is known already."""
+        offset, value = self._passed.pop(item_id, (-1, b""))
+        if row.offset >= max(offset, self._offsets.get(item_id, -1)):
+            return row
+        self._heal(partition, item_id, row)
+        return self._row_decoder.decode(value) if offset > self._offsets.get(item_id, -1) else None
+
     def on_passed_row(self, record: Any) -> None:
-        """A row that a newer one has overtaken: what it held is in that one."""
-        if record.key != POSITION_KEY and record.value is not None:
-            self._note_visible(record.key.decode(), record)
+        """A row after which another of the same item has come. What it held is in that one, unless that one is of a
+        former owner, and older."""
+        if record.key == POSITION_KEY or record.value is None:
+            return
+        item_id = record.key.decode()
+        offset = self._offset_decoder.decode(record.value).offset
+        if offset >= self._passed.get(item_id, (-1, b""))[0]:
+            self._passed[item_id] = offset, record.value
+        self._note_visible(item_id, record)
 
     def _note_visible(self, item_id: str, record: Any) -> None:
         caused_at_ms = next((int(value) for name, value in record.headers if name == CAUSED_AT), 0)

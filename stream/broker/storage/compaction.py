@@ -4,13 +4,15 @@ Works on closed segments, which nobody changes. The keys of the segments not com
 offsets (a bounded map); then every closed segment up to there is rewritten without the records that the map
 supersedes, small neighbours merged into one. `plan` does the slow half and may run on a thread; `swap` puts the new
 files in place, oldest first, so that a tombstone never disappears before what it removed. A tombstone goes once its
-batch is older than delete.retention.ms. A batch whose codec is not installed is kept whole.
+batch is older than delete.retention.ms. Nothing is done to a segment, nor because of it, as long as it has a record
+younger than min.compaction.lag.ms. A batch whose codec is not installed is kept whole.
 """
 
 from __future__ import annotations
 
 import shutil
 from hashlib import blake2b
+from itertools import takewhile
 
 from stream.broker.storage.batches import Batch, Record, header_at, payload_of, records, thinned
 from stream.broker.storage.logs import Log
@@ -21,9 +23,9 @@ _MOST_KEYS = 2_000_000  # about 300 MB of map
 Plan = list[tuple[list[Segment], Segment]]
 
 
-def due(log: Log) -> bool:
-    """True if enough of the closed segments has not been compacted yet."""
-    closed = log.sealed
+def due(log: Log, now_ms: int | None = None) -> bool:
+    """True if enough of the closed segments has not been compacted yet (of those old enough at `now_ms`)."""
+    closed = log.sealed if now_ms is None else _old_enough(log, now_ms)
     total = sum(segment.size for segment in closed)
     dirty = sum(segment.size for segment in closed if not segment.clean)
     return log.config.compacted and dirty > 0 and dirty >= float(log.config["min.cleanable.dirty.ratio"]) * total
@@ -31,7 +33,7 @@ def due(log: Log) -> bool:
 
 def plan(log: Log, now_ms: int) -> Plan:
     """Writes the compacted segments beside the old ones; which sources each of them replaces."""
-    closed = log.sealed
+    closed = _old_enough(log, now_ms)
     shutil.rmtree(log.compacting, ignore_errors=True)
     newest, mapped_to = _newest_offsets(closed)
     horizon_ms = now_ms - log.config.number("delete.retention.ms")
@@ -69,6 +71,12 @@ def swap(log: Log, planned: Plan) -> None:
         for segment in sources[1:]:
             log.segments.remove(segment)
             segment.remove()
+
+
+def _old_enough(log: Log, now_ms: int) -> list[Segment]:
+    lag_ms = log.config.number("min.compaction.lag.ms")
+    closed = log.sealed
+    return list(takewhile(lambda segment: segment.max_timestamp <= now_ms - lag_ms, closed)) if lag_ms else closed
 
 
 def _newest_offsets(closed: list[Segment]) -> tuple[dict[bytes, int], int]:

@@ -24,6 +24,7 @@ _ACTED_ON: dict[str, tuple[str, Callable[[str], bool]]] = {
     "segment.bytes": (str(64 * 2**20), _number(14)),
     "segment.ms": (str(7 * 24 * 3600 * 1000), _number(1)),
     "delete.retention.ms": (str(24 * 3600 * 1000), _number(0)),
+    "min.compaction.lag.ms": ("0", _number(0)),
     "min.cleanable.dirty.ratio": ("0.5", lambda value: 0.0 <= float(value) <= 1.0),
     "max.message.bytes": (str(16 * 2**20), _number(0)),
     "message.timestamp.type": ("CreateTime", _one_of("CreateTime", "LogAppendTime")),
@@ -31,7 +32,6 @@ _ACTED_ON: dict[str, tuple[str, Callable[[str], bool]]] = {
 _ONLY_KEPT = {
     "min.insync.replicas": ("1", _number(1)),
     "compression.type": ("producer", _one_of("producer", "uncompressed", "none", "gzip", "snappy", "lz4", "zstd")),
-    "min.compaction.lag.ms": ("0", _number(0)),
     "max.compaction.lag.ms": (str(2**63 - 1), _number(1)),
     "file.delete.delay.ms": ("60000", _number(0)),
     "flush.messages": (str(2**63 - 1), _number(1)),

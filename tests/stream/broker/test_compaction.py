@@ -108,6 +108,24 @@ def test_a_tombstone_goes_once_it_is_old_enough(tmp_path: Path) -> None:
     assert b"k1" in table(read_all(log))
 
 
+def test_nothing_is_superseded_before_it_is_old_enough(tmp_path: Path) -> None:
+    config = TopicConfig({**CONFIG.overrides, "min.compaction.lag.ms": "60000"}, {})
+    log = Log(tmp_path, config, NOW_MS)
+    for at_ms in (NOW_MS, NOW_MS + 50_000):
+        for _ in range(20):
+            log.append(batch([(b"k", b"x" * 100)], at_ms), at_ms)
+    before = read_all(log)
+    compact(log, NOW_MS + 59_000)
+    assert read_all(log) == before
+    assert not compaction.due(log, NOW_MS + 59_000)
+    compact(log, NOW_MS + 61_000)
+    left = [row.timestamp_ms for row in read_all(log)]
+    assert left.count(NOW_MS + 50_000) == 20
+    assert left.count(NOW_MS) < 5
+    compact(log, NOW_MS + 120_000)
+    assert len(read_all(log)) < 5
+
+
 @pytest.mark.parametrize("crashed_after", range(8))
 def test_a_crash_during_the_swap_brings_nothing_back(tmp_path: Path, crashed_after: int) -> None:
     log = opened(tmp_path / "log")

@@ -1,0 +1,85 @@
+"""What a scorer believes of item rows when a former owner still writes: the further row, however both come."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from typing import Any
+
+import msgspec
+import pytest
+
+from store.items import ItemRow
+from store.rows import Position
+from store.settings import Settings
+from stream.kafka.emitter import Emitter
+from stream.kafka.state_topics import GENERATION, POSITION_KEY, Announcement, encode_announcement
+from stream.kafka.topics import create_topics
+from stream.metrics.metrics import Metrics
+from stream.serving.broadcast import Broadcast
+from stream.serving.scorer import Scorer
+from tests.clusters import EmbeddedCluster
+from tests.stream.log import settings_on
+from trainer.content.encoders import text_encoder
+
+numbers = itertools.count()
+
+
+@pytest.fixture
+def settings(embedded_broker: EmbeddedCluster) -> Settings:
+    settings = settings_on(embedded_broker.bootstrap_servers, f"sc{next(numbers)}.", kafka={"partitions": 1})
+    create_topics(settings)
+    return settings
+
+
+def row(offset: int, clicks: int) -> tuple[bytes, bytes, list[Any]]:
+    return b"i", msgspec.msgpack.encode(ItemRow(offset, {1: clicks})), []
+
+
+def position(generation: int, url: str) -> tuple[bytes, bytes, list[Any]]:
+    headers = [(GENERATION, str(generation).encode())]
+    return POSITION_KEY, encode_announcement(Announcement(Position(), url)), headers
+
+
+async def hear(settings: Settings, *fetches: list[tuple[bytes, bytes, list[Any]]]) -> tuple[Scorer, list[Any]]:
+    """A scorer that has read what was published; each list arrives together. And what it told the owner."""
+    emitter = Emitter(settings)
+    await emitter.start()
+    scorer = Scorer(settings, Metrics(), text_encoder("static"), emitter)
+    told: list[Any] = []
+    scorer.heal_with(lambda p, item, row: told.append((p, item, row.offset)), lambda p, g: told.append((p, g)))
+    task = None
+    for rows in fetches:
+        await emitter.send_rows("item-states", 0, rows)
+        if task is None:
+            broadcast = Broadcast(settings, scorer.handlers(), {"item-states": scorer.on_passed_row})
+            task = asyncio.create_task(broadcast.run())
+            await asyncio.wait_for(broadcast.caught_up.wait(), 20)
+        await asyncio.sleep(0.5)
+    assert task is not None
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await emitter.stop()
+    scorer.close()
+    return scorer, told
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_an_older_row_that_comes_later_is_not_believed_and_its_owner_is_told(
+    settings: Settings, together: bool
+) -> None:
+    rows = [row(2, 3), row(9, 10), row(4, 5)]
+    scorer, told = asyncio.run(hear(settings, *([rows] if together else [[one] for one in rows])))
+    assert scorer.counters["i"] == {1: 10}
+    assert told == [(0, "i", 4)]
+
+
+def test_of_many_rows_that_come_together_the_last_is_the_furthest(settings: Settings) -> None:
+    scorer, told = asyncio.run(hear(settings, [row(n, n) for n in range(20)], [row(19, 19)]))
+    assert (scorer.counters["i"], told) == ({1: 19}, [])
+
+
+def test_an_owner_is_told_who_announces_itself(settings: Settings) -> None:
+    scorer, told = asyncio.run(hear(settings, [position(7, "http://owner")], [position(6, "http://former")]))
+    assert told == [(0, 7), (0, 6)]
+    assert scorer.owners == {0: "http://former"}  # until the owner says so again
