@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from store.events import Limits
+from store.events import Engagement, Limits
 from store.histories import HistoryRules, UserRow
 from store.items import ItemRow
 from store.rows import RowStore
@@ -32,6 +32,16 @@ from trainer.items.item_learning import ItemRules
 RULES = HistoryRules({"click": 1.0, "like": 2.0, "hide": -1.0}, length=128, context=20)
 
 
+class Unscored:
+    """Learns nothing from engagements."""
+
+    def outcome(self, event: Engagement) -> bytes | None:
+        return None
+
+    def examine(self, event: Engagement, row_before: Callable[[], UserRow]) -> bytes | None:
+        return None
+
+
 class Owners:
     """Opens and closes owners of partition 0 of one-partition topics; a disk is a name."""
 
@@ -51,7 +61,9 @@ class Owners:
         rows = RowStore(self._folder / f"{disk}-users", UserRow)
         side = UserSide(0, 1, rows, RULES, Limits())
         emitter = await self.emitter()
-        opened = UserPartition(side, self.settings, emitter, Metrics(), lambda: generation, lambda: 1e9, fault)
+        opened = UserPartition(
+            side, self.settings, emitter, Metrics(), Unscored(), lambda: generation, lambda: 1e9, fault
+        )
         self._opened.append(opened)
         await opened.restore()
         return opened
