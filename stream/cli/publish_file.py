@@ -23,6 +23,8 @@ from stream.terminal.text import plain
 
 if TYPE_CHECKING:
     from store.topics import EventTopic
+    from stream.client.admission import InvalidEventError
+    from stream.client.line_files import Line
     from stream.client.publisher import Publisher
 
 _TIMES = {UPLOADS: "uploaded_at", ENGAGEMENTS: "occurred_at", PROFILES: "updated_at"}
@@ -50,6 +52,19 @@ class _Tally:
     published: int = 0
     bad: int = 0
     bad_lines: list[dict[str, Any]] = field(default_factory=list)
+    quiet: bool = False
+
+    def refuse(self, number: int, reason: str, named: str, remedy: str) -> None:
+        """Counts a bad line, and tells the first ones."""
+        self.bad += 1
+        if self.bad > _REPORTED:
+            return
+        self.bad_lines.append({"line": number, "reason": reason, "field": named, "remedy": remedy})
+        if not self.quiet:
+            more = " (further bad lines are only counted)" if self.bad == _REPORTED else ""
+            typer.echo(
+                f"line {number}: {plain(f'{named}: ' if named else '')}{reason}: {plain(remedy)}{more}", err=True
+            )
 
 
 @contextmanager
@@ -66,15 +81,15 @@ def publish_file(options: Options, topic: EventTopic, file: Path, manner: Manner
     """Publishes every event of the file (`-`: standard input), tells the tally, and exits 1 when a line was bad."""
     if str(file) != "-" and not file.is_file():
         raise FileNotFoundError(f"no file {file}: give a file of JSON lines, or - for standard input")
-    tally = _Tally()
+    tally = _Tally(quiet=options.as_json)
     began = time.monotonic()
     with publisher_of(options, manner.unframed) as publisher:
-        for number, value in _shown(file, topic, manner.speed, quiet=options.as_json):
+        for line in _shown(file, topic, manner, quiet=options.as_json):
             if manner.raw:
-                publisher.send(topic, _likely_key(topic, value, number), value)
+                publisher.send(topic, _likely_key(topic, line.value, line.number), line.value)
                 tally.published += 1
             else:
-                _publish_line(publisher, topic, number, value, tally, quiet=options.as_json)
+                _publish_line(publisher, topic, line, tally)
     took_s = time.monotonic() - began
     report = {
         "topic": topic,
@@ -90,23 +105,47 @@ def publish_file(options: Options, topic: EventTopic, file: Path, manner: Manner
         raise typer.Exit(1)
 
 
-def _publish_line(
-    publisher: Publisher, topic: EventTopic, number: int, value: bytes, tally: _Tally, quiet: bool
-) -> None:
+def _publish_line(publisher: Publisher, topic: EventTopic, line: Line, tally: _Tally) -> None:
     from stream.client.admission import InvalidEventError
 
-    for event in _events(value):
+    if line.fault:
+        tally.refuse(line.number, "not_an_event", "", line.fault)
+        return
+    for event in _events(line.value):
         try:
             publisher.publish(topic, event)
             tally.published += 1
         except InvalidEventError as error:
-            tally.bad += 1
-            if tally.bad <= _REPORTED:
-                told = {"line": number, "reason": error.reason, "field": error.field, "remedy": error.remedy}
-                tally.bad_lines.append(told)
-            if not quiet and tally.bad <= _REPORTED:
-                more = " (further bad lines are only counted)" if tally.bad == _REPORTED else ""
-                typer.echo(f"line {number}: {plain(error)}{more}", err=True)
+            _publish_mended(publisher, topic, line.number, event, error, tally)
+
+
+def _publish_mended(
+    publisher: Publisher, topic: EventTopic, number: int, event: bytes, error: InvalidEventError, tally: _Tally
+) -> None:
+    """Once more with its time in epoch seconds, when ISO 8601 with a zone is all that was wrong."""
+    from stream.client.admission import InvalidEventError
+    from stream.client.times import AmbiguousTimeError
+
+    remedy = error.remedy
+    if error.reason == "wrong_type" and error.field == _TIMES[topic]:
+        try:
+            publisher.publish(topic, _with_epoch(event, _TIMES[topic]))
+            tally.published += 1
+            return
+        except AmbiguousTimeError as ambiguous:
+            remedy = str(ambiguous)
+        except InvalidEventError as still:
+            error, remedy = still, still.remedy
+    tally.refuse(number, error.reason, error.field, remedy)
+
+
+def _with_epoch(event: bytes, field: str) -> bytes:
+    from stream.client.times import AmbiguousTimeError, epoch_of
+
+    fields = json.loads(event)
+    if not isinstance(fields[field], str):
+        raise AmbiguousTimeError(f"{fields[field]!r:.40} is no time: write UTC epoch seconds")
+    return json.dumps({**fields, field: epoch_of(fields[field])}, ensure_ascii=False).encode()
 
 
 def _events(line: bytes) -> list[bytes]:
@@ -128,23 +167,28 @@ def _likely_key(topic: EventTopic, value: bytes, number: int) -> str:
     return key if isinstance(key, str) and key else f"line-{number}"
 
 
-def _shown(file: Path, topic: EventTopic, speed: float | None, quiet: bool) -> Iterator[tuple[int, bytes]]:
+def _shown(file: Path, topic: EventTopic, manner: Manner, quiet: bool) -> Iterator[Line]:
     """The lines in their time, with a progress bar where a person looks on."""
-    from stream.client.recordings import paced, read_lines
+    from stream.client.csv_lines import table_of
+    from stream.client.line_files import read_lines
+    from stream.client.recordings import paced
 
-    wait_s = paced(speed or None)
+    wait_s = paced(manner.speed or None)
     total = file.stat().st_size if str(file) != "-" else None
     with _progress(topic, total, hidden=quiet or not sys.stderr.isatty()) as advance:
-        for line in read_lines(file):
-            if speed:
+        for line in read_lines(file, table=table_of(topic), exact=manner.raw):
+            if manner.speed:
                 time.sleep(wait_s(_time_of(topic, line.value)))
             advance(line.position)
-            yield line.number, line.value
+            yield line
 
 
 def _time_of(topic: EventTopic, value: bytes) -> float:
+    from stream.client.times import epoch_of
+
     try:
-        return float(json.loads(value)[_TIMES[topic]])
+        at = json.loads(value)[_TIMES[topic]]
+        return epoch_of(at) if isinstance(at, str) else float(at)
     except (ValueError, TypeError, LookupError, RecursionError):
         return 0.0  # of the past: never waited for
 

@@ -17,7 +17,13 @@ app = typer.Typer(
     epilog="Example: sidestream publish uploads catalogue.jsonl.gz --data-dir ./data",
 )
 
-File = Annotated[Path, typer.Argument(help="JSON lines, plain or .gz; `-` reads standard input.", metavar="FILE|-")]
+File = Annotated[
+    Path,
+    typer.Argument(
+        help="JSON lines, or CSV whose first line names the fields; plain or gzip. `-` reads standard input.",
+        metavar="FILE|-",
+    ),
+]
 Speed = Annotated[
     float | None,
     typer.Option(
@@ -37,8 +43,9 @@ Unframed = Annotated[bool, typer.Option("--unframed", help="One event in each re
 def uploads(options: Options, file: File, speed: Speed = None, raw: Raw = False) -> None:
     """Publish items, one JSON object a line.
 
-    Required: item_id, uploaded_at (UTC epoch seconds). Optional: title, description, transcript, tags, creator_id,
-    category, language, duration_s, features {modality: [numbers]}. Unknown fields are kept.
+    Required: item_id, uploaded_at (UTC epoch seconds, or ISO 8601 with its zone). Optional: title, description,
+    transcript, tags, creator_id, category, language, duration_s, features {modality: [numbers]}. Unknown fields are
+    kept. In CSV, tags and features are JSON.
 
     Example: sidestream publish uploads catalogue.jsonl.gz --data-dir ./data
     """
@@ -51,8 +58,9 @@ def engagements(
 ) -> None:
     """Publish what people did, one JSON object a line.
 
-    Required: event_id, user_id, item_id, kind, occurred_at (UTC epoch seconds). Optional: value, task, query,
-    context_item_id, country, device, request_id. Publishing a file twice counts each event once.
+    Required: event_id, user_id, item_id, kind, occurred_at (UTC epoch seconds, or ISO 8601 with its zone).
+    Optional: value, task, query, context_item_id, country, device, request_id. Publishing a file twice counts each
+    event once.
 
     Example: tail -f clicks.jsonl | sidestream publish engagements -
     """

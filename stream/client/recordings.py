@@ -2,34 +2,22 @@
 
 A recorded stream is a folder with `uploads.jsonl[.gz]` and `engagements.jsonl[.gz]`, each in time order.
 
-Invariant: a line is passed on as the bytes that it was; blank lines are skipped, and counted in the numbers of others.
+Invariant: a line is passed on as the bytes that it was (see `line_files`); a recording that lacks a part or a time says
+which.
 """
 
 from __future__ import annotations
 
-import gzip
 import heapq
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from store.topics import ENGAGEMENTS, UPLOADS
-
-
-class RecordingError(ValueError):
-    """A file or folder cannot be read as a recording: the message says what is missing; give another path."""
-
-
-class Line(NamedTuple):
-    """One line: `number` counts from 1; `position` is how far into the file as it lies on disk, bytes."""
-
-    number: int
-    value: bytes
-    position: int
+from stream.client.line_files import RecordingError, read_lines
 
 
 class _Uploaded(msgspec.Struct):
@@ -46,24 +34,6 @@ class Recorded(NamedTuple):
     at: float
     topic: str
     value: bytes
-
-
-def read_lines(file: Path) -> Iterator[Line]:
-    """The lines of a file, or of standard input for `-`. Raises `RecordingError`."""
-    if str(file) == "-":
-        yield from _numbered(sys.stdin.buffer, lambda: 0)
-        return
-    try:
-        with file.open("rb") as raw:
-            if file.suffix == ".gz":
-                with gzip.open(raw) as unpacked:
-                    yield from _numbered(unpacked, raw.tell)
-            else:
-                yield from _numbered(raw, raw.tell)
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise RecordingError(f"{file} is no whole gzip file ({error}): copy or pack it again") from None
-    except OSError as error:
-        raise RecordingError(f"cannot read {file}: {error.strerror or error}") from None
 
 
 def read_stream(folder: Path) -> Iterator[Recorded]:
@@ -91,13 +61,6 @@ def paced(speed: float | None, clock: Callable[[], float] = time.monotonic) -> C
         return max(0.0, start[0] + (at - start[1]) / speed - clock())
 
     return wait_s
-
-
-def _numbered(stream: BinaryIO | gzip.GzipFile, position: Callable[[], int]) -> Iterator[Line]:
-    for number, line in enumerate(stream, start=1):
-        value = line.strip()
-        if value:
-            yield Line(number, value, position())
 
 
 def _find(folder: Path, name: str) -> Path:

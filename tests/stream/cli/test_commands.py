@@ -59,6 +59,55 @@ def test_bad_lines_are_named_and_do_not_stop_the_rest(on_broker: Run, cli_settin
     assert told[1]["field"] == "user_id"
 
 
+ISO = b"2026-01-02T03:04:05Z"
+FILES = {
+    "byte order mark and CRLF": b"\xef\xbb\xbf%s\r\n%s\r\n",
+    "gzip without its name": b"%s\n%s",
+    "ISO times": b"%s\n%s",
+    "CSV": b"event_id,user_id,item_id,kind,occurred_at\ne,%s,i,click,5\ne,%s,i,click," + ISO,
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_files_as_others_write_them(kind: str, on_broker: Run, cli_settings: Settings, tmp_path: Path) -> None:
+    user = f"file of {kind}"
+    event = msgspec.json.encode({**GOOD, "user_id": user})
+    content = FILES[kind] % ((user.encode(),) * 2 if kind == "CSV" else (event, event))
+    if kind == "ISO times":
+        content = content.replace(b"5.0", b'"' + ISO + b'"')
+    file = tmp_path / "events"
+    file.write_bytes(gzip.compress(content) if "gzip" in kind else content)
+    ran = on_broker("publish", "engagements", file)
+    assert (ran.status, ran.err) == (0, "")
+    times = [e["occurred_at"] for e in events_of(read_topic(cli_settings, "engagements")) if e["user_id"] == user]
+    assert times == {"ISO times": [1767323045.0] * 2, "CSV": [5.0, 1767323045.0]}.get(kind, [5.0, 5.0])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (msgspec.json.encode(GOOD).decode().encode("utf-16"), "is UTF-16"),
+        (b"[" + msgspec.json.encode(GOOD) + b"]", "is one JSON array"),
+        (b"user_id,item_id\nu,i", "looks like CSV, and its first line does not name event_id"),
+        (b"PK\x03\x04", "is packed with zip"),
+    ],
+)
+def test_other_files_are_named_in_one_line(content: bytes, told: str, on_broker: Run, tmp_path: Path) -> None:
+    (tmp_path / "events").write_bytes(content)
+    ran = on_broker("publish", "engagements", tmp_path / "events")
+    assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1), ran
+    assert told in ran.err
+
+
+def test_a_time_in_doubt_is_a_bad_line(on_broker: Run, tmp_path: Path) -> None:
+    file = lines(tmp_path, {**GOOD, "occurred_at": "2026-01-02T03:04:05"}, {**GOOD, "occurred_at": True}, GOOD)
+    ran = on_broker("publish", "engagements", file)
+    assert (ran.status, "1 engagements published" in ran.out) == (1, True)
+    first, second = ran.err.splitlines()
+    assert first.startswith("line 1: occurred_at: wrong_type: '2026-01-02T03:04:05' does not say its time zone: write")
+    assert second.startswith("line 2: occurred_at: wrong_type: ")
+
+
 def test_raw_lines_are_sent_as_they_are(on_broker: Run, cli_settings: Settings, tmp_path: Path) -> None:
     huge = b'{"user_id":"raw","x":"' + b"y" * (5 << 20) + b'"}'
     ran = on_broker("publish", "engagements", lines(tmp_path, b"{broken", {"user_id": "raw"}, huge), "--raw", "--json")
