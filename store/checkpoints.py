@@ -43,7 +43,8 @@ class LogRange(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
-    """What a checkpoint is. `log`: `topic/partition` → offsets it has learned from, its ancestors' included in `end`.
+    """What a checkpoint is. `log`: `topic/partition` → offsets it has learned from, its ancestors' included in `end`;
+    `topic_id`: of the topic that these count in, if the broker gives one.
 
     Times are UTC epoch seconds: `occurred_from`/`occurred_until` in event time, `data_until` in broker time (the
     timestamp of the newest record it has learned from: the model's data age is measured from it).
@@ -63,6 +64,7 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     seed: int = 0
     verdict: Verdict = "pending"
     reasons: list[str] = []
+    topic_id: str = ""
 
 
 class CheckpointRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

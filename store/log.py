@@ -93,6 +93,17 @@ class Log:
         """The offset after the newest record of each partition."""
         return self._offsets(topic, lambda consumer, parts: consumer.end_offsets(parts))
 
+    def topic_id(self, topic: str) -> str:
+        """The id that the broker gave the topic: one that was created anew has another. Empty where it gives none."""
+
+        def ask(consumer: KafkaConsumer) -> str:
+            consumer.topics()  # what it knew of the topics may be minutes old
+            found = str(consumer._cluster.topic_id(topic) or "")
+            return "" if set(found) <= {"0", "-"} else found
+
+        answer: str = self._ask(ask)
+        return answer
+
     def read(
         self, topic: str, begin: Mapping[int, int], end: Mapping[int, int], progress: Progress | None = None
     ) -> Iterator[Record]:

@@ -31,13 +31,38 @@ class RowStoreError(RuntimeError):
     from the state topic)."""
 
 
+class LogIdentity(msgspec.Struct, array_like=True, frozen=True):
+    """Which log a position counts in: the id that the broker gave its topic (empty: it gives none).
+
+    A log that was created anew, cut or restored counts from a lower offset again. So positions, rows and origins hold
+    the broker's offset plus `base` from offset `since` on (plus `before` below it): when a log is started over, `base`
+    is chosen so that all that is new lies beyond all that was absorbed. For most logs, for ever, all three are 0.
+    `partitions`: how many its topic had, for that decides where keys lie (0: not known).
+    """
+
+    topic_id: str = ""
+    base: int = 0
+    since: int = 0
+    before: int = 0
+    partitions: int = 0
+
+    def counted(self, offset: int) -> int:
+        """The offset that rows remember for the broker's `offset`."""
+        return offset + (self.base if offset >= self.since else self.before)
+
+    def offset(self, counted: int) -> int:
+        """The broker's offset for one that rows remember."""
+        return counted - self.base if counted - self.base >= self.since else counted - self.before
+
+
 class Position(msgspec.Struct, array_like=True):
     """How far a partition has come.
 
     `absorbed`: last offset of its input topic that is in the rows. `safe`: last offset of which everything that it
     causes is safe, too: a new start reads on from there. `state_offset`: next offset of its state topic that may hold
     something newer than the rows. `passed`: origin partition → (offset, index) of the last signal absorbed.
-    `profiles`, `profiles_safe`: the same for the profiles partition.
+    `profiles`, `profiles_safe`: the same for the profiles partition. `logs`: topic (without prefix) → the log that all
+    of this counts in; one that is missing was never read, or by a release that did not ask.
     """
 
     absorbed: int = -1
@@ -46,6 +71,7 @@ class Position(msgspec.Struct, array_like=True):
     passed: dict[int, tuple[int, int]] = {}
     profiles: int = -1
     profiles_safe: int = -1
+    logs: dict[str, LogIdentity] = {}
 
 
 class RowStore(Generic[Row]):

@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -59,6 +59,9 @@ class Kafka(Table, frozen=True):
     heartbeat_s: float = 1.0
     commit_interval_s: float = 1.0
     max_record_bytes: int = 1 << 20
+    start_over: Literal["", "beginning", "end"] = ""
+    """What to do with a log that is not the one that was read before, or ends before what was read: refuse to start, or
+    go on from its beginning (it was created anew) or from its end (it was cut, or restored from a copy)."""
     client: dict[str, str | int | bool] = {}
     """More properties for every Kafka client by aiokafka's names (security_protocol, sasl_mechanism, ssl_cafile…)."""
 

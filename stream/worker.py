@@ -36,6 +36,7 @@ from stream.ingest.fault import fault_from
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.item_side import ItemSide
 from stream.ingest.item_vectors import ItemVectors
+from stream.ingest.log_watch import LogWatch
 from stream.ingest.partition import Partition
 from stream.ingest.upload_partition import UploadPartition
 from stream.ingest.user_partition import UserPartition
@@ -106,6 +107,7 @@ class Worker:
         self._supervise("swaps", self.scorer.swaps.run(self._broadcast.caught_up))
         self._supervise("upkeep", self.scorer.upkeep.run(self._broadcast.caught_up))
         self._supervise("lag", LagWatch(self.settings, self.metrics).run())
+        self._supervise("log", LogWatch(self.settings, self.assignment.reached).run())
         await self._app.start()
         self._supervise("faust", self._watch_app())
         self._supervise("leisure", self._leisure.run())

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from store.folder_lock import FolderLock
+from store.settings import Settings
 from stream.cli.options import LOG, Options, command
 
 app = typer.Typer()
 
+StartOver = Annotated[
+    Literal["beginning", "end"] | None,
+    typer.Option(help="Once, after a log was replaced: go on from its beginning (it was created anew) or its end."),
+]
 Port = Annotated[int | None, typer.Option("--web-port", min=0, max=65535, help="HTTP port; 0 takes a free one.")]
 
 
@@ -23,6 +28,7 @@ def up(
     broker_port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Port of the embedded broker; 0 takes a free one.")
     ] = None,
+    start_over: StartOver = None,
 ) -> None:
     """Run everything on this machine: broker, worker with scorer, trainer, web page.
 
@@ -37,7 +43,7 @@ def up(
     from stream.up.supervisor import run_up
 
     run_up(
-        options.settings(),
+        _starting_over(options.settings(), start_over),
         web_port=web_port,
         broker_port=broker_port,
         embedded=options.bootstrap_servers is None,
@@ -74,7 +80,7 @@ def demo(
 
 
 @command(app, takes=LOG)
-def worker(options: Options, web_port: Port = None) -> None:
+def worker(options: Options, web_port: Port = None, start_over: StartOver = None) -> None:
     """Run one worker: the production unit. Start more to scale, up to the partition count.
 
     Prints where it answers; with --json, one document with `url` and `pid`.
@@ -84,7 +90,7 @@ def worker(options: Options, web_port: Port = None) -> None:
     import msgspec
 
     use_one_thread()
-    settings = options.settings()
+    settings = _starting_over(options.settings(), start_over)
     if web_port is not None:
         settings = msgspec.structs.replace(settings, serving=msgspec.structs.replace(settings.serving, port=web_port))
     from stream.worker import Worker, run_worker
@@ -108,6 +114,14 @@ def trainer(options: Options) -> None:
     settings = options.settings()
     with FolderLock(Path(settings.data_dir), "trainer"):
         raise typer.Exit(run_trainer(settings))
+
+
+def _starting_over(settings: Settings, chosen: Literal["beginning", "end"] | None) -> Settings:
+    import msgspec
+
+    if chosen is None:
+        return settings
+    return msgspec.structs.replace(settings, kafka=msgspec.structs.replace(settings.kafka, start_over=chosen))
 
 
 def use_one_thread() -> None:

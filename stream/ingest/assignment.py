@@ -79,6 +79,15 @@ class Assignment:
         """Whether every partition at work has its rows."""
         return all(partition.restored.is_set() for partition, _ in self._running.values())
 
+    def reached(self) -> dict[tuple[str, int], int]:
+        """(full topic, number) → the offset from which the partitions at work have not read yet."""
+        return {
+            (topic, number): cursor.ahead
+            for (_, number), (partition, _) in self._running.items()
+            for topic, cursor in partition.cursors.items()
+            if cursor.ahead is not None
+        }
+
     def count(self, agent: str) -> int:
         """How many partitions of an agent are at work here."""
         return sum(name == agent for name, _ in self._running)

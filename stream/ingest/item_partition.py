@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Mapping
+from itertools import islice
 from typing import Any
 
 from store.items import ItemRow
@@ -14,6 +16,7 @@ from stream.ingest.partition import Cursor, Fault, Partition, no_fault
 from stream.ingest.published_rows import BEAT_S, Publication, PublishedRows
 from stream.ingest.refusals import send_refusals
 from stream.kafka.emitter import Emitter
+from stream.kafka.log_identity import forget_lost_states, look_at, start_reading
 from stream.kafka.records import Record
 from stream.kafka.state_topics import (
     CAUSED_AT,
@@ -24,6 +27,8 @@ from stream.kafka.state_topics import (
     hole_reader,
 )
 from stream.metrics.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 
 class ItemPartition(Partition):
@@ -54,19 +59,37 @@ class ItemPartition(Partition):
         self._published = PublishedRows(settings, emitter, ITEM_STATES, side.partition, side)
 
     async def restore(self) -> None:
+        rows, settings = self.side.rows, self._settings
+        seen = await look_at(settings, (ITEM_STATES, ITEM_SIGNALS), self.number)
+        lost = forget_lost_states(rows.position, ITEM_STATES, seen[ITEM_STATES])
         await self._published.restore()
-        position = self.side.rows.position
-        self.cursors[self._signals] = Cursor(position.safe + 1, position.safe)
+        reached = max(self.side.reached, rows.position.absorbed, self.side.vectors.store.position.absorbed)
+        logs, start_over = rows.position.logs, settings.kafka.start_over
+        start = start_reading(seen[ITEM_SIGNALS], logs.get(ITEM_SIGNALS), rows.position.safe, reached, start_over)
+        logs[ITEM_SIGNALS] = start.identity
+        cursor = self.cursors[self._signals] = Cursor.at(start)
+        rows.position.safe = cursor.counted_safe
         await self.publish()  # at once: others learn where the owner answers, and a former owner that it is none
+        if lost:
+            await self._publish_all()
+
+    async def _publish_all(self) -> None:
+        """Publishes every row: the state topic has lost them."""
+        log.warning("item-states-%s is another topic than before, or was cut: publishing every row again", self.number)
+        stored = self.side.rows.scan()
+        encode = self.side.rows.encode
+        while chunk := {item_id: Change(encode(row), 0) for item_id, row in islice(stored, 1000)}:
+            await self._publish(chunk, self._announcement())
 
     def keep_safe(self) -> None:
-        self.side.rows.position.safe = self.cursors[self._signals].safe
+        self.side.rows.position.safe = self.cursors[self._signals].counted_safe
         if not self.side.rows.staged:  # else the next publication writes it
             self.side.rows.write({})
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
-        effects = self.side.absorb(records)
-        return await send_refusals(self._emitter, self._metrics, ITEM_SIGNALS, effects.refused)
+        cursor = self.cursors.setdefault(self._signals, Cursor())
+        effects = self.side.absorb(cursor.counted(records))
+        return await send_refusals(self._emitter, self._metrics, ITEM_SIGNALS, cursor.as_read(effects.refused))
 
     def pause_s(self) -> float:
         return max(super().pause_s(), self.side.rows.staged / self._rows_per_s())

@@ -20,6 +20,7 @@ from store.rows import Position, RowStore
 from store.signals import SignalFrame, decode_frames
 from stream.ingest.item_vectors import ItemVectors
 from stream.ingest.published_rows import Comparison
+from stream.kafka.log_identity import further
 from stream.kafka.records import Effects, Record, Refused
 from trainer.items.item_learning import ItemRules, absorb
 
@@ -32,13 +33,15 @@ class Change(NamedTuple):
 
 
 class ItemSide:
-    """State and rules of one item-signals partition. Changed rows are staged until `flush`."""
+    """State and rules of one item-signals partition. Changed rows are staged until `flush`. `reached`: the furthest
+    offset of a row that was taken over."""
 
     def __init__(self, partition: int, rows: RowStore[ItemRow], rules: ItemRules, vectors: ItemVectors) -> None:
         self.partition = partition
         self.rows = rows
         self.vectors = vectors
         self._caused_at: dict[str, int] = {}
+        self.reached = -1
         self._restored: dict[str, ItemRow] = {}
         self._rules = rules
 
@@ -78,6 +81,7 @@ class ItemSide:
         if row is not None:  # no item's row is ever taken away
             self.rows.stage(item_id, row)
             self._restored[item_id] = row
+            self.reached = max(self.reached, row.offset)
 
     def write_restored(self) -> None:
         restored, self._restored = self._restored, {}
@@ -97,6 +101,7 @@ class ItemSide:
     def meet(self, position: Position) -> None:
         """Takes over a published position when it is further than the own one."""
         own = self.rows.position
+        own.logs = further(own, position)
         own.safe = max(own.safe, position.safe)
         if position.absorbed > own.absorbed:
             own.absorbed, own.passed = position.absorbed, position.passed

@@ -27,7 +27,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from stream.kafka.records import ReadHole, Record
+from store.rows import LogIdentity
+from stream.kafka.log_identity import ReadingStart
+from stream.kafka.records import ReadHole, Record, Refused
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +41,46 @@ def no_fault(boundary: str) -> None:
     """The hook that does nothing."""
 
 
+_SAME = LogIdentity()
+
+
 @dataclass(slots=True)
 class Cursor:
     """How far one topic of the partition has come. `ahead`: the next offset to absorb, None before the first record of
     a partition that keeps no position. `safe`: everything up to here is safe. `first`: where a partition that keeps no
-    position began."""
+    position began. All in the broker's offsets; `identity` says how rows count them."""
 
     ahead: int | None = None
     safe: int = -1
     first: int | None = None
+    identity: LogIdentity = _SAME
+
+    @classmethod
+    def at(cls, start: ReadingStart) -> Cursor:
+        """A cursor where reading begins."""
+        return cls(start.offset, start.offset - 1, None, start.identity)
+
+    @property
+    def counted_safe(self) -> int:
+        """`safe` as rows count it."""
+        return self.identity.counted(self.safe + 1) - 1
+
+    def counted(self, records: list[Record]) -> list[Record]:
+        """Records with offsets as rows count them; the same ones but for a log that was started over."""
+        if not self._counts_otherwise:
+            return records
+        return [record._replace(offset=self.identity.counted(record.offset)) for record in records]
+
+    def as_read(self, refused: list[Refused]) -> list[Refused]:
+        """Refusals of `counted` records with the broker's offsets, for a person who looks for them."""
+        if not self._counts_otherwise:
+            return refused
+        offset = self.identity.offset
+        return [Refused(each.record._replace(offset=offset(each.record.offset)), each.refusal) for each in refused]
+
+    @property
+    def _counts_otherwise(self) -> bool:
+        return bool(self.identity.base or self.identity.before)
 
 
 class Partition(ABC):

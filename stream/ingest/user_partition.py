@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from itertools import islice
 from typing import Any, Protocol
 
 from store.events import Engagement
@@ -15,6 +17,7 @@ from stream.ingest.published_rows import BEAT_S, PublishedRows
 from stream.ingest.refusals import send_refusals, send_strays
 from stream.ingest.user_side import UserSide
 from stream.kafka.emitter import Emitter
+from stream.kafka.log_identity import PartitionLog, forget_lost_states, look_at, start_reading
 from stream.kafka.records import Effects, ReadEngagement, Record
 from stream.kafka.state_topics import (
     GENERATION,
@@ -24,6 +27,8 @@ from stream.kafka.state_topics import (
     hole_reader,
 )
 from stream.metrics.metrics import Metrics
+
+log = logging.getLogger(__name__)
 
 
 class Scoring(Protocol):
@@ -65,25 +70,50 @@ class UserPartition(Partition):
         self._published = PublishedRows(settings, emitter, USER_STATES, side.partition, side)
 
     async def restore(self) -> None:
+        rows = self.side.rows
+        seen = await look_at(self._settings, (USER_STATES, ENGAGEMENTS, PROFILES), self.number)
+        lost = forget_lost_states(rows.position, USER_STATES, seen[USER_STATES])
         await self._published.restore()
-        position = self.side.rows.position
-        self.cursors[self._engagements] = Cursor(position.safe + 1, position.safe)
-        self.cursors[self._profiles] = Cursor(position.profiles_safe + 1, position.profiles_safe)
+        position = rows.position
+        engagements = self._start(ENGAGEMENTS, seen, position.safe, max(position.absorbed, self.side.reached))
+        profiles = self._start(PROFILES, seen, position.profiles_safe, position.profiles)
+        position.safe, position.profiles_safe = engagements.counted_safe, profiles.counted_safe
         await self.publish()  # at once: a former owner that still writes learns that there is a new one
+        if lost:
+            await self._publish_all()
+
+    def _start(self, name: str, seen: Mapping[str, PartitionLog], safe: int, reached: int) -> Cursor:
+        """The cursor of one input topic, behind what is safe."""
+        logs, start_over = self.side.rows.position.logs, self._settings.kafka.start_over
+        start = start_reading(seen[name], logs.get(name), safe, reached, start_over)
+        logs[name] = start.identity
+        cursor = self.cursors[self._settings.topic(name)] = Cursor.at(start)
+        return cursor
+
+    async def _publish_all(self) -> None:
+        """Publishes every row: the state topic has lost them."""
+        rows = self.side.rows
+        log.warning("user-states-%s is another topic than before, or was cut: publishing every row again", self.number)
+        stored = rows.scan()
+        while chunk := {user_id: rows.encode(row) for user_id, row in islice(stored, 1000)}:
+            await self._publish(chunk, self._announcement())
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
+        cursor = self.cursors.setdefault(records[0].topic, Cursor())
+        records = cursor.counted(records)
         if records[0].topic == self._engagements:
             name, effects = ENGAGEMENTS, self.side.absorb(records)
         else:
             name, effects = PROFILES, self.side.absorb_profiles(records)
         self._metrics.absorbed(name, effects.absorbed)
         self._metrics.duplicated(name, effects.duplicates)
+        effects.refused = cursor.as_read(effects.refused)
         return await self._send(name, effects)
 
     def keep_safe(self) -> None:
         position = self.side.rows.position
-        position.safe = self.cursors[self._engagements].safe
-        position.profiles_safe = self.cursors[self._profiles].safe
+        position.safe = self.cursors[self._engagements].counted_safe
+        position.profiles_safe = self.cursors[self._profiles].counted_safe
         if not self.side.rows.staged:  # else the next publication writes it
             self.side.rows.write({})
 
@@ -115,8 +145,10 @@ class UserPartition(Partition):
     def publish(self) -> Coroutine[Any, Any, None]:
         dirty = self.side.flush()
         self._fault("written")
-        position = encode_announcement(Announcement(self.side.rows.position))
-        return self._publish(dirty, position)
+        return self._publish(dirty, self._announcement())
+
+    def _announcement(self) -> bytes:
+        return encode_announcement(Announcement(self.side.rows.position))
 
     async def _publish(self, dirty: Mapping[str, bytes | None], position: bytes) -> None:
         generation = self._generation()

@@ -22,6 +22,7 @@ from store.keys import partition_of
 from store.rows import Position, RowStore
 from store.signals import Origin, Signal, SignalFrame, encode_frames
 from stream.ingest.published_rows import Comparison
+from stream.kafka.log_identity import further
 from stream.kafka.records import Effects, ReadEngagement, Record, Refused, Stray, strays_of
 
 _EMPTY = Refusal("not_an_event", "an empty record: engagements have no tombstones", b"")
@@ -34,7 +35,8 @@ RECENT_USERS = 10_000
 
 
 class UserSide:
-    """State and rules of one engagements partition. Changed rows are staged until `flush`."""
+    """State and rules of one engagements partition. Changed rows are staged until `flush`. `reached`: the furthest
+    offset of a row that was taken over."""
 
     def __init__(
         self,
@@ -46,6 +48,7 @@ class UserSide:
     ) -> None:
         self.partition = partition
         self.rows = rows
+        self.reached = -1
         self._partitions = partitions
         self._rules = rules
         self._limits = limits
@@ -108,6 +111,8 @@ class UserSide:
 
     def take_over(self, user_id: str, row: UserRow | None) -> None:
         self.rows.stage(user_id, row)
+        if row is not None:
+            self.reached = max(self.reached, row.offset)
 
     def write_restored(self) -> None:
         self.rows.flush()
@@ -115,6 +120,7 @@ class UserSide:
     def meet(self, position: Position) -> None:
         """Takes over a published position where it is further than the own one."""
         own = self.rows.position
+        own.logs = further(own, position)
         own.safe, own.profiles_safe = max(own.safe, position.safe), max(own.profiles_safe, position.profiles_safe)
         own.absorbed, own.profiles = max(own.absorbed, position.absorbed), max(own.profiles, position.profiles)
 

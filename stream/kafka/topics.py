@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from kafka import KafkaAdminClient
 from kafka.errors import TopicAlreadyExistsError, for_code
@@ -36,6 +37,9 @@ STATE: Mapping[str, str] = {**COMPACT, "min.compaction.lag.ms": str(10 * 60_000)
 """A worker that has lost a partition may still write an older row over a newer one: so long the newer one stays there
 for the partition's owner to write it again (`stream.ingest.published_rows`)."""
 LARGE: Mapping[str, str] = {"max.message.bytes": str(LARGEST_RECORD_BYTES)}
+
+
+_NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
 class TopicsError(RuntimeError):
@@ -73,7 +77,8 @@ TOPICS: tuple[TopicSpec, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """A topic as it is on the broker: `partitions` 0 when it does not exist. `created`: by this call."""
+    """A topic as it is on the broker: `partitions` 0 when it does not exist. `created`: by this call. `topic_id`: empty
+    where the broker gives none."""
 
     name: str
     full_name: str
@@ -82,6 +87,8 @@ class TopicState:
     partitions: int
     replication: int
     created: bool = False
+    topic_id: str = ""
+    co_partitioned: bool = False
 
 
 def create_topics(settings: Settings) -> list[TopicState]:
@@ -126,6 +133,12 @@ def check_topics(states: list[TopicState], settings: Settings) -> None:
         )
 
 
+def id_of(described: Mapping[str, Any]) -> str:
+    """The id of a topic as the admin client describes it; empty where the broker (before 2.8) gives none."""
+    found = str(described.get("topic_id") or "")
+    return "" if found == _NO_ID else found
+
+
 def _create(admin: KafkaAdminClient, settings: Settings, topics: list[TopicSpec]) -> None:
     wanted = {
         settings.topic(topic.name): {
@@ -148,11 +161,12 @@ def _states(admin: KafkaAdminClient, settings: Settings, created: set[str] | Non
     names = {settings.topic(topic.name): topic for topic in TOPICS}
     # Only names that exist are described: asking for a missing one makes some brokers create it.
     there = [name for name in admin.list_topics() if name in names]
-    found = {entry["name"]: entry["partitions"] for entry in admin.describe_topics(there)} if there else {}
-    return [_state(topic, full, found.get(full) or [], created or set()) for full, topic in names.items()]
+    found = {entry["name"]: entry for entry in admin.describe_topics(there)} if there else {}
+    return [_state(topic, full, found.get(full) or {}, created or set()) for full, topic in names.items()]
 
 
-def _state(topic: TopicSpec, full_name: str, partitions: list[dict[str, list[int]]], created: set[str]) -> TopicState:
+def _state(topic: TopicSpec, full_name: str, found: Mapping[str, Any], created: set[str]) -> TopicState:
+    partitions: list[dict[str, list[int]]] = found.get("partitions") or []
     return TopicState(
         name=topic.name,
         full_name=full_name,
@@ -161,4 +175,6 @@ def _state(topic: TopicSpec, full_name: str, partitions: list[dict[str, list[int
         partitions=len(partitions),
         replication=len(partitions[0]["replica_nodes"]) if partitions else 0,
         created=topic.name in created,
+        topic_id=id_of(found),
+        co_partitioned=topic.co_partitioned,
     )

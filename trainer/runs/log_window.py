@@ -9,6 +9,7 @@ is not in it, nor is one with an item that was taken down.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -28,22 +29,39 @@ from store.log import (
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, PROFILES, SEMANTIC_IDS
 
+_logger = logging.getLogger(__name__)
+
 _CHUNK_RECORDS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """What a run learns from. `begin` and `end` are offsets of `engagements`; `begin` is where the new ones start."""
+    """What a run learns from. `begin` and `end` are offsets of `engagements`; `begin` is where the new ones start.
+    `topic_id`: of the topic that they count in, if the broker gives one."""
 
     items: Mapping[str, ItemCard]
     attributes: Mapping[str, Mapping[str, str | float]]
     engagements: list[LoggedEngagement]
     begin: Offsets
     end: Offsets
+    topic_id: str = ""
 
     def new(self) -> int:
         """How many of the engagements came since the parent."""
         return sum(e.offset >= self.begin.get(e.partition, 0) for e in self.engagements)
+
+
+def still_known(log: Log, topic: str, since: Offsets, topic_id: str = "") -> Offsets:
+    """`since`, or nothing where the log is not the one that these offsets were read in: it ends before one of them (it
+    was cut, or restored from a copy), or, with `topic_id`, it was created anew. Then all that it holds is new."""
+    if not since:
+        return since
+    ends = log.ends(topic)
+    another = topic_id and log.topic_id(topic) not in ("", topic_id)
+    if another or any(at > ends.get(partition, 0) for partition, at in since.items()):
+        _logger.warning("%s was created anew, cut or restored since it was learned from: all of it is new", topic)
+        return {}
+    return since
 
 
 def read_window(
@@ -68,7 +86,7 @@ def read_window(
     new = _newest(decoded, begin, end, training.max_engagements)
     older = _newest(decoded, first, begin, max(training.lookback_engagements, round(training.replay_ratio * len(new))))
     attributes = {user_id: profile.attributes for user_id, profile in known.items()}
-    return Window(items, attributes, [*older, *new], begin, end)
+    return Window(items, attributes, [*older, *new], begin, end, log.topic_id(topic))
 
 
 def _newest(

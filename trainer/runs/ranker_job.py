@@ -93,6 +93,7 @@ class RankerJob:
     def _read(self, now: float) -> None:
         ends = self._log.ends(self._topic)
         begins = {p: self._positions.get(p, max(0, end - READ_BACK * self._rules.kept)) for p, end in ends.items()}
+        begins = {p: at if at <= ends[p] else 0 for p, at in begins.items()}  # beyond: the topic was created anew
         until = {p: min(end, begins[p] + READ_PER_POLL) for p, end in ends.items()}
         if begins != until:
             self._read_at = now

@@ -51,6 +51,8 @@ class RunLog:
     def follow(self) -> None:
         """Reads what is new."""
         end = self._log.ends(self._topic).get(0, 0)
+        if end < self._position:  # the topic was created anew, or cut
+            self._position = 0
         if end <= self._position:
             return
         for record in self._log.read(self._topic, {0: self._position}, {0: end}):

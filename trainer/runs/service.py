@@ -36,7 +36,7 @@ from store.topics import ENGAGEMENTS
 from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.runs.codebook_choice import CodebookRequest
 from trainer.runs.drift import Drift
-from trainer.runs.log_window import count_new, read_window
+from trainer.runs.log_window import count_new, read_window, still_known
 from trainer.runs.metrics import TrainerMetrics
 from trainer.runs.progress import RunProgress
 from trainer.runs.ranker_job import RankerJob
@@ -186,7 +186,8 @@ class TrainerService:
         return self._codebook
 
     def _since(self, manifest: Manifest | None) -> dict[int, int]:
-        return {} if manifest is None else offsets_of(manifest, self._settings.topic(ENGAGEMENTS))
+        topic = self._settings.topic(ENGAGEMENTS)
+        return {} if manifest is None else still_known(self._log, topic, offsets_of(manifest, topic))
 
     def _serving_manifest(self) -> Manifest | None:
         record = self._run_log.serving()
@@ -245,6 +246,8 @@ class TrainerService:
         parent = self._parent()
         heartbeat("read", 0.0)
         since = self._since(parent.manifest if parent is not None else None)
+        if parent is not None:
+            since = still_known(self._log, self._settings.topic(ENGAGEMENTS), since, parent.manifest.topic_id)
         progress = lambda at, total: heartbeat("read", at / max(1, total))  # noqa: E731
         window = read_window(self._log, self._settings, since, time.time(), progress)
         return run_training(window, self._settings, self._folder, parent, heartbeat, request)

@@ -245,6 +245,7 @@ def _manifest(
         metrics=finite({f"training.{name}": float(value) for name, value in asdict(outcome).items()}),
         code_version=_code_version(),
         seed=settings.training.seed,
+        topic_id=window.topic_id,
     )
 
 

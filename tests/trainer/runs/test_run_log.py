@@ -10,6 +10,8 @@ from store.log import Log
 from store.settings import settings_from
 from stream.client.training_runs import follow, request_training
 from stream.kafka.topics import create_topics
+from tests.stream.log import settings_on
+from tests.trainer.runs.test_log_window import create_anew
 from trainer.runs.run_log import RunLog
 
 
@@ -28,4 +30,19 @@ def test_a_request_during_a_run_is_queued_once_and_its_codebook_request_kept(emb
         assert [record.state for record in heard] == ["queued", "refused"]
         assert run_log.codebook_request([request.run]) == "refresh"
         assert run_log.codebook_request(["another-run"]) == ""
+        run_log.close()
+
+
+def test_wishes_on_a_topic_that_was_created_anew_are_heard(embedded_broker: Any) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, f"said-{uuid.uuid4().hex[:8]}.")
+    create_topics(settings)
+    with Log(settings.kafka) as log:
+        run_log = RunLog(settings, log)
+        for _ in range(3):
+            request_training(settings)
+        run_log.follow()
+        create_anew(settings, "checkpoints")
+        request, _ = request_training(settings)
+        run_log.follow()
+        assert request.run in run_log.open_requests()
         run_log.close()
