@@ -2,7 +2,13 @@
 
 Agents hand events in; the assignment finds the partition and queues the record. After every rebalance Faust reads all
 its partitions again from their committed positions, so what was queued or absorbed but not acknowledged is forgotten,
-and an event of an older generation is dropped.
+and an event of an older generation is dropped. Faust delivers events of the new generation while the partitions of the
+old one still stop: they wait for theirs to start.
+
+A partition that stays goes on as it is only if no generation was missed: in one that this worker had no part in,
+another may have had the partition, and what is in memory here is no longer all there is. Then it starts anew.
+
+Invariant: an event of the current generation, for a partition of this worker, reaches that partition.
 """
 
 from __future__ import annotations
@@ -14,9 +20,13 @@ from functools import partial
 from typing import Any
 
 from stream.ingest.partition import Partition
+from stream.ingest.published_rows import LostPartitionError
 from stream.kafka.records import Record
 
 log = logging.getLogger(__name__)
+
+LOST_S = 20.0
+"""A partition that another worker has written to stands still for so long at most: by then the group has decided."""
 
 Factory = Callable[[int], Partition]
 
@@ -26,49 +36,59 @@ class Assignment:
     (profiles belong to the user partition). `failed` is told what stops a partition."""
 
     def __init__(
-        self, factories: dict[str, Factory], hosts: dict[str, str], failed: Callable[[BaseException], None]
+        self,
+        factories: dict[str, Factory],
+        hosts: dict[str, str],
+        failed: Callable[[BaseException], None],
+        lost_s: float = LOST_S,
     ) -> None:
         self.generation = 0
         self._factories = factories
         self._hosts = hosts
         self._failed = failed
+        self._lost_s = lost_s
+        self._wanted: set[tuple[str, int]] = set()
         self._running: dict[tuple[str, int], tuple[Partition, asyncio.Task[None]]] = {}
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
 
     async def take(self, agent: str, event: Any) -> None:
-        """Queues one Faust event in its partition."""
+        """Queues one Faust event in its partition; waits for that to start."""
         message = event.message
-        if message.generation_id != self.generation:
-            return
-        entry = self._running.get((self._hosts.get(agent, agent), message.partition))
-        if entry is None:
-            return
-        await entry[0].put(
-            Record(
-                message.topic,
-                message.partition,
-                message.offset,
-                round(message.timestamp * 1000),
-                message.key,
-                message.value,
-                event.ack,
-            )
-        )
+        pair = (self._hosts.get(agent, agent), message.partition)
+        while message.generation_id >= self.generation:
+            if message.generation_id == self.generation:
+                if pair in self._running:
+                    await self._running[pair][0].put(_record_of(event))
+                    return
+                if pair not in self._wanted:
+                    return
+            await self._changed.wait()
 
     async def assign(self, partitions: Iterable[tuple[str, int]], generation: int) -> None:
         """Makes (agent, number) pairs the ones at work: stops those that went, rewinds those that stay, starts the
         new."""
         wanted = {pair for pair in partitions if pair[0] in self._factories}
-        await self._stop([pair for pair in self._running if pair not in wanted])
-        self.generation = generation
-        for pair in wanted:
+        stay = wanted if generation == self.generation + 1 else set()
+        self.generation, self._wanted = generation, wanted
+        ending = [pair for pair in self._running if pair not in stay]
+        for pair in wanted - set(ending):
             if pair in self._running:
                 self._running[pair][0].rewind()
             else:
                 self._start(pair)
+        await self._stop(ending)
+        for pair in wanted.intersection(ending):
+            self._start(pair)
+        self._tell_change()
         log.info("generation %s: %s partitions at work", generation, len(self._running))
 
     async def stop(self) -> None:
+        self._wanted = set()
+        for task in self._waiting:
+            task.cancel()
         await self._stop(list(self._running))
+        self._tell_change()
 
     def get(self, agent: str, number: int) -> Partition | None:
         """The partition if it is at work here and restored."""
@@ -77,7 +97,9 @@ class Assignment:
 
     def restored(self) -> bool:
         """Whether every partition at work has its rows."""
-        return all(partition.restored.is_set() for partition, _ in self._running.values())
+        return self._wanted <= self._running.keys() and all(
+            partition.restored.is_set() for partition, _ in self._running.values()
+        )
 
     def reached(self) -> dict[tuple[str, int], int]:
         """(full topic, number) → the offset from which the partitions at work have not read yet."""
@@ -101,6 +123,11 @@ class Assignment:
         task = asyncio.create_task(partition.run(), name=f"{agent}-{number}")
         task.add_done_callback(partial(self._ended, pair))
         self._running[pair] = (partition, task)
+        self._tell_change()
+
+    def _tell_change(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def _stop(self, pairs: list[tuple[str, int]]) -> None:
         tasks = [self._running.pop(pair)[1] for pair in pairs]
@@ -109,8 +136,45 @@ class Assignment:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _ended(self, pair: tuple[str, int], task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and task.exception() is not None:
-            error = task.exception()
-            assert error is not None
+        error = None if task.cancelled() else task.exception()
+        if error is not None and _is_lost(error):
+            log.warning("partition %s-%s is lost: %r", *pair, error)
+            self._lost(pair, task)
+        elif error is not None:
             log.error("partition %s-%s stopped: %r", *pair, error)
             self._failed(error)
+
+    def _lost(self, pair: tuple[str, int], task: asyncio.Task[None]) -> None:
+        """The group is about to say who has it. If it says nothing, this worker has it still."""
+        if self._running.get(pair, (None, None))[1] is task:
+            del self._running[pair]
+            waiting = asyncio.create_task(self._start_later(pair))
+            self._waiting.add(waiting)
+            waiting.add_done_callback(self._waiting.discard)
+
+    async def _start_later(self, pair: tuple[str, int]) -> None:
+        await asyncio.sleep(self._lost_s)
+        if pair in self._wanted and pair not in self._running:
+            self._start(pair)
+
+
+def _is_lost(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(LostPartitionError)[1] is None
+    return isinstance(error, LostPartitionError)
+
+
+def _record_of(event: Any) -> Record:
+    """The record of a Faust event, which gives its bytes up: it stays in memory until it is acknowledged."""
+    message = event.message
+    record = Record(
+        message.topic,
+        message.partition,
+        message.offset,
+        round(message.timestamp * 1000),
+        message.key,
+        message.value,
+        event.ack,
+    )
+    message.key = message.value = event.key = event.value = None
+    return record

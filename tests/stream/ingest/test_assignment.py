@@ -6,10 +6,12 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.ingest.assignment import Assignment
+from stream.ingest.published_rows import LostPartitionError
 from tests.stream.ingest.test_partition import Sample, rest
 
 
@@ -25,13 +27,14 @@ def delivery(offset: int, generation: int, partition: int = 0, timestamp: float 
 class Workplace:
     """An assignment of sample partitions, all that were ever made, and what it failed with."""
 
-    def __init__(self) -> None:
+    def __init__(self, lost_s: float = 60.0) -> None:
         self.made: list[Sample] = []
         self.failures: list[BaseException] = []
-        self.assignment = Assignment({"users": self.make}, {"profiles": "users"}, self.failures.append)
+        self.kinds: dict[int, type[Sample]] = {}
+        self.assignment = Assignment({"users": self.make}, {"profiles": "users"}, self.failures.append, lost_s)
 
     def make(self, number: int) -> Sample:
-        sample = Sample()
+        sample = self.kinds.get(number, Sample)()
         sample.number = number
         self.made.append(sample)
         return sample
@@ -77,6 +80,135 @@ def test_records_reach_their_partition_and_old_generations_do_not() -> None:
         await rest()
         assert place.made[0].absorbed == [0, 1]
         await assignment.stop()
+
+    asyncio.run(scenario())
+
+
+class Slow(Sample):
+    """A partition whose restoring takes long to stop: its consumer is closed."""
+
+    async def restore(self) -> None:
+        await super().restore()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.1)
+
+
+def test_what_is_delivered_while_others_stop_is_absorbed() -> None:
+    """By a partition that stays and by one that is new; each event once, in order."""
+
+    async def scenario() -> None:
+        place = Workplace()
+        place.kinds[1] = Slow
+        assignment = place.assignment
+        await assignment.assign([("users", 0), ("users", 1)], 1)
+        await rest()
+        rebalance = asyncio.create_task(assignment.assign([("users", 0), ("users", 2)], 2))
+        await rest()
+        assert not rebalance.done()
+        for offset in range(3):
+            await assignment.take("users", delivery(offset, 2))
+            await assignment.take("users", delivery(offset, 2, partition=2))
+        await rebalance
+        await rest()
+        absorbed = {sample.number: sample.absorbed for sample in place.made}
+        assert absorbed == {0: [0, 1, 2], 1: [], 2: [0, 1, 2]}
+        await assignment.stop()
+
+    asyncio.run(scenario())
+
+
+def test_what_comes_before_its_generation_is_assigned_waits_for_it() -> None:
+    """Faust's flow resumes on its own: it may be quicker than the signal."""
+
+    async def scenario() -> None:
+        place = Workplace()
+        early = [asyncio.create_task(place.assignment.take("users", delivery(n, 5))) for n in range(2)]
+        overtaken = asyncio.create_task(place.assignment.take("users", delivery(9, 4)))
+        await rest()
+        assert not any(task.done() for task in (*early, overtaken))
+        await place.assignment.assign([("users", 0)], 5)
+        await asyncio.gather(*early, overtaken)
+        await rest()
+        assert place.made[0].absorbed == [0, 1]
+        await place.assignment.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_partition_that_another_may_have_had_meanwhile_starts_anew() -> None:
+    """A worker that was paused past its session misses a generation. Its events wait until the old partition is closed
+    (its rows are locked until then)."""
+
+    async def scenario() -> None:
+        place = Workplace()
+        assignment = place.assignment
+        await assignment.assign([("users", 0)], 1)
+        await rest()
+        await assignment.assign([("users", 0)], 2)
+        assert len(place.made) == 1
+        place.made[0].gate.clear()
+        await assignment.take("users", delivery(0, 2))
+        await rest()
+        rebalance = asyncio.create_task(assignment.assign([("users", 0)], 4))
+        await asyncio.sleep(0)
+        taken = asyncio.create_task(assignment.take("users", delivery(0, 4)))
+        await asyncio.gather(rebalance, taken)
+        await rest()
+        old, new = place.made
+        assert (old.closed, old.absorbed) == (1, [])
+        assert (new.closed, new.absorbed) == (0, [0])
+        await assignment.stop()
+
+    asyncio.run(scenario())
+
+
+class Losing(Sample):
+    async def absorb(self, records: Any) -> Any:
+        raise LostPartitionError("another has written")
+
+
+@pytest.mark.parametrize("reassigned", [True, False])
+def test_a_lost_partition_stands_still_until_the_group_has_decided(reassigned: bool) -> None:
+    """It ends without the worker. If the group says nothing, it starts again; nothing that came is dropped."""
+
+    async def scenario() -> None:
+        place = Workplace(lost_s=0.1 if not reassigned else 60.0)
+        assignment = place.assignment
+        place.kinds[0] = Losing
+        await assignment.assign([("users", 0)], 1)
+        await assignment.take("users", delivery(0, 1))
+        await rest()
+        assert assignment.get("users", 0) is None
+        assert not assignment.restored()
+        place.kinds[0] = Sample
+        generation = 2 if reassigned else 1
+        waiting = asyncio.create_task(assignment.take("users", delivery(0, generation)))
+        await rest()
+        assert not waiting.done()
+        if reassigned:
+            await assignment.assign([("users", 0)], 2)
+        await asyncio.wait_for(waiting, 5)
+        await rest()
+        assert place.made[1].absorbed == [0]
+        assert assignment.restored()
+        assert place.failures == []
+        await assignment.stop()
+
+    asyncio.run(scenario())
+
+
+def test_an_event_gives_its_bytes_up() -> None:
+    """Faust keeps it until it is acknowledged, which may be seconds later."""
+
+    async def scenario() -> None:
+        place = Workplace()
+        await place.assignment.assign([("users", 0)], 1)
+        event = delivery(0, 1)
+        await place.assignment.take("users", event)
+        assert event.message.value is None
+        await place.assignment.stop()
 
     asyncio.run(scenario())
 
