@@ -96,7 +96,8 @@ OnProgress = Callable[[int, int, str], None]
 
 
 class Replay:
-    """One pass over a stream. `encode` turns an upload into its content vectors."""
+    """One pass over a stream. `encode` turns an upload into its content vectors; `learner` takes all that teaches a
+    ranker, by default one that fits rankers."""
 
     def __init__(
         self,
@@ -105,6 +106,7 @@ class Replay:
         encode: Callable[[list[Upload]], list[dict[str, np.ndarray]]],
         options: ReplayOptions = ReplayOptions(),
         settings: Settings = Settings(),
+        learner: RankerLearner | None = None,
     ) -> None:
         self.uploads, self.engagements, self.options, self.settings = uploads, engagements, options, settings
         self._encode = encode
@@ -112,7 +114,7 @@ class Replay:
         self._users: dict[str, UserRow] = {}
         self._items: dict[str, ItemRow] = {}
         self.recommender = Recommender(recommender_rules(settings), serving=ModelBundle(zero_codebook(settings)))
-        self.learner = RankerLearner(ranker)
+        self.learner = RankerLearner(ranker) if learner is None else learner
         self._feedback = ReplayedFeedback(self.recommender, self.learner, settings, options.examples)
         self.result = ReplayResult()
         self._vectors = memory_learners(

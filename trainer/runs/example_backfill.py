@@ -14,18 +14,21 @@ import logging
 import multiprocessing
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from store.events import Engagement, Upload
 from store.items import ItemCard
 from store.log import Log
 from store.settings import Settings
 from trainer.evaluation.prequential import Replay, ReplayOptions
+from trainer.ranking.impressions import Impression
 from trainer.ranking.ranker import Example, RankerLearner
 from trainer.runs.log_window import count_new, read_window
 
@@ -45,18 +48,25 @@ NICENESS = 5
 """Beside the trainer's own: a backfill must not hold up a training run."""
 
 
+Finding = Example | Impression
+"""What teaches a ranker: engagements, negative ones too, and lines that were shown, when their window has closed."""
+
+
 class ExampleCollector(RankerLearner):
-    """A learner that passes examples on as they are, and never fits."""
+    """A learner that passes on as it is what it is given, and never fits."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: list[Example] = []
+        self._waiting: list[Finding] = []
 
     def absorb(self, example: Example) -> None:
         if example.found or example.cold_negatives:
             self._waiting.append(example)
 
-    def take(self) -> list[Example]:
+    def absorb_impression(self, impression: Impression) -> None:
+        self._waiting.append(impression)
+
+    def take(self) -> list[Finding]:
         """What has come since the last time."""
         waiting, self._waiting = self._waiting, []
         return waiting
@@ -65,7 +75,7 @@ class ExampleCollector(RankerLearner):
         return False
 
 
-def backfill_examples(settings: Settings, examples: int, share: float = SHARE) -> Iterator[Example]:
+def backfill_examples(settings: Settings, examples: int, share: float = SHARE) -> Iterator[Finding]:
     """The examples that a replay of the log finds, which examines at most a share of the engagements, and so many that
     about `examples` are found; beside them all first engagements of items."""
     training = settings.training
@@ -80,11 +90,13 @@ def backfill_examples(settings: Settings, examples: int, share: float = SHARE) -
     positives = sum(weights.get(event.kind, 0.0) > 0 for event in events)
     share = min(share, 1.5 * examples / max(1, positives))  # about a third is not among the candidates
     options = ReplayOptions(sample=0, within_limit=0, baselines=False, examples=share)
-    replay = Replay(uploads, events, lambda some: [cards[one.item_id].parts() for one in some], options, settings)
-    replay.learner = found = ExampleCollector()
+    collector = ExampleCollector()
+    replay = Replay(
+        uploads, events, lambda some: [cards[one.item_id].parts() for one in some], options, settings, collector
+    )
     for _ in replay.steps():
-        yield from found.take()
-    yield from found.take()
+        yield from collector.take()
+    yield from collector.take()
 
 
 class ExampleBackfill:
@@ -105,7 +117,7 @@ class ExampleBackfill:
         """Whether one is under way, or its examples wait to be collected."""
         return self._process is not None
 
-    def poll(self, now: float, absorbed: int) -> list[Example]:
+    def poll(self, now: float, absorbed: int) -> list[Finding]:
         """Starts one when it is due; what one has found since the last poll. `absorbed`: live examples so far."""
         if self._process is not None:
             return self._collect(self._process)
@@ -137,11 +149,11 @@ class ExampleBackfill:
         self._process.start()
         log.info("making ranking examples from about %s engagements of the log", self._events)
 
-    def _collect(self, process: BaseProcess) -> list[Example]:
+    def _collect(self, process: BaseProcess) -> list[Finding]:
         ended = not process.is_alive()
-        found: list[Example] = []
+        found: list[Finding] = []
         for piece in sorted(self._folder.glob("backfill-*.msgpack")):
-            found += msgspec.msgpack.decode(piece.read_bytes(), type=list[Example])
+            found += decode_piece(piece.read_bytes())
             piece.unlink()
         if ended:
             self._process = None
@@ -151,13 +163,42 @@ class ExampleBackfill:
         return found
 
 
+class _Piece(msgspec.Struct):
+    """What one file holds."""
+
+    examples: list[Example]
+    impressions: list[Impression]
+
+
+def encode_piece(findings: Sequence[Finding]) -> bytes:
+    """What `decode_piece` reads: in its order, examples first."""
+    examples = [one for one in findings if isinstance(one, Example)]
+    impressions = [one for one in findings if isinstance(one, Impression)]
+    return msgspec.msgpack.encode(_Piece(examples, impressions), enc_hook=_array_to_builtins)
+
+
+def decode_piece(data: bytes) -> list[Finding]:
+    piece = msgspec.msgpack.decode(data, type=_Piece, dec_hook=_array_of)
+    return [*piece.examples, *piece.impressions]
+
+
+def _array_to_builtins(array: Any) -> tuple[str, list[int], bytes]:
+    return array.dtype.str, list(array.shape), array.tobytes()
+
+
+def _array_of(kind: type, parts: Any) -> np.ndarray:
+    assert kind is np.ndarray
+    dtype, shape, data = parts
+    return np.frombuffer(data, dtype).reshape(shape).copy()
+
+
 def _run(settings: Settings, examples: int, folder: Path) -> None:
     os.nice(NICENESS)
     found, number = backfill_examples(settings, examples), 0
     while piece := list(islice(found, PIECE)):
         path = folder / f"backfill-{number:06d}.msgpack"
         temporary = path.with_suffix(".writing")
-        temporary.write_bytes(msgspec.msgpack.encode(piece))
+        temporary.write_bytes(encode_piece(piece))
         temporary.rename(path)
         number += 1
 

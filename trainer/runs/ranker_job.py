@@ -71,8 +71,11 @@ class RankerJob:
         """Reads what is new, starts a fit when one is due, announces one that has ended."""
         self._read(now)
         self._close_windows(now)
-        for example in self._backfill.poll(now, self._live):
-            self.learner.absorb(example)
+        for finding in self._backfill.poll(now, self._live):
+            if isinstance(finding, Example):
+                self.learner.absorb(finding)
+            else:
+                self.learner.absorb_impression(finding)
         if self._fitting is not None and self._fitting.done():
             ranker, self._fitting = self._fitting.result(), None
             self._announce(ranker, now)

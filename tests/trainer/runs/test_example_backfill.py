@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,15 @@ from stream.kafka.topics import create_topics
 from tests.stream.log import read_topic
 from trainer.content.encoders import content_parts, text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
-from trainer.ranking.ranker import ranker_from
-from trainer.runs.example_backfill import ExampleBackfill, ExampleCollector, backfill_examples
+from trainer.ranking.impressions import Impression
+from trainer.ranking.ranker import Example, ranker_from
+from trainer.runs.example_backfill import (
+    ExampleBackfill,
+    ExampleCollector,
+    backfill_examples,
+    decode_piece,
+    encode_piece,
+)
 from trainer.runs.ranker_job import RankerJob, RankerRecord
 from trainer.semantic_ids.cards import cards_of
 from trainer.semantic_ids.codebook import zero_codebook
@@ -65,18 +73,38 @@ def test_it_finds_what_a_replay_finds(settings: Settings, stream: tuple[list[Upl
     uploads, engagements = stream
     encoder = text_encoder("static")
     options = ReplayOptions(sample=0, within_limit=0, baselines=False, examples=1.0)
-    replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), options)
-    replay.learner = collected = ExampleCollector()
+    collector = ExampleCollector()
+    replay = Replay(
+        uploads, engagements, lambda some: content_parts(some, encoder), options, settings, learner=collector
+    )
     replay.run()
-    expected, found = collected.take(), list(backfill_examples(settings, 10_000, 1.0))
+    expected, found = collector.take(), list(backfill_examples(settings, 10_000, 1.0))
     assert len(found) > 300
-    assert [(one.user_id, one.item_id) for one in found] == [(one.user_id, one.item_id) for one in expected]
-    same = [one.features == other.features for one, other in zip(found, expected, strict=True)]
-    assert sum(same) == len(same)
+    assert [type(one) for one in found] == [type(one) for one in expected]
+    assert encode_piece(found) == encode_piece(expected)
+
+
+def test_a_piece_is_read_back_as_it_was_written(settings: Settings) -> None:
+    some = list(islice(backfill_examples(settings, 10_000, 1.0), 600))
+    read = decode_piece(encode_piece(some))
+    assert len(read) == len(some)
+    assert {type(one) for one in read} == {Example, Impression}
+    assert encode_piece(read) == encode_piece(some)
+
+
+def test_negative_engagements_are_found_too(settings: Settings, stream: tuple[list[Upload], list[Engagement]]) -> None:
+    weights = settings.events.weights
+    negative = {event.event_id for event in stream[1] if weights.get(event.kind, 0.0) < 0}
+    found = [one for one in backfill_examples(settings, 10_000, 1.0) if isinstance(one, Example)]
+    assert len(negative) > 50
+    assert sum(one.weight < 0 for one in found) > 0.3 * len(negative)
 
 
 def test_no_more_than_wanted_are_found_and_they_are_of_all_of_the_log(settings: Settings) -> None:
-    few, everything = (list(backfill_examples(settings, count, 1.0)) for count in (50, 10_000))
+    few, everything = (
+        [one for one in backfill_examples(settings, count, 1.0) if isinstance(one, Example) and one.weight > 0]
+        for count in (50, 10_000)
+    )
     some = [example for example in few if not example.cold_negatives]
     assert 10 < len(some) <= 75
     assert len(few) > len(some), "first engagements are examined all"
@@ -92,6 +120,8 @@ def test_a_ranker_is_announced_though_no_worker_made_an_example(settings: Settin
             job.poll(time.time())
             assert time.monotonic() < end, "no ranker"
             time.sleep(0.1)
+        assert any(act.negative for act in job.learner.feedback.acts), "negative engagements teach the heads"
+        assert job.learner.feedback.impressions, "so do lines that were shown and passed over"
     finally:
         job.close()
     record = msgspec.json.decode(records[0].value, type=RankerRecord)
