@@ -97,6 +97,8 @@ def start_reading(
         _tell_of_gone(seen, begin if safe >= 0 else seen.begin)
         topic_id = seen.topic_id or identity.topic_id
         return ReadingStart(begin, structs.replace(identity, topic_id=topic_id, partitions=seen.partitions))
+    if not start_over and known is None and seen.begin == seen.end:
+        start_over = "end"  # a position of a release that kept no identity, and nothing that could be passed over
     if not start_over:
         raise LogReplacedError(_refusal(seen, identity.offset(reached + 1) - 1, replaced))
     since = seen.begin if start_over == "beginning" else seen.end

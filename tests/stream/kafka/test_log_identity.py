@@ -45,6 +45,14 @@ def test_another_log_or_a_shorter_one_is_refused_with_what_to_do(there: Partitio
         start_reading(there, KNOWN, safe, reached, "")
 
 
+def test_an_empty_log_under_a_position_that_names_none_is_gone_on_with() -> None:
+    """A position of an earlier release: nothing there could be passed over, and what comes counts beyond."""
+    start = start_reading(seen("a", 0, 0), None, 9, 9, "")
+    assert (start.offset, start.identity.counted(0)) == (0, 10)
+    with pytest.raises(LogReplacedError):
+        start_reading(seen("a", 0, 1), None, 9, 9, "")
+
+
 def test_partitions_that_were_added_are_refused() -> None:
     with pytest.raises(LogReplacedError, match="has 6 partitions, and rows lie where 4 put them"):
         start_reading(seen("a", 0, 10, partitions=6), KNOWN, 9, 9, "beginning")
