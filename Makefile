@@ -51,9 +51,9 @@ SECONDS ?= 30
 profile: install  ## flame graph of a running worker: make profile [PID=…] [SECONDS=30]
 	@[ -n "$(PID)" ] || { echo "no worker runs here: start one (make demo), or name it with PID=…"; exit 1; }
 	@mkdir -p out
-	$(BIN)/py-spy record --pid $(PID) --duration $(SECONDS) --threads --output out/profile.svg || { \
-		echo "py-spy reads another process's memory: run as root, or set kernel.yama.ptrace_scope=0 for your own"; \
-		echo "processes, or give a container CAP_SYS_PTRACE"; exit 1; }
+	@$(BIN)/py-spy record --pid $(PID) --duration $(SECONDS) --threads --output out/profile.svg || { \
+		echo "py-spy reads another process's memory: be root; or set kernel.yama.ptrace_scope=0, for processes of" \
+			"your own; or give the container CAP_SYS_PTRACE"; exit 1; }
 
 hooks: install  ## ruff and mypy before every commit
 	$(BIN)/pip install -q -c constraints.txt pre-commit
