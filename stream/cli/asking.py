@@ -106,11 +106,12 @@ def _show_items(answer: Answer, titles: Mapping[str, str]) -> None:
 
 
 def _title(client: Client, item_id: str) -> str:
-    from stream.client.client import NotFoundError
+    """A title to show beside the id; an answer is worth showing without it."""
+    from stream.client.client import ClientError
 
     try:
         return str(client.item(item_id).get("title") or "")[:60]
-    except NotFoundError:
+    except ClientError:
         return ""
 
 

@@ -38,16 +38,15 @@ def _valued(parameters: list[Any]) -> dict[str, bool]:
 
 
 def _dashed_last(valued: dict[str, bool], words: list[str]) -> list[str]:
-    """The words with dashed arguments after a `--`, where they are taken as they are."""
+    """The words with all arguments in their order after a `--`, where they are taken as they are."""
     end = words.index("--") if "--" in words else len(words)
     glued = tuple(name for name, value in valued.items() if value and len(name) == 2)  # -k5
-    kept: list[str] = []
-    moved: list[str] = []
+    options: list[str] = []
+    arguments: list[str] = []
     rest = iter(words[:end])
     for word in rest:
-        dashed = word.startswith("-") and word != "-" and not word.startswith("--")
-        (moved if dashed and word not in valued and not word.startswith(glued) else kept).append(word)
+        option = word.startswith("--") or word in valued or word.startswith(glued)
+        (options if option else arguments).append(word)
         if valued.get(word):
-            kept += [value for value in [next(rest, None)] if value is not None]
-    after = [*moved, *words[end + 1 :]]
-    return [*kept, "--", *after] if after else kept
+            options += [value for value in [next(rest, None)] if value is not None]
+    return [*options, "--", *arguments, *words[end + 1 :]]

@@ -67,10 +67,19 @@ def admit(topic: EventTopic, event: Event, limits: Limits) -> tuple[str, bytes]:
 
 def admit_key(topic: EventTopic, key: str) -> str:
     """The key of a tombstone, if an event could have it. Raises `InvalidEventError`."""
-    if not key or len(key) > 256 or key[0] <= " ":
-        detail = f"{_KEYS[topic]} {key[:40]!r} is no id: 1 to 256 characters that begin with a printable one"
-        raise InvalidEventError(topic, Refusal("wrong_type", detail, key.encode()))
+    if not key or len(key) > 256 or key[0] <= " " or not _is_text(key):
+        detail = f"{_KEYS[topic]} {key[:40]!r} is no id: 1 to 256 characters of UTF-8 that begin with a printable one"
+        raise InvalidEventError(topic, Refusal("wrong_type", detail, key.encode(errors="backslashreplace")))
     return key
+
+
+def _is_text(text: str) -> bool:
+    """Whether it can be written in UTF-8: bytes that are none arrive from a command line as half characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _encode(topic: EventTopic, event: Upload | Engagement | Profile | Mapping[str, Any]) -> bytes:

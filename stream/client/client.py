@@ -233,12 +233,16 @@ def _encoded(body: Mapping[str, Any]) -> bytes:
         raise RefusedError("request", f"send text in UTF-8 and numbers ({error})") from None
 
 
+_DOTS = {".": "%2E", "..": "%2E%2E"}
+"""The only ids that quoting leaves as they are and that mean something else in a path."""
+
+
 def _quoted(field: str, id_: str) -> str:
-    """An id as one segment of a path; the dots of `.` and `..` are no segment that survives a client."""
-    if not id_ or id_ in (".", ".."):
-        raise RefusedError(field, f"{id_!r} cannot be asked for by path: give another id")
+    """An id as one segment of a path."""
+    if not id_:
+        raise RefusedError(field, "name it: an id has 1 to 256 characters")
     try:
-        return quote(id_, safe="")
+        return _DOTS.get(id_) or quote(id_, safe="")
     except UnicodeEncodeError:
         raise RefusedError(field, "send UTF-8 text") from None
 

@@ -271,7 +271,7 @@ def _live(client: Client, item_id: str) -> bool:
 def _title(client: Client, item_id: str) -> str:
     try:
         return str(client.item(item_id).get("title") or item_id)
-    except NotFoundError:
+    except ClientError:
         return item_id
 
 

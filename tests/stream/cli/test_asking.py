@@ -50,6 +50,8 @@ HOSTILE = {
     "-dash": "\x1b[2J\x1b]0;owned\x07",
     "a/b c%2F": "two\nlines, a \u202ereversed one, ends in \\\\",
     "\x9b31m": "שלום 🎾",
+    "..": "two dots",
+    "x" * 256: "long",
 }
 
 

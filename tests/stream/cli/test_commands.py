@@ -140,6 +140,23 @@ def test_items_people_and_tombstones(on_broker: Run, cli_settings: Settings, tmp
     assert [r.value is None for r in read_topic(cli_settings, "profiles") if r.key == b"t1"][-1]
 
 
+IDS = ["a%2Fb", "-dash", "שלום", "..", "a b", "a\x1b[2J", "trail "]
+
+
+def test_any_id_is_taken_down_and_forgotten(on_broker: Run, cli_settings: Settings) -> None:
+    assert on_broker("publish", "take-down", *IDS).out == f"{len(IDS)} taken down\n"
+    assert on_broker("publish", "forget", *IDS, "--json").document == {"forgotten": IDS}
+    for topic in ("uploads", "profiles"):
+        assert {each.encode() for each in IDS} <= {r.key for r in read_topic(cli_settings, topic) if r.value is None}
+
+
+@pytest.mark.parametrize("id_", ["", " a", "y" * 257, "\udcff", "a\udcff"])
+def test_what_is_no_id_is_one_line(id_: str, on_broker: Run) -> None:
+    ran = on_broker("publish", "take-down", id_)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert "is no id: 1 to 256 characters of UTF-8" in ran.err
+
+
 def test_a_file_that_is_not_there(run: Run, tmp_path: Path) -> None:
     file = tmp_path / "none.jsonl"
     ran = run("publish", "uploads", file)

@@ -27,7 +27,7 @@ def said(*arguments: str) -> str:
     [
         (["-dash"], "['-dash'] 1  False"),
         (["-dash", "--json", "-k", "3"], "['-dash'] 3  True"),
-        (["-k3", "-x", "a"], "['a', '-x'] 3  False"),
+        (["-k3", "-x", "a"], "['-x', 'a'] 3  False"),
         (["--json", "--", "--json"], "['--json'] 1  True"),
         (["-x", "--name", "-y", "--", "-h"], "['-x', '-h'] 1 -y False"),
         (["-"], "['-'] 1  False"),
