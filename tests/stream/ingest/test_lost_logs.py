@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from kafka import KafkaAdminClient, TopicPartition
 
 from store.events import Limits
 from store.histories import UserRow
@@ -21,7 +20,6 @@ from store.rows import RowStore
 from store.settings import Settings
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.item_side import ItemSide
-from stream.ingest.log_watch import LogWatch
 from stream.ingest.partition import Partition
 from stream.ingest.user_partition import UserPartition
 from stream.ingest.user_side import UserSide
@@ -40,11 +38,16 @@ from tests.stream.log import read_topic, settings_on
 from trainer.items.item_learning import ItemRules
 
 
-@pytest.fixture
-def settings(cluster: EmbeddedCluster | KafkaCluster) -> Settings:
+def one_partition(cluster: EmbeddedCluster | KafkaCluster) -> Settings:
+    """Settings with topics of their own, of one partition each."""
     settings = settings_on(cluster.bootstrap_servers, f"lost-{uuid.uuid4().hex[:8]}.", kafka={"partitions": 1})
     create_topics(settings)
     return settings
+
+
+@pytest.fixture
+def settings(cluster: EmbeddedCluster | KafkaCluster) -> Settings:
+    return one_partition(cluster)
 
 
 def starting_over(settings: Settings, how: str) -> Settings:
@@ -235,58 +238,3 @@ def test_partitions_added_to_a_system_at_rest_are_refused(settings: Settings, tm
 def grow(settings: Settings, name: str) -> None:
     with admin_client(settings) as admin:
         admin.create_partitions({settings.topic(name): 3})
-
-
-async def watched(settings: Settings, change, reached: dict[tuple[str, int], int]) -> str:
-    """What the watch says of a change under a running worker."""
-    watch = asyncio.create_task(LogWatch(settings, lambda: reached, interval_s=0.05).run())
-    await asyncio.sleep(0.5)
-    assert not watch.done()
-    await change()
-    with pytest.raises(LogReplacedError) as found:
-        await asyncio.wait_for(watch, 20)
-    return str(found.value)
-
-
-@pytest.mark.parametrize("name", ["engagements", "semantic-ids", "checkpoints"])
-def test_a_running_worker_hears_of_a_topic_created_anew(settings: Settings, name: str) -> None:
-    said = asyncio.run(watched(settings, lambda: anew(settings, name), {}))
-    assert f"{settings.topic(name)} was created anew" in said
-
-
-def test_a_running_worker_hears_of_partitions_that_were_added(settings: Settings) -> None:
-    said = asyncio.run(watched(settings, lambda: asyncio.to_thread(grow, settings, "profiles"), {}))
-    assert "has 3 partitions, and rows lie where 1 put them" in said
-
-
-def test_a_running_worker_hears_of_a_log_that_ends_before_what_it_has_read(settings: Settings) -> None:
-    place = (settings.topic("engagements"), 0)
-    reached = {place: 0}
-
-    async def change() -> None:
-        await publish(settings, 1)
-        reached[place] = 5
-
-    assert "ends at 1, and was read up to 4" in asyncio.run(watched(settings, change, reached))
-
-
-def test_the_watch_needs_the_ends_as_the_broker_says_them(settings: Settings) -> None:
-    """Nothing is found where all is well, whatever retention has taken."""
-
-    async def scenario() -> None:
-        await publish(settings, 1, 2, 3)
-        await asyncio.to_thread(drop_all, settings)
-        place = (settings.topic("engagements"), 0)
-        watch = asyncio.create_task(LogWatch(settings, lambda: {place: 3}, interval_s=0.05).run())
-        await asyncio.sleep(1.0)
-        assert not watch.done()
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
-
-    asyncio.run(scenario())
-
-
-def drop_all(settings: Settings) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
-    admin.delete_records({TopicPartition(settings.topic("engagements"), 0): 3})
-    admin.close()
