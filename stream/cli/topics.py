@@ -21,17 +21,20 @@ def create(options: Options) -> None:
     """Create the missing topics and check the others; may be run any number of times.
 
     Partitions and replication come from the settings (kafka.partitions, kafka.replication; -1 is the broker's
-    default), and cannot be changed afterwards: choose as many partitions as there may ever be workers.
+    default), and cannot be changed afterwards: choose as many partitions as there may ever be workers. Topics that have
+    another count than the settings say are named.
 
     Example: SIDESTREAM_KAFKA__PARTITIONS=16 sidestream topics create --bootstrap-servers kafka:9092
     """
-    from stream.kafka.topics import create_topics
+    from stream.kafka.topics import create_topics, kept_counts
 
-    states = create_topics(options.system().settings)
+    settings = options.system().settings
+    states = create_topics(settings)
     made = sum(state.created for state in states)
+    note = kept_counts(states, settings)
     options.emit(
-        {"created": made, "topics": [asdict(state) for state in states]},
-        f"{made} topics created, {len(states) - made} were there",
+        {"created": made, "topics": [asdict(state) for state in states], "note": note},
+        f"{made} topics created, {len(states) - made} were there" + (f"\n{note}" if note else ""),
     )
 
 

@@ -133,6 +133,22 @@ def check_topics(states: list[TopicState], settings: Settings) -> None:
         )
 
 
+def kept_counts(states: list[TopicState], settings: Settings) -> str:
+    """What a person should know when topics have other partition counts than the settings say; empty when none has."""
+    wanted = settings.kafka.partitions
+    held = [f"{state.full_name} {state.partitions}" for state in states if _is_other(state, wanted)]
+    if not held:
+        return ""
+    return (
+        f"kafka.partitions is {wanted}, and these topics keep the count that they were created with "
+        f"({', '.join(held)}): it cannot be changed, workers follow it; another kafka.topic_prefix starts anew"
+    )
+
+
+def _is_other(state: TopicState, wanted: int) -> bool:
+    return state.name != CHECKPOINTS and state.partitions not in (0, wanted)
+
+
 def id_of(described: Mapping[str, Any]) -> str:
     """The id of a topic as the admin client describes it; empty where the broker (before 2.8) gives none."""
     found = str(described.get("topic_id") or "")

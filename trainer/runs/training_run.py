@@ -114,7 +114,8 @@ def _enough(window: Window, settings: Settings, request: CodebookRequest) -> Non
     have, wanted = len(window.engagements) if request else window.new(), settings.training.min_engagements
     if have < wanted:
         kind = "engagements" if request else "new engagements"
-        raise NotEnoughDataError(f"{have} {kind} of at least {wanted}: {wanted - have} are missing")
+        there = f"{have} {kind}" if have else f"there is nothing new to learn from: no {kind}"
+        raise NotEnoughDataError(f"{there} of at least {wanted}: {wanted - have} are missing")
     if not window.items:
         raise NotEnoughDataError("no item has a semantic ID yet: publish uploads and run a worker")
 

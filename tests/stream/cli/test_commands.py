@@ -189,6 +189,19 @@ def test_topics(on_broker: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cli-topics.engagements" in listed.out
 
 
+def test_topics_that_keep_another_count_are_named(on_broker: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIDESTREAM_KAFKA__TOPIC_PREFIX", "cli-counts.")
+    monkeypatch.setenv("SIDESTREAM_KAFKA__PARTITIONS", "2")
+    assert on_broker("topics", "create", "--json").document["note"] == ""
+    monkeypatch.setenv("SIDESTREAM_KAFKA__PARTITIONS", "16")
+    again = on_broker("topics", "create")
+    assert again.status == 0
+    assert "0 topics created, 12 were there\nkafka.partitions is 16, and these topics keep the count" in again.out
+    assert "cli-counts.engagements 2" in again.out
+    assert "checkpoints" not in again.out
+    assert "cli-counts.uploads 2" in on_broker("topics", "create", "--json").document["note"]
+
+
 def test_dead_letters(on_broker: Run, cli_settings: Settings) -> None:
     letter = DeadLetter(
         reason="not_json", detail="d", topic="cli.profiles", partition=0, offset=3, key=b"dead", value=b"{"

@@ -84,6 +84,11 @@ def test_too_little_is_refused_before_anything_is_written(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
+def test_a_log_without_news_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NotEnoughDataError, match="there is nothing new to learn from: no new engagements of at least"):
+        run(tmp_path, settings(), part=0.0)
+
+
 def test_a_codebook_is_refreshed_on_a_quiet_log_again_and_again(tmp_path: Path) -> None:
     chosen = settings(learn_after=20, steps=20)
     result = run(tmp_path, chosen)
