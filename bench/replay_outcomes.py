@@ -19,7 +19,7 @@ from pathlib import Path
 
 from store.events import Engagement, Upload
 from store.settings import settings_from
-from trainer.content.encoders import content_parts, text_encoder
+from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import read_events
 
@@ -31,7 +31,7 @@ def outcomes_of(folder: Path, engagements: int, sample: int) -> str:
     encoder = text_encoder("static")
     settings = settings_from({"events": {"completed": {}}})
     options = ReplayOptions(sample=sample)
-    replay = Replay(uploads, events, lambda some: content_parts(some, encoder), options, settings)
+    replay = Replay(uploads, events, encoder, options, settings)
     result = replay.run()
     return json.dumps([[dataclasses.astuple(one) for one in some] for some in (result.evaluated, result.within)])
 

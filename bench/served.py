@@ -25,7 +25,7 @@ from bench.served_stream import ServedStream
 from store.events import Engagement, Upload
 from store.settings import Settings, load_settings
 from stream.cli.system import find_system
-from trainer.content.encoders import content_parts, text_encoder
+from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import evaluable_places, read_events, sample_places
 from trainer.evaluation.report import measure
@@ -100,7 +100,7 @@ def replayed(
     settings = load_settings()
     encoder = text_encoder(settings.content.encoder)
     chosen = ReplayOptions(sample=0, within_limit=0, baselines=False, k=options.k)
-    replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), chosen, settings)
+    replay = Replay(uploads, engagements, encoder, chosen, settings)
     wanted, tops = set(places), []
     for place in replay.steps():
         if place in wanted:

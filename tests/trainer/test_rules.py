@@ -11,6 +11,7 @@ import pytest
 
 from store.settings import Settings, settings_from
 from stream.worker import Worker
+from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.rules import (
     embedding_rules,
@@ -71,7 +72,7 @@ def test_rules_are_made_in_one_place() -> None:
 
 def test_worker_and_replay_have_equal_rules(tmp_path: Path) -> None:
     settings = changed(tmp_path)
-    worker, replay = Worker(settings), Replay([], [], lambda _: [], ReplayOptions(), settings)
+    worker, replay = Worker(settings), Replay([], [], text_encoder("static"), ReplayOptions(), settings)
     assert worker.scorer.recommender.rules == replay.recommender.rules == recommender_rules(settings)
     assert replay.learner.rules == ranker_rules(settings)
     assert worker.scorer.recommender.serving.codebook.version == replay.recommender.serving.codebook.version

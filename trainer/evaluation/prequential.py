@@ -20,10 +20,11 @@ import numpy as np
 from store.events import Engagement, Upload
 from store.histories import UserRow, trim
 from store.histories import absorb as absorb_engagement
-from store.items import ItemRow
+from store.items import ItemCard, ItemRow
 from store.keys import hash64, partition_of
 from store.requests import Answer
 from store.settings import Settings
+from trainer.content.encoder import TextEncoder
 from trainer.evaluation.ablation import ABLATED_FROM, Ablation
 from trainer.evaluation.baselines import Baseline, ItemKnn, Popular
 from trainer.evaluation.cold_evaluation import FRESH_BELOW, RankWithinKind, rank_within_kind
@@ -36,7 +37,7 @@ from trainer.model_bundle import ModelBundle
 from trainer.ranking.ranker import Example, RankerLearner, Snapshot
 from trainer.recommender import Recommender, request_of
 from trainer.rules import embedding_rules, history_rules, ranker_rules, recommender_rules, vector_rules
-from trainer.semantic_ids.cards import plain_card
+from trainer.semantic_ids.cards import cards_of
 from trainer.semantic_ids.codebook import zero_codebook
 
 BASELINE_DEPTH = 50
@@ -96,24 +97,30 @@ OnProgress = Callable[[int, int, str], None]
 
 
 class Replay:
-    """One pass over a stream. `encode` turns an upload into its content vectors; `learner` takes all that teaches a
-    ranker, by default one that fits rankers."""
+    """One pass over a stream. `learner` takes all that teaches a ranker, by default one that fits rankers; `cards` are
+    those that workers have published, by item: without them uploads become cards under codebook version zero."""
 
     def __init__(
         self,
         uploads: list[Upload],
         engagements: list[Engagement],
-        encode: Callable[[list[Upload]], list[dict[str, np.ndarray]]],
+        encoder: TextEncoder,
         options: ReplayOptions = ReplayOptions(),
         settings: Settings = Settings(),
+        *,
         learner: RankerLearner | None = None,
+        cards: Mapping[str, ItemCard] | None = None,
     ) -> None:
         self.uploads, self.engagements, self.options, self.settings = uploads, engagements, options, settings
-        self._encode = encode
+        self._encoder, self._cards = encoder, cards
         self._rules, ranker = history_rules(settings), ranker_rules(settings)
         self._users: dict[str, UserRow] = {}
         self._items: dict[str, ItemRow] = {}
-        self.recommender = Recommender(recommender_rules(settings), serving=ModelBundle(zero_codebook(settings)))
+        self.recommender = Recommender(
+            recommender_rules(settings),
+            encode=lambda text: encoder.encode([text])[0],
+            serving=ModelBundle(zero_codebook(settings)),
+        )
         self.learner = RankerLearner(ranker) if learner is None else learner
         self._feedback = ReplayedFeedback(self.recommender, self.learner, settings, options.examples)
         self.result = ReplayResult()
@@ -196,8 +203,14 @@ class Replay:
             return
         with Timer(self.result.cost, "uploads_s"):
             new = self.uploads[first : self._next_upload]
-            for upload, parts in zip(new, self._encode(new), strict=True):
-                self.recommender.insert(plain_card(upload, parts, int(upload.uploaded_at * 1000)))
+            for card in self._cards_of(new):
+                self.recommender.insert(card)
+
+    def _cards_of(self, uploads: list[Upload]) -> list[ItemCard]:
+        if self._cards is not None:
+            return [self._cards[upload.item_id] for upload in uploads]
+        dated = [(upload, int(upload.uploaded_at * 1000)) for upload in uploads]
+        return cards_of(dated, self._encoder, self.recommender.serving.codebook, uploads[-1].uploaded_at)
 
     def _learn(self, place: int, event: Engagement) -> None:
         user = self._users.setdefault(event.user_id, UserRow())

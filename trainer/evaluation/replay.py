@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from store.events import Engagement, Upload
 from store.settings import Settings
-from trainer.content.encoders import content_parts, text_encoder
+from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import OnProgress, Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import read_events
 from trainer.evaluation.report import report as report_of
@@ -54,7 +54,7 @@ def run_replay(
     encoder = text_encoder(settings.content.encoder)
 
     def replayed(name: str, chosen: ReplayOptions) -> dict[str, Any]:
-        replay = Replay(uploads, engagements, lambda some: content_parts(some, encoder), chosen, settings)
+        replay = Replay(uploads, engagements, encoder, chosen, settings)
         with _progress(name, quiet) as on_progress:
             made = report_of(folder.name, replay.run(on_progress), chosen, settings)
         heads = replay.recommender.ranker.heads

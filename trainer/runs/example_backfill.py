@@ -24,9 +24,9 @@ import msgspec
 import numpy as np
 
 from store.events import Engagement, Upload
-from store.items import ItemCard
 from store.log import Log
 from store.settings import Settings
+from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.ranking.impressions import Impression
 from trainer.ranking.ranker import Example, RankerLearner
@@ -85,15 +85,15 @@ def backfill_examples(settings: Settings, examples: int, share: float = SHARE) -
         window = read_window(reader, limited, {}, time.time())
     events = sorted((logged.event for logged in window.engagements), key=_occurred_at)
     cards = window.items
-    uploads = sorted(map(_upload_of, cards.values()), key=_uploaded_at)
+    uploads = [Upload(item_id=card.item_id, uploaded_at=card.uploaded_at) for card in cards.values()]
+    uploads.sort(key=_uploaded_at)
     weights = settings.events.weights
     positives = sum(weights.get(event.kind, 0.0) > 0 for event in events)
     share = min(share, 1.5 * examples / max(1, positives))  # about a third is not among the candidates
     options = ReplayOptions(sample=0, within_limit=0, baselines=False, examples=share)
     collector = ExampleCollector()
-    replay = Replay(
-        uploads, events, lambda some: [cards[one.item_id].parts() for one in some], options, settings, collector
-    )
+    encoder = text_encoder(settings.content.encoder)
+    replay = Replay(uploads, events, encoder, options, settings, learner=collector, cards=cards)
     for _ in replay.steps():
         yield from collector.take()
     yield from collector.take()
@@ -201,18 +201,6 @@ def _run(settings: Settings, examples: int, folder: Path) -> None:
         temporary.write_bytes(encode_piece(piece))
         temporary.rename(path)
         number += 1
-
-
-def _upload_of(card: ItemCard) -> Upload:
-    return Upload(
-        item_id=card.item_id,
-        uploaded_at=card.uploaded_at,
-        title=card.title,
-        tags=card.tags,
-        category=card.category,
-        creator_id=card.creator_id,
-        language=card.language,
-    )
 
 
 def _occurred_at(event: Engagement) -> float:

@@ -24,7 +24,7 @@ from stream.demo.population import Census, Population
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess
 from tests.stream.test_worker import eventually
-from trainer.content.encoders import content_parts, text_encoder
+from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import evaluable_places, read_events, sample_places
 from trainer.ranking.ranker import Ranker
@@ -71,7 +71,7 @@ def replay_of(events: Events, examples: float) -> Replay:
     options = ReplayOptions(sample=0, within_limit=0, examples=examples, baselines=False)
     settings = settings_from({"serving": {"explore_share": 0.0}})
     encoder = text_encoder("static")
-    return Replay(events.uploads, events.engagements, lambda some: content_parts(some, encoder), options, settings)
+    return Replay(events.uploads, events.engagements, encoder, options, settings)
 
 
 def fitted(events: Events) -> Ranker:

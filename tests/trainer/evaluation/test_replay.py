@@ -9,7 +9,7 @@ import pytest
 
 from store.events import Engagement, Upload
 from store.settings import Settings, settings_from
-from trainer.content.encoders import content_parts, text_encoder
+from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import EvaluatedEngagement, Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import StreamError
 from trainer.evaluation.replay import run_replay
@@ -42,7 +42,7 @@ def outcomes(
 ) -> list[EvaluatedEngagement]:
     encoder = text_encoder("static")
     chosen = ReplayOptions(sample=10_000, examples=1.0, **options)  # type: ignore[arg-type]
-    return Replay(uploads, events, lambda some: content_parts(some, encoder), chosen, settings).run().evaluated
+    return Replay(uploads, events, encoder, chosen, settings).run().evaluated
 
 
 @pytest.fixture(scope="module")
@@ -137,14 +137,28 @@ def with_defaults(recorded: Path) -> dict[str, Any]:
         {"store": {"context_length": 1, "history_length": 2}},
         {"store": {"vector_admit_after": 1_000}},
         {"kafka": {"partitions": 1}},
+        {"codebook": {"levels": 1, "width": 2}},
     ],
-    ids=["store", "vectors", "partitions"],
+    ids=["store", "vectors", "partitions", "codebook"],
 )
 def test_what_is_replayed_is_what_is_served_with_the_same_settings(
     changed: dict[str, Any], recorded: Path, with_defaults: dict[str, Any]
 ) -> None:
     """Each of these changes what a worker would answer; a replay that measures the same has not looked at it."""
     assert measured(recorded, settings_from(changed)) != with_defaults
+
+
+def test_a_search_is_replayed_with_its_query() -> None:
+    """Nobody has taken to the wanted item before: only its words can find it."""
+    uploads, events = small_stream()
+    uploads.append(Upload(item_id="wanted", uploaded_at=DAY_S, title="a quiet submarine museum"))
+    uploads.sort(key=lambda upload: upload.uploaded_at)
+    last = events[-1]
+    search = {"item_id": "wanted", "event_id": "search", "task": "search", "query": "submarine museum"}
+    found = outcomes(uploads, [*events, msgspec.structs.replace(last, **search)])
+    assert found[-1].place == len(events)
+    assert found[-1].rank == 0
+    assert "query" in found[-1].proposers
 
 
 def test_a_folder_without_a_stream_is_refused_with_the_remedy(tmp_path: Path) -> None:

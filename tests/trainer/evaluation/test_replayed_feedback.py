@@ -10,7 +10,7 @@ import pytest
 from store.events import Engagement, Upload
 from store.settings import settings_from
 from stream.demo.population import Census, Population
-from trainer.content.encoders import content_parts, text_encoder
+from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.ranking.heads import CLICK, NEGATIVE
 
@@ -19,7 +19,7 @@ def replayed(uploads: list[Upload], events: list[Engagement]) -> Replay:
     encoder = text_encoder("static")
     settings = settings_from({"events": {"completed": {"watch": 0.6}}})
     options = ReplayOptions(sample=1, examples=1.0, baselines=False, within_limit=0)
-    replay = Replay(uploads, events, lambda some: content_parts(some, encoder), options, settings)
+    replay = Replay(uploads, events, encoder, options, settings)
     replay.run()
     return replay
 

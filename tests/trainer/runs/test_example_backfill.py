@@ -18,7 +18,7 @@ from stream.client.publisher import Publisher
 from stream.demo.population import Census, Population
 from stream.kafka.topics import create_topics
 from tests.stream.log import read_topic
-from trainer.content.encoders import content_parts, text_encoder
+from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.ranking.impressions import Impression
 from trainer.ranking.ranker import Example, ranker_from
@@ -74,9 +74,7 @@ def test_it_finds_what_a_replay_finds(settings: Settings, stream: tuple[list[Upl
     encoder = text_encoder("static")
     options = ReplayOptions(sample=0, within_limit=0, baselines=False, examples=1.0)
     collector = ExampleCollector()
-    replay = Replay(
-        uploads, engagements, lambda some: content_parts(some, encoder), options, settings, learner=collector
-    )
+    replay = Replay(uploads, engagements, encoder, options, settings, learner=collector)
     replay.run()
     expected, found = collector.take(), list(backfill_examples(settings, 10_000, 1.0))
     assert len(found) > 300
