@@ -38,7 +38,8 @@ def find_system(
     named = settings_for(data_dir, bootstrap_servers, settings_file)
     defaults = Settings()
     brokers_named = named.kafka.bootstrap_servers != defaults.kafka.bootstrap_servers
-    url_named = url or named.serving != defaults.serving
+    serving, usual = named.serving, defaults.serving
+    url_named = url or (serving.host, serving.port) != (usual.host, usual.port)
     found = {}
     if not (brokers_named and url_named):
         found = _addresses(Path(named.data_dir), required=data_dir is not None and not (brokers_named or url))
@@ -81,6 +82,8 @@ def _addresses(folder: Path, required: bool) -> dict[str, Any]:
         )
     if not is_running(found):
         return _nothing(f"the system in {folder} has ended: start it again with {again}", required)
+    if not found.get("ready", True):
+        return _nothing(f"the system in {folder} is still starting: wait until it has printed `ready`", required)
     return found
 
 
