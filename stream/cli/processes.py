@@ -93,7 +93,8 @@ def worker(options: Options, web_port: Port = None, start_over: StartOver = None
     settings = _starting_over(options.settings(), start_over)
     if web_port is not None:
         settings = msgspec.structs.replace(settings, serving=msgspec.structs.replace(settings.serving, port=web_port))
-    from stream.worker import Worker, run_worker
+    from stream.worker import Worker
+    from stream.worker_process import run_worker
 
     def started(worker: Worker) -> None:
         options.emit({"url": worker.url, "pid": os.getpid()}, f"the worker answers at {worker.url}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -11,19 +12,20 @@ from faust.types import TP
 
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, PROFILES, RECOMMEND_REQUESTS, UPLOADS
-from stream.ingest.assignment import Assignment
+from stream.ingest.assignment import Assignment, Factory
 
 AGENTS = (UPLOADS, ENGAGEMENTS, PROFILES, ITEM_SIGNALS, RECOMMEND_REQUESTS)
 """The topics that agents read; each agent is named by its topic."""
 
 
-def create_app(settings: Settings, assignment: Assignment, folder: str) -> faust.App:
-    """The Faust app of one worker. Offsets are committed up to what the partitions have acknowledged."""
+def create_app(settings: Settings, assignment: Assignment, factories: Mapping[str, Factory], folder: Path) -> faust.App:
+    """The Faust app of one worker; `factories` make the partitions that the group gives it. Offsets are committed up to
+    what the partitions have acknowledged."""
     kafka = settings.kafka
     app = faust.App(
         kafka.group,
         broker=[f"kafka://{address}" for address in kafka.bootstrap_servers.split(",")],
-        datadir=folder,
+        datadir=str(folder),
         autodiscover=False,
         web_enabled=False,
         loghandlers=[],
@@ -43,7 +45,7 @@ def create_app(settings: Settings, assignment: Assignment, folder: str) -> faust
     )
     for name in AGENTS:
         _add_agent(app, settings, assignment, name)
-    _follow_rebalances(app, settings, assignment)
+    _follow_rebalances(app, settings, assignment, factories)
     _silence()
     return app
 
@@ -66,12 +68,14 @@ def _add_agent(app: faust.App, settings: Settings, assignment: Assignment, name:
     app.agent(topic, name=name)(agent)
 
 
-def _follow_rebalances(app: faust.App, settings: Settings, assignment: Assignment) -> None:
+def _follow_rebalances(
+    app: faust.App, settings: Settings, assignment: Assignment, factories: Mapping[str, Factory]
+) -> None:
     names = {settings.topic(name): name for name in AGENTS}
 
     async def assigned(_: Any, partitions: Iterable[TP], **__: Any) -> None:
         pairs = [(names[tp.topic], tp.partition) for tp in partitions if tp.topic in names]
-        await assignment.assign(pairs, app.consumer_generation_id)
+        await assignment.assign(pairs, app.consumer_generation_id, factories)
 
     app.on_partitions_assigned.connect(assigned, weak=False)
 

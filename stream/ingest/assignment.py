@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -32,18 +32,14 @@ Factory = Callable[[int], Partition]
 
 
 class Assignment:
-    """Partitions by (agent, number). `factories` make them; `hosts` lets an agent's records go to another's partition
-    (profiles belong to the user partition). `failed` is told what stops a partition."""
+    """Partitions by (agent, number). `hosts` lets an agent's records go to another's partition (profiles belong to the
+    user partition). `failed` is told what stops a partition."""
 
     def __init__(
-        self,
-        factories: dict[str, Factory],
-        hosts: dict[str, str],
-        failed: Callable[[BaseException], None],
-        lost_s: float = LOST_S,
+        self, hosts: Mapping[str, str], failed: Callable[[BaseException], None], lost_s: float = LOST_S
     ) -> None:
         self.generation = 0
-        self._factories = factories
+        self._factories: Mapping[str, Factory] = {}
         self._hosts = hosts
         self._failed = failed
         self._lost_s = lost_s
@@ -65,10 +61,13 @@ class Assignment:
                     return
             await self._changed.wait()
 
-    async def assign(self, partitions: Iterable[tuple[str, int]], generation: int) -> None:
-        """Makes (agent, number) pairs the ones at work: stops those that went, rewinds those that stay, starts the
-        new."""
-        wanted = {pair for pair in partitions if pair[0] in self._factories}
+    async def assign(
+        self, partitions: Iterable[tuple[str, int]], generation: int, factories: Mapping[str, Factory]
+    ) -> None:
+        """Makes (agent, number) pairs the ones at work: stops those that went, rewinds those that stay, starts the new
+        with the agent's factory."""
+        self._factories = factories
+        wanted = {pair for pair in partitions if pair[0] in factories}
         stay = wanted if generation == self.generation + 1 else set()
         self.generation, self._wanted = generation, wanted
         ending = [pair for pair in self._running if pair not in stay]

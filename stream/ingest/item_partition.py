@@ -9,13 +9,12 @@ from itertools import islice
 from typing import Any
 
 from store.items import ItemRow
-from store.settings import Settings
 from store.topics import ITEM_SIGNALS, ITEM_STATES
 from stream.ingest.item_side import Change, ItemSide
-from stream.ingest.partition import Cursor, Fault, Partition, no_fault
+from stream.ingest.partition import Cursor, Partition
+from stream.ingest.partition_context import PartitionContext
 from stream.ingest.published_rows import BEAT_S, Publication, PublishedRows
 from stream.ingest.refusals import send_refusals
-from stream.kafka.emitter import Emitter
 from stream.kafka.log_identity import forget_lost_states, look_at, start_reading
 from stream.kafka.records import Record
 from stream.kafka.state_topics import (
@@ -26,7 +25,6 @@ from stream.kafka.state_topics import (
     encode_announcement,
     hole_reader,
 )
-from stream.metrics.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -39,24 +37,21 @@ class ItemPartition(Partition):
     def __init__(
         self,
         side: ItemSide,
-        settings: Settings,
-        emitter: Emitter,
-        metrics: Metrics,
-        generation: Callable[[], int],
+        context: PartitionContext,
         rows_per_s: Callable[[], float],
         url: str,
-        fault: Fault = no_fault,
     ) -> None:
-        super().__init__(side.partition, settings.store.item_publish_interval_s, hole_reader(settings), fault)
+        settings = context.settings
+        super().__init__(side.partition, settings.store.item_publish_interval_s, hole_reader(settings), context.fault)
         self._signals = settings.topic(ITEM_SIGNALS)
         self.side = side
         self._settings = settings
-        self._emitter = emitter
-        self._metrics = metrics
-        self._generation = generation
+        self._emitter = context.emitter
+        self._metrics = context.metrics
+        self._generation = context.generation
         self._rows_per_s = rows_per_s
         self._url = url
-        self._published = PublishedRows(settings, emitter, ITEM_STATES, side.partition, side)
+        self._published = PublishedRows(settings, context.emitter, ITEM_STATES, side.partition, side)
 
     async def restore(self) -> None:
         rows, settings = self.side.rows, self._settings

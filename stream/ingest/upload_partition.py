@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -18,19 +19,28 @@ import msgspec
 from store.events import Refusal, Upload, decode_uploads, tombstone_id
 from store.items import ItemCard
 from store.keys import partition_of
-from store.settings import Settings
 from store.topics import SEMANTIC_IDS, UPLOADS
-from stream.ingest.partition import Fault, Partition, no_fault
+from stream.ingest.partition import Partition
+from stream.ingest.partition_context import PartitionContext
 from stream.ingest.refusals import send_refusals, send_strays
-from stream.kafka.emitter import Emitter
 from stream.kafka.records import Record, Refused, Stray, strays_of
 from stream.kafka.state_topics import hole_reader
-from stream.metrics.metrics import Metrics
 from trainer.content.encoder import TextEncoder
 from trainer.semantic_ids.cards import cards_of, renewed_cards
 from trainer.semantic_ids.codebook import Codebook
 
 _json = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cataloguing:
+    """How an upload becomes a card. `codebook`: the version that serves now; `known_card`: the card of an item as every
+    scorer has it, None before its first; `executor`: the thread that encodes."""
+
+    encoder: TextEncoder
+    codebook: Callable[[], Codebook]
+    known_card: Callable[[str], ItemCard | None]
+    executor: Executor
 
 
 class UploadPartition(Partition):
@@ -42,23 +52,18 @@ class UploadPartition(Partition):
     def __init__(
         self,
         number: int,
-        settings: Settings,
-        emitter: Emitter,
-        metrics: Metrics,
-        encoder: TextEncoder,
-        codebook: Callable[[], Codebook],
-        known: Callable[[str], ItemCard | None],
-        executor: Executor,
-        fault: Fault = no_fault,
+        context: PartitionContext,
+        cataloguing: Cataloguing,
     ) -> None:
-        super().__init__(number, 0.02, hole_reader(settings), fault)
+        settings = context.settings
+        super().__init__(number, 0.02, hole_reader(settings), context.fault)
         self._settings = settings
-        self._emitter = emitter
-        self._metrics = metrics
-        self._encoder = encoder
-        self._codebook = codebook
-        self._known = known
-        self._executor = executor
+        self._emitter = context.emitter
+        self._metrics = context.metrics
+        self._encoder = cataloguing.encoder
+        self._codebook = cataloguing.codebook
+        self._known = cataloguing.known_card
+        self._executor = cataloguing.executor
         self._sent: OrderedDict[str, int] = OrderedDict()
         self._reassigning: asyncio.Task[None] | None = None
         self._limits = settings.event_limits()

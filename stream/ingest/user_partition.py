@@ -10,13 +10,12 @@ from typing import Any, Protocol
 
 from store.events import Engagement
 from store.histories import UserRow
-from store.settings import Settings
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, PROFILES, RANKING_EXAMPLES, USER_STATES
-from stream.ingest.partition import Cursor, Fault, Partition, no_fault
+from stream.ingest.partition import Cursor, Partition
+from stream.ingest.partition_context import PartitionContext
 from stream.ingest.published_rows import BEAT_S, PublishedRows
 from stream.ingest.refusals import send_refusals, send_strays
 from stream.ingest.user_side import UserSide
-from stream.kafka.emitter import Emitter
 from stream.kafka.log_identity import PartitionLog, forget_lost_states, look_at, start_reading
 from stream.kafka.records import Effects, ReadEngagement, Record
 from stream.kafka.state_topics import (
@@ -26,7 +25,6 @@ from stream.kafka.state_topics import (
     encode_announcement,
     hole_reader,
 )
-from stream.metrics.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -49,25 +47,22 @@ class UserPartition(Partition):
     def __init__(
         self,
         side: UserSide,
-        settings: Settings,
-        emitter: Emitter,
-        metrics: Metrics,
+        context: PartitionContext,
         scoring: Scoring,
-        generation: Callable[[], int],
         rows_per_s: Callable[[], float],
-        fault: Fault = no_fault,
     ) -> None:
-        super().__init__(side.partition, settings.store.user_publish_interval_s, hole_reader(settings), fault)
+        settings = context.settings
+        super().__init__(side.partition, settings.store.user_publish_interval_s, hole_reader(settings), context.fault)
         self.side = side
         self._settings = settings
-        self._emitter = emitter
-        self._metrics = metrics
+        self._emitter = context.emitter
+        self._metrics = context.metrics
         self._scoring = scoring
-        self._generation = generation
+        self._generation = context.generation
         self._rows_per_s = rows_per_s
         self._engagements = settings.topic(ENGAGEMENTS)
         self._profiles = settings.topic(PROFILES)
-        self._published = PublishedRows(settings, emitter, USER_STATES, side.partition, side)
+        self._published = PublishedRows(settings, context.emitter, USER_STATES, side.partition, side)
 
     async def restore(self) -> None:
         rows = self.side.rows

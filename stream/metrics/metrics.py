@@ -32,6 +32,7 @@ SLICES = ("overall", "fresh", "cold", "day", "week", *TASKS)
 
 REQUEST_RESULTS = ("ok", "degraded", "bad_request", "error")
 SHOWN_SOURCES = ("ranked", "explore")
+PEER_FAILURES = ("unknown", "unreachable", "timeout", "refused")
 SWAP_RESULTS = ("swapped", "rolled_back", "refused", "failed")
 
 RECOMMEND_EDGES_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -137,6 +138,7 @@ class Metrics:
         self._events = self._counter("events", "events read, by what became of them", "topic", "result")
         self._dead_letters = self._counter("dead_letters", "records refused, by reason", "reason")
         self._requests = self._counter("recommend_requests", "requests for recommendations", "task", "result")
+        self._peer_failures = self._counter("peer_failures", "requests that the user's owner did not answer", "reason")
         self._swaps = self._counter("swaps", "exchanges of the serving checkpoint", "result")
         self._shown = self._counter("shown_lines", "lines of answers", "source")
         self._hits = self._counter("shown_line_hits", "shown lines that somebody engaged with positively", "source")
@@ -157,6 +159,8 @@ class Metrics:
         for source in SHOWN_SOURCES:
             self._shown.labels(source)
             self._hits.labels(source)
+        for reason in PEER_FAILURES:
+            self._peer_failures.labels(reason)
         for result in SWAP_RESULTS:
             self._swaps.labels(result)
 
@@ -265,6 +269,10 @@ class Metrics:
     def shown_hit(self, explored: bool) -> None:
         """Somebody engaged positively with a line that was shown."""
         self._hits.labels("explore" if explored else "ranked").inc()
+
+    def peer_failed(self, reason: str) -> None:
+        """The owner of a user did not answer a forwarded request: one of `PEER_FAILURES`."""
+        self._peer_failures.labels(_bounded(reason, PEER_FAILURES)).inc()
 
     def recommended(self, task: str, result: str, took_s: float) -> None:
         """A request was answered with `result` (one of `REQUEST_RESULTS`)."""

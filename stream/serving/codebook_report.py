@@ -54,19 +54,19 @@ class CodebookReport(msgspec.Struct, kw_only=True, frozen=True):
         return [("old", health.error_old), ("fresh", health.error_fresh), ("made", health.error_when_made)]
 
 
-def measure(binding: ModelBundle, cards: list[tuple[int, ItemCard]], now_s: float) -> CodebookReport:
-    """The report of a binding over live items, given as (handle, card); fresh are those uploaded within a day."""
-    live = [(codes, card) for handle, card in cards if (codes := binding.tree.codes_of(handle)) is not None]
-    codes_NL = np.array([codes for codes, _ in live], np.int32).reshape(len(live), binding.codebook.levels)
+def measure(bundle: ModelBundle, cards: list[tuple[int, ItemCard]], now_s: float) -> CodebookReport:
+    """The report of a bundle over live items, given as (handle, card); fresh are those uploaded within a day."""
+    live = [(codes, card) for handle, card in cards if (codes := bundle.tree.codes_of(handle)) is not None]
+    codes_NL = np.array([codes for codes, _ in live], np.int32).reshape(len(live), bundle.codebook.levels)
     chance = Random(0)
 
     def sample(fresh: bool) -> list[dict[str, np.ndarray]]:
         some = [card for _, card in live if (now_s - card.uploaded_at < DAY_S) == fresh]
         return [parts_of(card) for card in chance.sample(some, min(SAMPLE, len(some)))]
 
-    health = health_of(binding.codebook, codes_NL, sample(False), sample(True))
+    health = health_of(bundle.codebook, codes_NL, sample(False), sample(True))
     topics = topic_tree(codes_NL, [card.title for _, card in live], [card.tags for _, card in live])
-    return CodebookReport(health=health, topics=topics, about=dict(binding.codebook.about))
+    return CodebookReport(health=health, topics=topics, about=dict(bundle.codebook.about))
 
 
 def as_document(report: CodebookReport | None) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -39,7 +39,7 @@ from trainer.ranking.ranker import Example
 from trainer.reasons import EXPLORE
 from trainer.recommender import Recommender
 from trainer.rules import recommender_rules
-from trainer.semantic_ids.codebook import zero_codebook
+from trainer.semantic_ids.codebook import Codebook, zero_codebook
 
 log = logging.getLogger(__name__)
 
@@ -55,22 +55,44 @@ MOST_PUBLISHING = 1000
 """Answers whose lines may be on their way to the broker: beyond that they are not published."""
 
 
-class Scorer:
-    """Answers requests from what the broadcast has told. `handlers` are the broadcast's ears."""
+class Owners(Protocol):
+    """The partitions of items that are at work here, as far as a scorer tells them of what it read."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, encoder: TextEncoder, emitter: Emitter) -> None:
+    def heal(self, number: int, item_id: str, row: ItemRow) -> None:
+        """A row was read after a further one: the owner can contradict what a former owner writes."""
+
+    def announced(self, number: int, generation: int) -> None:
+        """A worker of this generation has announced itself as the owner of a partition."""
+
+    def reassign(self, cards: Callable[[int], Sequence[ItemCard]]) -> None:
+        """The codebook has changed; `cards`: the live items of a partition."""
+
+
+class Scorer:
+    """Answers requests from what the broadcast brings to its `handlers`."""
+
+    def __init__(
+        self, settings: Settings, *, metrics: Metrics, encoder: TextEncoder, emitter: Emitter, owners: Owners
+    ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.live = LiveMetric()
         self.traces = Traces()
-        self.owners: dict[int, str] = {}
+        self.owner_urls: dict[int, str] = {}
         self.counters: dict[str, dict[int, int]] = {}
         self.recommender = Recommender(
             recommender_rules(settings),
             encode=lambda text: encoder.encode([text])[0],
             serving=ModelBundle(zero_codebook(settings), beams=settings.serving.beams),
         )
-        self.swaps = Swaps(settings, metrics, emitter, self.recommender, self.live)
+        self.swaps = Swaps(
+            settings,
+            metrics=metrics,
+            emitter=emitter,
+            recommender=self.recommender,
+            live=self.live,
+            codebook_changed=lambda: owners.reassign(self.cards),
+        )
         self.upkeep = Upkeep(metrics, self.recommender)
         serving = settings.serving
         self.attribution = Attribution(serving.impression_sample, serving.impression_window_s, self._hit)
@@ -81,8 +103,7 @@ class Scorer:
         self._ranked_at = 0.0
         self._offsets: dict[str, int] = {}
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
-        self._heal: Callable[[int, str, ItemRow], None] = lambda *_: None
-        self._announced: Callable[[int, int], None] = lambda *_: None
+        self._owners = owners
         self._row_decoder = msgspec.msgpack.Decoder(ItemRow)
         self._offset_decoder = msgspec.msgpack.Decoder(RowOffset)
         self._passed: dict[str, tuple[int, bytes]] = {}
@@ -92,28 +113,21 @@ class Scorer:
     def handlers(self) -> dict[str, Callable[[Any], None]]:
         return {SEMANTIC_IDS: self.on_card, ITEM_STATES: self.on_row, CHECKPOINTS: self.swaps.on_checkpoint}
 
-    def heal_with(
-        self, heal: Callable[[int, str, ItemRow], None], announced: Callable[[int, int], None] = lambda *_: None
-    ) -> None:
-        """`heal(partition, item, row)` is told of every row read after a further one, `announced(partition,
-        generation)` of every position, so that the owner can contradict what a former one writes."""
-        self._heal, self._announced = heal, announced
-
     def on_card(self, record: Any) -> None:
         item_id = record.key.decode()
         if record.value is None:
             handle = self.recommender.catalog.handles.get(item_id)
             self.recommender.remove(item_id)
-            for binding in self.swaps.bindings():
+            for bundle in self.swaps.bundles():
                 if handle is not None:
-                    binding.remove(handle)
+                    bundle.remove(handle)
             return
         card = msgspec.json.decode(record.value, type=ItemCard)
         known = self.card(item_id)
         self.recommender.insert(card)
         handle = self.recommender.catalog.handles[item_id]
-        for binding in self.swaps.bindings():
-            binding.insert(handle, card)
+        for bundle in self.swaps.bundles():
+            bundle.insert(handle, card)
         if known is None or known.published_at_ms != card.published_at_ms:
             self.metrics.became_recommendable(max(0.0, time.time() - card.published_at_ms / 1000))
             self.traces.live(card)
@@ -122,8 +136,8 @@ class Scorer:
         if record.key == POSITION_KEY:
             url = decode_announcement(record.value).url
             if url:
-                self.owners[record.partition] = url
-                self._announced(record.partition, generation_of(record))
+                self.owner_urls[record.partition] = url
+                self._owners.announced(record.partition, generation_of(record))
             return
         if record.value is None:
             return
@@ -141,7 +155,7 @@ class Scorer:
         offset, value = self._passed.pop(item_id, (-1, b""))
         if row.offset >= max(offset, self._offsets.get(item_id, -1)):
             return row
-        self._heal(partition, item_id, row)
+        self._owners.heal(partition, item_id, row)
         return self._row_decoder.decode(value) if offset > self._offsets.get(item_id, -1) else None
 
     def on_passed_row(self, record: Any) -> None:
@@ -167,7 +181,7 @@ class Scorer:
     def serving(self) -> ModelBundle:
         return self.recommender.serving
 
-    def codebook(self) -> Any:
+    def codebook(self) -> Codebook:
         """The version that fresh uploads are assigned under."""
         return self.recommender.serving.codebook
 
@@ -184,7 +198,7 @@ class Scorer:
 
     def owner_of(self, user_id: str) -> str | None:
         """The address of the worker that has this user's partition."""
-        return self.owners.get(partition_of(user_id, self.settings.kafka.partitions))
+        return self.owner_urls.get(partition_of(user_id, self.settings.kafka.partitions))
 
     def now_s(self) -> float:
         """Event time: the highest time absorbed, or wall time once the stream is within an hour of it."""

@@ -1,4 +1,4 @@
-"""The worker's service: what the HTTP face asks for, answered from the scorer and the partitions at work here.
+"""The worker's service: what applications and peers ask for, answered from the scorer and the partitions at work here.
 
 A user's state lives with the owner of the user's partition. Asked for another's user, this worker forwards the request
 once to the owner, and answers from what every scorer has, marked `degraded`, when the owner is away.
@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import quote
 
-import aiohttp
 import msgspec
-from aiohttp import web
 
 from store.events import KINDS
 from store.histories import UserRow
@@ -28,42 +25,35 @@ from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
 from stream.metrics.status import report
 from stream.serving.codebook_report import as_document
+from stream.serving.peers import Peers
 from stream.serving.scorer import Scorer
 from trainer.model_bundle import NO_CHECKPOINT
 
-FORWARD_TIMEOUT_S = 1.0
-
 
 class WorkerService:
-    """Implements `stream.web.contract.Service`."""
+    """Implements `stream.web.contract.Service` and `PeerService`."""
 
     def __init__(
-        self, settings: Settings, scorer: Scorer, assignment: Assignment, metrics: Metrics, emitter: Emitter
+        self,
+        settings: Settings,
+        *,
+        scorer: Scorer,
+        assignment: Assignment,
+        metrics: Metrics,
+        emitter: Emitter,
+        peers: Peers,
+        own_url: Callable[[], str],
+        caught_up: asyncio.Event,
     ) -> None:
+        """`caught_up` is set once the broadcast has been read; `own_url` is where this worker answers."""
         self._settings = settings
         self._scorer = scorer
         self._assignment = assignment
         self._metrics = metrics
         self._emitter = emitter
-        self._session: aiohttp.ClientSession | None = None
-        self.url = ""
-        self.caught_up = asyncio.Event()
-
-    async def start(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=FORWARD_TIMEOUT_S)
-        self._session = aiohttp.ClientSession(timeout=timeout)
-
-    async def stop(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    def routes(self) -> list[web.RouteDef]:
-        """The codebook's report, and what workers ask of each other; no contract for applications."""
-        return [
-            web.get("/v1/codebook", self._codebook),
-            web.post("/internal/recommend", self._recommend_for_a_peer),
-            web.get("/internal/users/{user_id:[^/]+}", self._user_for_a_peer),
-        ]
+        self._peers = peers
+        self._own_url = own_url
+        self._caught_up = caught_up
 
     # ---- requests ----
 
@@ -71,7 +61,7 @@ class WorkerService:
         owned, row = self._row(request.user_id)
         if owned:
             return await self._scorer.recommend(request, row)
-        forwarded = await self._ask_owner(request)
+        forwarded = await self._peers.recommend(request)
         return forwarded or await self._scorer.recommend(request, None, degraded=True)
 
     async def recommend_many(self, requests: Sequence[Request]) -> list[Answer]:
@@ -92,24 +82,10 @@ class WorkerService:
             return False, None
         return True, partition.side.row(user_id)
 
-    async def _ask_owner(self, request: Request) -> Answer | None:
-        url = self._scorer.owner_of(request.user_id)
-        if url is None or url == self.url or self._session is None:
-            return None
-        try:
-            async with self._session.post(f"{url}/internal/recommend", data=msgspec.json.encode(request)) as response:
-                if response.status == 200:
-                    return msgspec.json.decode(await response.read(), type=Answer)
-        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
-            pass
-        return None
-
-    async def _recommend_for_a_peer(self, http: web.Request) -> web.StreamResponse:
-        request = msgspec.json.decode(await http.read(), type=Request)
+    async def recommend_owned(self, request: Request) -> Answer | None:
+        """The answer for a user whose partition is at work here; None for another's."""
         owned, row = self._row(request.user_id)
-        if not owned:
-            return web.Response(status=409, text="this worker does not own the user: ask again, or answer without")
-        return web.Response(body=msgspec.json.encode(await self._scorer.recommend(request, row)))
+        return await self._scorer.recommend(request, row) if owned else None
 
     # ---- what is known ----
 
@@ -137,26 +113,13 @@ class WorkerService:
     async def user(self, user_id: str) -> dict[str, Any] | None:
         owned, row = self._row(user_id)
         if not owned:
-            return await self._user_from_owner(user_id)
+            return await self._peers.user(user_id)
         return _described(user_id, row) if row is not None else None
 
-    async def _user_from_owner(self, user_id: str) -> dict[str, Any] | None:
-        url = self._scorer.owner_of(user_id)
-        if url is None or url == self.url or self._session is None:
-            return None
-        try:
-            async with self._session.get(f"{url}/internal/users/{quote(user_id, safe='')}") as response:
-                if response.status == 200:
-                    found: dict[str, Any] | None = msgspec.json.decode(await response.read())
-                    return found
-        except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError):
-            pass
-        return None
-
-    async def _user_for_a_peer(self, http: web.Request) -> web.StreamResponse:
-        user_id = http.match_info["user_id"]
+    def owned_user(self, user_id: str) -> dict[str, Any] | None:
+        """What is known of a user whose partition is at work here."""
         _, row = self._row(user_id)
-        return web.Response(body=msgspec.json.encode(_described(user_id, row) if row is not None else None))
+        return _described(user_id, row) if row is not None else None
 
     def checkpoints(self) -> dict[str, Any]:
         serving = self._scorer.serving
@@ -167,12 +130,11 @@ class WorkerService:
             "checkpoints": [msgspec.to_builtins(record) for record in self._scorer.swaps.records.values()],
         }
 
-    async def _codebook(self, _: web.Request) -> web.StreamResponse:
-        document = as_document(self._scorer.upkeep.codebook_report)
-        return web.Response(body=msgspec.json.encode(document), content_type="application/json")
+    def codebook(self) -> dict[str, Any]:
+        return as_document(self._scorer.upkeep.codebook_report)
 
     def ready(self) -> tuple[bool, str]:
-        if not self.caught_up.is_set():
+        if not self._caught_up.is_set():
             return False, "reading what every scorer knows"
         if not self._assignment.generation:
             return False, "waiting to be assigned partitions"
@@ -193,7 +155,7 @@ class WorkerService:
             "ranker_heads": self._heads(),
             "exploration": self._exploration(),
             "partitions": len(self._assignment),
-            "url": self.url,
+            "url": self._own_url(),
         }
 
     def _heads(self) -> dict[str, Any]:

@@ -40,19 +40,26 @@ RecordKind = TypeVar("RecordKind", CheckpointRecord, RankerRecord)
 
 class Swaps:
     """Follows `checkpoints` for one recommender. `records`: what was announced, oldest first; `note`: the last thing
-    that a person should know; `on_codebook` is called when the codebook that serves has changed."""
+    that a person should know; `codebook_changed` is called when another codebook version serves."""
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, emitter: Emitter, recommender: Recommender, live: LiveMetric
+        self,
+        settings: Settings,
+        *,
+        metrics: Metrics,
+        emitter: Emitter,
+        recommender: Recommender,
+        live: LiveMetric,
+        codebook_changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.records: OrderedDict[str, CheckpointRecord] = OrderedDict()
         self.note = ""
-        self.on_codebook: Callable[[], None] = lambda: None
         self._settings = settings
         self._metrics = metrics
         self._emitter = emitter
         self._recommender = recommender
         self._live = live
+        self._codebook_changed = codebook_changed
         self._previous: ModelBundle | None = None
         self._preparing: ModelBundle | None = None
         self._target: CheckpointRecord | None = None
@@ -66,10 +73,10 @@ class Swaps:
     def serving(self) -> ModelBundle:
         return self._recommender.serving
 
-    def bindings(self) -> list[ModelBundle]:
-        """Every binding that follows the catalogue, each once."""
-        bindings = [self.serving, self._previous, self._preparing]
-        return [binding for place, binding in enumerate(bindings) if binding and binding not in bindings[:place]]
+    def bundles(self) -> list[ModelBundle]:
+        """Every bundle that follows the catalogue, each once."""
+        bundles = [self.serving, self._previous, self._preparing]
+        return [bundle for place, bundle in enumerate(bundles) if bundle and bundle not in bundles[:place]]
 
     def on_checkpoint(self, record: Any) -> None:
         if record.value is None:
@@ -132,7 +139,7 @@ class Swaps:
 
     async def _load(self, target: CheckpointRecord) -> None:
         try:
-            binding = await self._prepare(target)
+            bundle = await self._prepare(target)
         except Exception as error:
             log.error("checkpoint %s is not served: %s", target.checkpoint, error)
             self.note = f"checkpoint {target.checkpoint} is not served: {error}"
@@ -140,10 +147,10 @@ class Swaps:
             return
         finally:
             self._preparing = None
-        self._exchange(binding, "rolled_back" if target.action == "rollback" else "swapped")
+        self._exchange(bundle, "rolled_back" if target.action == "rollback" else "swapped")
 
     async def _prepare(self, target: CheckpointRecord) -> ModelBundle:
-        """A binding with a full tree, ready to serve; everything slow happens in the loading thread."""
+        """A bundle with a full tree, ready to serve; everything slow happens in the loading thread."""
         from trainer.checkpoint_loading import load_checkpoint  # torch comes with it
 
         location = Path(target.location)
@@ -153,7 +160,7 @@ class Swaps:
         )
         if loaded.manifest.verdict not in SERVABLE and target.action != "promote":
             raise ValueError(f"its verdict is {loaded.manifest.verdict}: promote it, or train another")
-        binding = ModelBundle(
+        bundle = ModelBundle(
             loaded.codebook,
             checkpoint=target.checkpoint,
             generator=loaded.generator,
@@ -161,49 +168,49 @@ class Swaps:
             data_until=loaded.manifest.data_until,
             beams=self._settings.serving.beams,
         )
-        return await self._fill(binding)
+        return await self._fill(bundle)
 
     async def _prepare_empty(self) -> ModelBundle:
         return await self._fill(ModelBundle(zero_codebook(self._settings), beams=self._settings.serving.beams))
 
-    async def _fill(self, binding: ModelBundle) -> ModelBundle:
+    async def _fill(self, bundle: ModelBundle) -> ModelBundle:
         """Fills the tree in the loading thread from a picture of the catalogue, then follows what changed meanwhile."""
         catalog = self._recommender.catalog
         picture = [(handle, card) for handle, card in enumerate(catalog.cards) if card is not None]
-        fill = binding.insert_many
+        fill = bundle.insert_many
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._loading, fill, [h for h, _ in picture], [c for _, c in picture])
         known = dict(picture)
         for handle, card in enumerate(catalog.cards):
             before = known.get(handle)
             if card is not None and card is not before:
-                binding.insert(handle, card)
+                bundle.insert(handle, card)
             elif card is None and before is not None:
-                binding.remove(handle)
-        self._preparing = binding
-        await loop.run_in_executor(self._loading, self._warm, binding)
-        return binding
+                bundle.remove(handle)
+        self._preparing = bundle
+        await loop.run_in_executor(self._loading, self._warm, bundle)
+        return bundle
 
-    def _warm(self, binding: ModelBundle) -> None:
+    def _warm(self, bundle: ModelBundle) -> None:
         """First answers of a model are slow; nobody waits for these."""
         catalog = self._recommender.catalog
         for handle in np.flatnonzero(catalog.live_N)[:4].tolist():
             request = Request(task="similar", item_id=catalog.ids[handle])
-            binding.propose(request, None, catalog.handles, self._recommender.now_s)
-        if binding.failures:
+            bundle.propose(request, None, catalog.handles, self._recommender.now_s)
+        if bundle.failures:
             raise ValueError("its model fails on a first request: see the log, and roll back or train again")
-        binding.asked = 0
+        bundle.asked = 0
 
-    def _exchange(self, binding: ModelBundle, result: str) -> None:
+    def _exchange(self, bundle: ModelBundle, result: str) -> None:
         began = time.perf_counter()
-        self._previous = self._recommender.exchange(binding)
+        self._previous = self._recommender.exchange(bundle)
         pause_s = time.perf_counter() - began
         self._swapped_at = time.monotonic()
-        self.note = f"{result.replace('_', ' ')}: {self._previous.checkpoint} → {binding.checkpoint}"
+        self.note = f"{result.replace('_', ' ')}: {self._previous.checkpoint} → {bundle.checkpoint}"
         self._metrics.swapped(result, pause_s)
         log.info("%s in %.3f ms", self.note, pause_s * 1000)
-        if binding.codebook.version != self._previous.codebook.version:
-            self.on_codebook()
+        if bundle.codebook.version != self._previous.codebook.version:
+            self._codebook_changed()
 
     async def _watch(self) -> None:
         serving, previous = self.serving, self._previous

@@ -60,3 +60,16 @@ class Service(Protocol):
 
     def sample_users(self, limit: int) -> list[str]:
         """Some known user ids, the recently active first, for the playground."""
+
+
+class PeerService(Protocol):
+    """What workers ask of each other, and the codebook's report."""
+
+    async def recommend_owned(self, request: Request) -> Answer | None:
+        """The answer for a user whose partition is at work here; None for another's."""
+
+    def owned_user(self, user_id: str) -> dict[str, Any] | None:
+        """What is known of a user whose partition is at work here, as `Service.user` tells it."""
+
+    def codebook(self) -> dict[str, Any]:
+        """Health and topics of the serving codebook version; empty before it was first measured."""

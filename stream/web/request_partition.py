@@ -14,14 +14,12 @@ import msgspec
 
 from store.events import Refusal
 from store.requests import BadRequestError
-from store.settings import Settings
 from store.topics import RECOMMEND_REQUESTS, RECOMMENDATIONS
 from stream.ingest.partition import Partition
+from stream.ingest.partition_context import PartitionContext
 from stream.ingest.refusals import send_refusals
-from stream.kafka.emitter import Emitter
 from stream.kafka.records import Record, Refused
 from stream.kafka.state_topics import hole_reader
-from stream.metrics.metrics import Metrics
 from stream.web import parameters
 from stream.web.contract import Service
 
@@ -31,10 +29,10 @@ class RequestPartition(Partition):
 
     batch = 50
 
-    def __init__(self, number: int, settings: Settings, emitter: Emitter, metrics: Metrics, service: Service) -> None:
-        super().__init__(number, 0.05, hole_reader(settings))
-        self._emitter = emitter
-        self._metrics = metrics
+    def __init__(self, number: int, context: PartitionContext, service: Service) -> None:
+        super().__init__(number, 0.05, hole_reader(context.settings), context.fault)
+        self._emitter = context.emitter
+        self._metrics = context.metrics
         self._service = service
 
     async def restore(self) -> None:

@@ -19,6 +19,7 @@ from store.signals import Origin, Signal, SignalFrame, encode_frames
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.item_side import ItemSide
 from stream.ingest.partition import Fault, no_fault
+from stream.ingest.partition_context import PartitionContext
 from stream.ingest.user_partition import UserPartition
 from stream.ingest.user_side import UserSide
 from stream.kafka.emitter import Emitter
@@ -61,9 +62,10 @@ class Owners:
         rows = RowStore(self._folder / f"{disk}-users", UserRow)
         side = UserSide(0, 1, rows, RULES, Limits())
         emitter = await self.emitter()
-        opened = UserPartition(
-            side, self.settings, emitter, Metrics(), Unscored(), lambda: generation, lambda: 1e9, fault
+        context = PartitionContext(
+            settings=self.settings, emitter=emitter, metrics=Metrics(), generation=lambda: generation, fault=fault
         )
+        opened = UserPartition(side, context, Unscored(), lambda: 1e9)
         self._opened.append(opened)
         await opened.restore()
         return opened
@@ -72,9 +74,10 @@ class Owners:
         rows = RowStore(self._folder / f"{disk}-items", ItemRow)
         side = ItemSide(0, rows, ItemRules(), item_vectors(self._folder / f"{disk}-vectors"))
         emitter = await self.emitter()
-        opened = ItemPartition(
-            side, self.settings, emitter, Metrics(), lambda: generation, lambda: 1e9, f"http://{disk}"
+        context = PartitionContext(
+            settings=self.settings, emitter=emitter, metrics=Metrics(), generation=lambda: generation
         )
+        opened = ItemPartition(side, context, lambda: 1e9, f"http://{disk}")
         self._opened.append(opened)
         await opened.restore()
         return opened

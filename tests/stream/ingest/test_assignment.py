@@ -31,7 +31,10 @@ class Workplace:
         self.made: list[Sample] = []
         self.failures: list[BaseException] = []
         self.kinds: dict[int, type[Sample]] = {}
-        self.assignment = Assignment({"users": self.make}, {"profiles": "users"}, self.failures.append, lost_s)
+        self.assignment = Assignment({"profiles": "users"}, self.failures.append, lost_s)
+
+    async def assign(self, partitions: list[tuple[str, int]], generation: int) -> None:
+        await self.assignment.assign(partitions, generation, {"users": self.make})
 
     def make(self, number: int) -> Sample:
         sample = self.kinds.get(number, Sample)()
@@ -44,7 +47,7 @@ def test_partitions_follow_the_group() -> None:
     async def scenario() -> None:
         place = Workplace()
         assignment = place.assignment
-        await assignment.assign([("users", 0), ("users", 1), ("profiles", 0), ("others", 5)], 1)
+        await place.assign([("users", 0), ("users", 1), ("profiles", 0), ("others", 5)], 1)
         assert len(assignment) == 2
         assert not assignment.restored()
         assert assignment.get("users", 0) is None  # not restored yet
@@ -52,10 +55,10 @@ def test_partitions_follow_the_group() -> None:
         assert assignment.restored()
         zero, one = sorted(place.made, key=lambda sample: sample.number)
         assert assignment.get("users", 0) is zero
-        await assignment.assign([("users", 0)], 2)
+        await place.assign([("users", 0)], 2)
         assert (zero.closed, one.closed) == (0, 1)
         assert assignment.get("users", 1) is None
-        await assignment.assign([("users", 0), ("users", 1)], 3)
+        await place.assign([("users", 0), ("users", 1)], 3)
         await rest()
         assert len(place.made) == 3
         assert assignment.get("users", 0) is zero
@@ -72,7 +75,7 @@ def test_records_reach_their_partition_and_old_generations_do_not() -> None:
         place = Workplace()
         assignment = place.assignment
         await assignment.take("users", delivery(0, generation=0))  # before any assignment
-        await assignment.assign([("users", 0)], 4)
+        await place.assign([("users", 0)], 4)
         await assignment.take("users", delivery(0, generation=4))
         await assignment.take("profiles", delivery(1, generation=4))  # hosted
         await assignment.take("users", delivery(2, generation=3))
@@ -102,9 +105,9 @@ def test_what_is_delivered_while_others_stop_is_absorbed() -> None:
         place = Workplace()
         place.kinds[1] = Slow
         assignment = place.assignment
-        await assignment.assign([("users", 0), ("users", 1)], 1)
+        await place.assign([("users", 0), ("users", 1)], 1)
         await rest()
-        rebalance = asyncio.create_task(assignment.assign([("users", 0), ("users", 2)], 2))
+        rebalance = asyncio.create_task(place.assign([("users", 0), ("users", 2)], 2))
         await rest()
         assert not rebalance.done()
         for offset in range(3):
@@ -128,7 +131,7 @@ def test_what_comes_before_its_generation_is_assigned_waits_for_it() -> None:
         overtaken = asyncio.create_task(place.assignment.take("users", delivery(9, 4)))
         await rest()
         assert not any(task.done() for task in (*early, overtaken))
-        await place.assignment.assign([("users", 0)], 5)
+        await place.assign([("users", 0)], 5)
         await asyncio.gather(*early, overtaken)
         await rest()
         assert place.made[0].absorbed == [0, 1]
@@ -144,14 +147,14 @@ def test_a_partition_that_another_may_have_had_meanwhile_starts_anew() -> None:
     async def scenario() -> None:
         place = Workplace()
         assignment = place.assignment
-        await assignment.assign([("users", 0)], 1)
+        await place.assign([("users", 0)], 1)
         await rest()
-        await assignment.assign([("users", 0)], 2)
+        await place.assign([("users", 0)], 2)
         assert len(place.made) == 1
         place.made[0].gate.clear()
         await assignment.take("users", delivery(0, 2))
         await rest()
-        rebalance = asyncio.create_task(assignment.assign([("users", 0)], 4))
+        rebalance = asyncio.create_task(place.assign([("users", 0)], 4))
         await asyncio.sleep(0)
         taken = asyncio.create_task(assignment.take("users", delivery(0, 4)))
         await asyncio.gather(rebalance, taken)
@@ -177,7 +180,7 @@ def test_a_lost_partition_stands_still_until_the_group_has_decided(reassigned: b
         place = Workplace(lost_s=0.1 if not reassigned else 60.0)
         assignment = place.assignment
         place.kinds[0] = Losing
-        await assignment.assign([("users", 0)], 1)
+        await place.assign([("users", 0)], 1)
         await assignment.take("users", delivery(0, 1))
         await rest()
         assert assignment.get("users", 0) is None
@@ -188,7 +191,7 @@ def test_a_lost_partition_stands_still_until_the_group_has_decided(reassigned: b
         await rest()
         assert not waiting.done()
         if reassigned:
-            await assignment.assign([("users", 0)], 2)
+            await place.assign([("users", 0)], 2)
         await asyncio.wait_for(waiting, 5)
         await rest()
         assert place.made[1].absorbed == [0]
@@ -204,7 +207,7 @@ def test_an_event_gives_its_bytes_up() -> None:
 
     async def scenario() -> None:
         place = Workplace()
-        await place.assignment.assign([("users", 0)], 1)
+        await place.assign([("users", 0)], 1)
         event = delivery(0, 1)
         await place.assignment.take("users", event)
         assert event.message.value is None
@@ -216,7 +219,7 @@ def test_an_event_gives_its_bytes_up() -> None:
 def test_what_stops_a_partition_is_told() -> None:
     async def scenario() -> None:
         place = Workplace()
-        await place.assignment.assign([("users", 0)], 1)
+        await place.assign([("users", 0)], 1)
         place.made[0].hold_sends = True
         await place.assignment.take("users", delivery(0, 1))
         await rest()
@@ -236,7 +239,7 @@ def test_timestamps_come_through_exactly(timestamp_ms: int) -> None:
 
     async def scenario() -> None:
         place = Workplace()
-        await place.assignment.assign([("users", 0)], 1)
+        await place.assign([("users", 0)], 1)
         seen: list[int] = []
 
         async def put(record: Any) -> None:

@@ -11,7 +11,8 @@ import msgspec
 from store.items import ItemCard
 from store.keys import partition_of
 from store.settings import Settings
-from stream.ingest.upload_partition import UploadPartition
+from stream.ingest.partition_context import PartitionContext
+from stream.ingest.upload_partition import Cataloguing, UploadPartition
 from stream.kafka.dead_letters import read_letters
 from stream.kafka.emitter import Emitter
 from stream.kafka.records import Record
@@ -37,9 +38,14 @@ async def absorb(settings: Settings, metrics: Metrics, *records: tuple[bytes | N
     await emitter.start()
     with ThreadPoolExecutor(1) as executor:
         codebook = zero_codebook(settings)
-        partition = UploadPartition(
-            0, settings, emitter, metrics, text_encoder("static"), lambda: codebook, lambda _: None, executor
+        cataloguing = Cataloguing(
+            encoder=text_encoder("static"),
+            codebook=lambda: codebook,
+            known_card=lambda _: None,
+            executor=executor,
         )
+        context = PartitionContext(settings=settings, emitter=emitter, metrics=metrics)
+        partition = UploadPartition(0, context, cataloguing)
         topic = settings.topic("uploads")
         taken = [Record(topic, 0, n, 5_000, key, value, lambda: None) for n, (key, value) in enumerate(records)]
         await emitter.settle(await partition.absorb(taken))

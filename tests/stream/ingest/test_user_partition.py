@@ -14,6 +14,7 @@ from store.histories import HistoryRules, UserRow
 from store.keys import partition_of
 from store.rows import RowStore
 from store.settings import Settings
+from stream.ingest.partition_context import PartitionContext
 from stream.ingest.user_partition import UserPartition
 from stream.ingest.user_side import UserSide
 from stream.kafka.emitter import Emitter
@@ -47,7 +48,9 @@ async def absorb(settings: Settings, rows: RowStore[UserRow], *batches: list[byt
     emitter = Emitter(settings)
     await emitter.start()
     side = UserSide(0, settings.kafka.partitions, rows, HistoryRules({"like": 1.0}), Limits())
-    partition = UserPartition(side, settings, emitter, Metrics(), Scores(), lambda: 1, lambda: 100.0)
+    partition = UserPartition(
+        side, PartitionContext(settings=settings, emitter=emitter, metrics=Metrics()), Scores(), lambda: 100.0
+    )
     topic = settings.topic("engagements")
     for values in batches:
         taken = [Record(topic, 0, n, 5_000, USER.encode(), value, lambda: None) for n, value in enumerate(values)]

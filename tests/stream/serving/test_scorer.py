@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
-from store.items import ItemRow
+from store.items import ItemCard, ItemRow
 from store.rows import Position
 from store.settings import Settings
 from stream.kafka.emitter import Emitter
@@ -41,13 +42,29 @@ def position(generation: int, url: str) -> tuple[bytes, bytes, list[Any]]:
     return POSITION_KEY, encode_announcement(Announcement(Position(), url)), headers
 
 
+class Told:
+    """Owners that note what a scorer tells them."""
+
+    def __init__(self, told: list[Any]) -> None:
+        self._told = told
+
+    def heal(self, number: int, item_id: str, row: ItemRow) -> None:
+        self._told.append((number, item_id, row.offset))
+
+    def announced(self, number: int, generation: int) -> None:
+        self._told.append((number, generation))
+
+    def reassign(self, cards: Callable[[int], Sequence[ItemCard]]) -> None:
+        self._told.append(cards)
+
+
 async def hear(settings: Settings, *fetches: list[tuple[bytes, bytes, list[Any]]]) -> tuple[Scorer, list[Any]]:
     """A scorer that has read what was published; each list arrives together. And what it told the owner."""
     emitter = Emitter(settings)
     await emitter.start()
-    scorer = Scorer(settings, Metrics(), text_encoder("static"), emitter)
     told: list[Any] = []
-    scorer.heal_with(lambda p, item, row: told.append((p, item, row.offset)), lambda p, g: told.append((p, g)))
+    owners = Told(told)
+    scorer = Scorer(settings, metrics=Metrics(), encoder=text_encoder("static"), emitter=emitter, owners=owners)
     task = None
     for rows in fetches:
         await emitter.send_rows("item-states", 0, rows)
@@ -82,4 +99,4 @@ def test_of_many_rows_that_come_together_the_last_is_the_furthest(settings: Sett
 def test_an_owner_is_told_who_announces_itself(settings: Settings) -> None:
     scorer, told = asyncio.run(hear(settings, [position(7, "http://owner")], [position(6, "http://former")]))
     assert told == [(0, 7), (0, 6)]
-    assert scorer.owners == {0: "http://former"}  # until the owner says so again
+    assert scorer.owner_urls == {0: "http://former"}  # until the owner says so again

@@ -45,6 +45,10 @@ def offer(folder: Path, manifest: Manifest, checkpoint: str, published_at: float
     )
 
 
+def swaps_of(settings: Settings, emitter: Emitter) -> Swaps:
+    return Swaps(settings, metrics=Metrics(), emitter=emitter, recommender=World().recommender, live=LiveMetric())
+
+
 def on_log(record: Any, key: bytes = CHECKPOINT_KEY) -> Any:
     """A record as the broadcast brings it."""
     return SimpleNamespace(key=key, value=record if isinstance(record, bytes) else msgspec.json.encode(record))
@@ -60,7 +64,7 @@ async def serve_and_fail(settings: Settings, offers: list[CheckpointRecord]) -> 
     """Follows the offers; the model of the last one fails. Returns the record that the scorer then sends."""
     emitter = Emitter(settings)
     await emitter.start()
-    swaps = Swaps(settings, Metrics(), emitter, World().recommender, LiveMetric())
+    swaps = swaps_of(settings, emitter)
     caught_up = asyncio.Event()
     caught_up.set()
     following = asyncio.create_task(swaps.run(caught_up))
@@ -114,7 +118,7 @@ def test_a_checkpoint_that_is_loaded_after_a_rollback_is_as_old_as_its_offer(
 
     async def follow() -> float:
         emitter = Emitter(settings)
-        swaps = Swaps(settings, Metrics(), emitter, World().recommender, LiveMetric())
+        swaps = swaps_of(settings, emitter)
         swaps.on_checkpoint(on_log(first))
         swaps.on_checkpoint(on_log(returned))
         caught_up = asyncio.Event()
@@ -134,7 +138,7 @@ def test_a_checkpoint_that_is_loaded_after_a_rollback_is_as_old_as_its_offer(
 def test_a_record_that_is_none_is_passed_over(key: bytes) -> None:
     async def take() -> dict[str, Any]:
         settings = Settings()
-        swaps = Swaps(settings, Metrics(), Emitter(settings), World().recommender, LiveMetric())
+        swaps = swaps_of(settings, Emitter(settings))
         swaps.on_checkpoint(on_log(b'{"not": "one"}', key))
         swaps.close()
         return dict(swaps.records)

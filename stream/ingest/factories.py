@@ -1,0 +1,70 @@
+"""Factories: how a partition that this worker is given comes to be, with its rows, its rules and what serving lends it.
+
+Invariant: a partition opens only what lies in its own folders, so that two of one worker share nothing but the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from store.embeddings import EmbeddingStore
+from store.histories import UserRow
+from store.items import ItemRow
+from store.keys import Owned
+from store.rows import RowStore
+from store.topics import ENGAGEMENTS, ITEM_SIGNALS, UPLOADS
+from stream.ingest.assignment import Factory
+from stream.ingest.item_partition import ItemPartition
+from stream.ingest.item_side import ItemSide
+from stream.ingest.item_vectors import ItemVectors
+from stream.ingest.partition_context import PartitionContext
+from stream.ingest.upload_partition import Cataloguing, UploadPartition
+from stream.ingest.user_partition import Scoring, UserPartition
+from stream.ingest.user_side import UserSide
+from trainer.items.vector_learning import Published
+from trainer.rules import embedding_rules, history_rules, item_rules, vector_rules
+
+RowsPerS = Callable[[str], float]
+"""How many rows a second one partition of an agent may publish now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IngestFactories:
+    """Makes the partitions of one worker. `published`: the vectors that every scorer has; `own_url`: where this worker
+    answers, once its web server has started."""
+
+    context: PartitionContext
+    folder: Path
+    cataloguing: Cataloguing
+    scoring: Scoring
+    published: Published
+    rows_per_s: RowsPerS
+    own_url: Callable[[], str]
+
+    def by_agent(self) -> Mapping[str, Factory]:
+        """A factory for each agent whose partitions absorb events."""
+        return {UPLOADS: self.uploads, ENGAGEMENTS: self.users, ITEM_SIGNALS: self.items}
+
+    def uploads(self, number: int) -> UploadPartition:
+        return UploadPartition(number, self.context, self.cataloguing)
+
+    def users(self, number: int) -> UserPartition:
+        settings = self.context.settings
+        rows = RowStore(self.folder / f"users-{number}", UserRow)
+        side = UserSide(number, settings.kafka.partitions, rows, history_rules(settings), settings.event_limits())
+        return UserPartition(side, self.context, self.scoring, partial(self.rows_per_s, ENGAGEMENTS))
+
+    def items(self, number: int) -> ItemPartition:
+        rows = RowStore(self.folder / f"items-{number}", ItemRow)
+        side = ItemSide(number, rows, item_rules(self.context.settings), self._vectors(number))
+        return ItemPartition(side, self.context, partial(self.rows_per_s, ITEM_SIGNALS), self.own_url())
+
+    def _vectors(self, number: int) -> ItemVectors:
+        settings = self.context.settings
+        vectors = EmbeddingStore(self.folder / f"vectors-{number}", embedding_rules(settings))
+        vectors.sweep()  # now, while nobody waits: what expires later reads as absent until the next start
+        owns = Owned(number, settings.kafka.partitions).__getitem__
+        return ItemVectors(vectors, owns, self.published, vector_rules(settings))

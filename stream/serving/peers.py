@@ -1,0 +1,103 @@
+"""Peers: a request that another worker can answer better, because the user's partition is at work there.
+
+A forwarded request is sent once and waits `FORWARD_TIMEOUT_S` at most; whatever goes wrong, this worker answers from
+what every scorer has. What went wrong is counted, and logged at most once in `LOG_EVERY_S` for each reason.
+
+Invariant: no failure of a peer fails a request here.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import msgspec
+
+from store.requests import Answer, Request
+from stream.metrics.metrics import Metrics
+
+log = logging.getLogger(__name__)
+
+FORWARD_TIMEOUT_S = 1.0
+LOG_EVERY_S = 10.0
+
+
+class _PeerError(RuntimeError):
+    """The owner did not answer; `reason` is one of `stream.metrics.metrics.PEER_FAILURES`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class Peers:
+    """The other workers, asked for what their partitions know. `owner_of` gives the address of a user's owner, None if
+    nobody has announced itself; `own_url` is this worker's."""
+
+    def __init__(
+        self,
+        *,
+        owner_of: Callable[[str], str | None],
+        own_url: Callable[[], str],
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._owner_of = owner_of
+        self._own_url = own_url
+        self._metrics = metrics
+        self._clock = clock
+        self._logged_at: dict[str, float] = {}
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FORWARD_TIMEOUT_S))
+
+    async def stop(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def recommend(self, request: Request) -> Answer | None:
+        """The owner's answer; None when it cannot be had."""
+        try:
+            body = await self._ask(request.user_id, "POST", "/internal/recommend", msgspec.json.encode(request))
+            return msgspec.json.decode(body, type=Answer)
+        except (_PeerError, msgspec.MsgspecError) as error:
+            self._note(error)
+            return None
+
+    async def user(self, user_id: str) -> dict[str, Any] | None:
+        """What the owner knows of a user; None when it knows nothing or cannot be asked."""
+        try:
+            body = await self._ask(user_id, "GET", f"/internal/users/{quote(user_id, safe='')}")
+            return msgspec.json.decode(body, type=dict[str, Any] | None)
+        except (_PeerError, msgspec.MsgspecError) as error:
+            self._note(error)
+            return None
+
+    async def _ask(self, user_id: str, method: str, path: str, data: bytes | None = None) -> bytes:
+        url = self._owner_of(user_id)
+        if url is None or url == self._own_url():  # announced by this worker, and its partition has gone since
+            raise _PeerError("unknown", "nobody has announced itself as the owner of a user's partition")
+        if self._session is None:
+            raise _PeerError("unreachable", "this worker has not been started")
+        try:
+            async with self._session.request(method, url + path, data=data) as response:
+                if response.status == 200:
+                    return await response.read()
+                raise _PeerError("refused", f"{url} answered {response.status}: {(await response.text())[:200]}")
+        except TimeoutError:
+            raise _PeerError("timeout", f"{url} did not answer within {FORWARD_TIMEOUT_S:g} s") from None
+        except aiohttp.ClientError as error:
+            raise _PeerError("unreachable", f"{url} is out of reach: {error!r}") from None
+
+    def _note(self, error: Exception) -> None:
+        reason = error.reason if isinstance(error, _PeerError) else "refused"
+        self._metrics.peer_failed(reason)
+        now = self._clock()
+        if now - self._logged_at.get(reason, -LOG_EVERY_S) >= LOG_EVERY_S:
+            self._logged_at[reason] = now
+            log.warning("the owner of a user does not answer (%s): %s", reason, error)

@@ -1,0 +1,197 @@
+"""Handlers: the routes that applications and the page ask (docs/contracts.md).
+
+Each is a few lines: parameters in, one call of the `Service`, JSON out.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+from aiohttp import web
+from prometheus_client.exposition import choose_encoder
+
+from store.events import KINDS
+from store.requests import Answer, BadRequestError, Request
+from stream.metrics.metrics import Metrics
+from stream.web import parameters
+from stream.web.contract import Service
+from stream.web.openapi import document
+from stream.web.replies import NotFoundError, body, reply
+
+PAGE_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+SERVICE: web.AppKey[Service] = web.AppKey("service")
+METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
+
+
+def routes() -> list[web.RouteDef]:
+    """Every route of the contract, and the page with its own."""
+    return [
+        web.get("/v1/recommend", recommend),
+        web.post("/v1/recommend", recommend_posted),
+        web.get("/v1/items/{item_id:[^/]+}", item),
+        web.get("/v1/items/{item_id:[^/]+}/similar", similar),
+        web.get("/v1/users/{user_id:[^/]+}", user),
+        web.get("/v1/checkpoints", checkpoints),
+        web.get("/v1/status", status),
+        web.get("/v1/trace/{item_id:[^/]+}", trace),
+        web.get("/healthz", healthz),
+        web.get("/readyz", readyz),
+        web.get("/metrics", scrape),
+        web.get("/openapi.json", openapi),
+        web.get("/", page),
+        web.post("/console/engage", engage),
+        web.get("/console/items", console_items),
+        web.get("/console/users", console_users),
+    ]
+
+
+# ---- recommendations ----
+
+
+async def recommend(request: web.Request) -> web.StreamResponse:
+    return await _answered(request, lambda: parameters.from_query(request.query))
+
+
+async def recommend_posted(request: web.Request) -> web.StreamResponse:
+    fields = await body(request)
+    if "requests" in fields:
+        return await _answered_batch(request, fields)
+    return await _answered(request, lambda: parameters.from_fields(fields))
+
+
+async def _answered(request: web.Request, parse: Callable[[], Request]) -> web.StreamResponse:
+    began = time.perf_counter()
+    task, result = "other", "bad_request"
+    try:
+        asked = parse()
+        task, result = asked.task, "error"
+        answer = await request.app[SERVICE].recommend(asked)
+        result = _result_of(answer)
+        return reply(answer)
+    except BadRequestError:
+        result = "bad_request"
+        raise
+    finally:
+        request.app[METRICS].recommended(task, result, time.perf_counter() - began)
+
+
+async def _answered_batch(request: web.Request, fields: dict[str, Any]) -> web.StreamResponse:
+    """Each request of a batch counts for itself, and took as long as the whole batch."""
+    began = time.perf_counter()
+    asked: list[Request] = []
+    results = ["bad_request"]
+    try:
+        asked = parameters.from_batch(fields["requests"])
+        results = ["error"] * len(asked)
+        answers = await request.app[SERVICE].recommend_many(asked)
+        results = [_result_of(answer) for answer in answers]
+        return reply({"answers": answers})
+    finally:
+        took_s = time.perf_counter() - began
+        tasks: list[str] = [each.task for each in asked] or ["other"] * len(results)
+        for task, result in zip(tasks, results, strict=False):
+            request.app[METRICS].recommended(task, result, took_s)
+
+
+def _result_of(answer: Answer) -> str:
+    return "degraded" if answer.degraded else "ok"
+
+
+# ---- what is known ----
+
+
+async def item(request: web.Request) -> web.StreamResponse:
+    item_id = request.match_info["item_id"]
+    return reply(_found(request.app[SERVICE].item(item_id), "item_id"))
+
+
+async def similar(request: web.Request) -> web.StreamResponse:
+    k = parameters.once(request.query, "k")
+    number = parameters.bounded_k(parameters.whole_number("k", k)) if k is not None else 10
+    return reply(_found(await request.app[SERVICE].similar(request.match_info["item_id"], number), "item_id"))
+
+
+async def user(request: web.Request) -> web.StreamResponse:
+    return reply(_found(await request.app[SERVICE].user(request.match_info["user_id"]), "user_id"))
+
+
+async def checkpoints(request: web.Request) -> web.StreamResponse:
+    return reply(request.app[SERVICE].checkpoints())
+
+
+async def status(request: web.Request) -> web.StreamResponse:
+    ready, reason = request.app[SERVICE].ready()
+    return reply({**request.app[SERVICE].status(), "ready": ready, "reason": reason, "now": time.time()})
+
+
+async def trace(request: web.Request) -> web.StreamResponse:
+    return reply(_found(request.app[SERVICE].trace(request.match_info["item_id"]), "item_id"))
+
+
+_REMEDIES = {
+    "item_id": "no such item was uploaded: check the id (URL-encode it), or publish the item first",
+    "user_id": "nothing is known of this user: check the id (URL-encode it); recommendations work all the same",
+}
+
+
+def _found(value: Any, field: str) -> Any:
+    if value is None:
+        raise NotFoundError(field, _REMEDIES[field])
+    return value
+
+
+# ---- health and metrics ----
+
+
+async def healthz(_: web.Request) -> web.StreamResponse:
+    return reply({"alive": True})
+
+
+async def readyz(request: web.Request) -> web.StreamResponse:
+    ready, reason = request.app[SERVICE].ready()
+    return reply({"ready": ready, "reason": reason}, status=200 if ready else 503)
+
+
+async def scrape(request: web.Request) -> web.StreamResponse:
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return web.Response(body=encode(request.app[METRICS].registry), headers={"Content-Type": content_type})
+
+
+async def openapi(_: web.Request) -> web.StreamResponse:
+    return reply(document())
+
+
+# ---- the page: everything under /console/ serves the page only and is no contract ----
+
+
+async def page(_: web.Request) -> web.StreamResponse:
+    html = files("stream.web").joinpath("page.html").read_text(encoding="utf-8")
+    headers = {"Content-Security-Policy": PAGE_POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    return web.Response(text=html, content_type="text/html", charset="utf-8", headers=headers)
+
+
+async def engage(request: web.Request) -> web.StreamResponse:
+    """Publishes what a person did in the playground; answers once the log has it."""
+    engagement = parameters.engagement_fields(await body(request))
+    if engagement["kind"] not in KINDS:
+        raise BadRequestError("kind", f"use one of {', '.join(KINDS)}")
+    engagement["event_id"] = f"console-{uuid.uuid4().hex}"
+    await request.app[SERVICE].engage(engagement)
+    return reply({"event_id": engagement["event_id"]}, status=202)
+
+
+async def console_items(request: web.Request) -> web.StreamResponse:
+    text = parameters.once(request.query, "text") or ""
+    return reply({"items": request.app[SERVICE].search_items(text[: parameters.MAX_QUERY_CHARS], 20)})
+
+
+async def console_users(request: web.Request) -> web.StreamResponse:
+    return reply({"users": request.app[SERVICE].sample_users(50)})

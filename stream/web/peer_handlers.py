@@ -1,0 +1,32 @@
+"""Peer handlers: what workers ask of each other, and the codebook's report; no contract for applications."""
+
+from __future__ import annotations
+
+import msgspec
+from aiohttp import web
+
+from store.requests import Request
+from stream.web.contract import PeerService
+from stream.web.replies import reply
+
+
+def peer_routes(service: PeerService) -> list[web.RouteDef]:
+    """The routes of one worker."""
+
+    async def codebook(_: web.Request) -> web.StreamResponse:
+        return reply(service.codebook())
+
+    async def recommend(http: web.Request) -> web.StreamResponse:
+        answer = await service.recommend_owned(msgspec.json.decode(await http.read(), type=Request))
+        if answer is None:
+            return web.Response(status=409, text="this worker does not own the user: ask again, or answer without")
+        return reply(answer)
+
+    async def user(http: web.Request) -> web.StreamResponse:
+        return reply(service.owned_user(http.match_info["user_id"]))
+
+    return [
+        web.get("/v1/codebook", codebook),
+        web.post("/internal/recommend", recommend),
+        web.get("/internal/users/{user_id:[^/]+}", user),
+    ]

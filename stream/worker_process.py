@@ -1,0 +1,76 @@
+"""The process of one worker: how it is set up, which signals stop it, and that it ends at last."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from store.settings import Settings
+from store.topics import ENGAGEMENTS
+from stream.kafka.topics import check_topics, describe_topics
+from stream.worker import Worker
+
+log = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 8.0
+SWITCH_S = 0.0005
+"""The event loop gives up the interpreter with every system call and, beside a thread that computes an answer, gets it
+back only after this: Python's 5 ms would leave it a few calls a second."""
+GARBAGE = (20_000, 20, 20)
+"""What is made for each engagement lives long or goes by itself: Python's 700 objects between two looks for cycles cost
+a tenth of all."""
+
+
+async def serve(settings: Settings, started: Callable[[Worker], None] = lambda _: None) -> int:
+    """Runs a worker until SIGTERM or SIGINT (status 0) or until a part of it fails (status 1)."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    worker = Worker(settings)
+    await worker.start()
+    started(worker)
+    waits = [asyncio.create_task(event.wait()) for event in (stop, worker.failed)]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
+    status = 1 if worker.failure is not None else 0
+    if worker.failure is not None:
+        log.error("the worker failed: %r", worker.failure)
+    end_at_last(status)
+    await worker.stop()
+    return status
+
+
+def end_at_last(status: int, seconds: float = STOP_TIMEOUT_S) -> None:
+    """Ends the process after `seconds` whatever still runs: a broker that is gone must not keep a worker from stopping,
+    and the log holds everything that it leaves."""
+
+    def end() -> None:
+        log.error("not stopped in %s s: ending now, the log holds the rest", seconds)
+        os._exit(status)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+
+
+def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _: None) -> int:
+    """The process of one worker; returns its exit status. The topics' own partition count overrides the settings'."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    sys.setswitchinterval(SWITCH_S)
+    gc.set_threshold(*GARBAGE)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    states = describe_topics(settings)
+    check_topics(states, settings)
+    partitions = next(state.partitions for state in states if state.name == ENGAGEMENTS)
+    kafka = msgspec.structs.replace(settings.kafka, partitions=partitions)
+    return asyncio.run(serve(msgspec.structs.replace(settings, kafka=kafka), started))

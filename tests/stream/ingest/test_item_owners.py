@@ -1,0 +1,75 @@
+"""Item owners: a changed codebook reaches the partitions at work here, and nobody is told of those that are not."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import msgspec
+
+from store.items import ItemCard, ItemRow
+from store.keys import partition_of
+from store.settings import Settings
+from store.topics import SEMANTIC_IDS, UPLOADS
+from stream.ingest.assignment import Assignment
+from stream.ingest.item_owners import ItemOwners
+from stream.ingest.partition_context import PartitionContext
+from stream.ingest.upload_partition import Cataloguing, UploadPartition
+from stream.kafka.emitter import Emitter
+from stream.kafka.topics import create_topics
+from stream.metrics.metrics import Metrics
+from tests.clusters import EmbeddedCluster
+from tests.small_world import card
+from tests.stream.log import read_topic, settings_on
+from trainer.content.encoders import text_encoder
+from trainer.semantic_ids.codebook import zero_codebook
+
+CARDS = [card(number) for number in range(20)]
+
+
+def cards_of(settings: Settings, number: int) -> list[ItemCard]:
+    return [one for one in CARDS if partition_of(one.item_id, settings.kafka.partitions) == number]
+
+
+async def reassign(settings: Settings, at_work: list[int]) -> None:
+    emitter = Emitter(settings)
+    await emitter.start()
+    failures: list[BaseException] = []
+    assignment = Assignment({}, failures.append)
+    context = PartitionContext(settings=settings, emitter=emitter, metrics=Metrics())
+    codebook = zero_codebook(settings)
+    with ThreadPoolExecutor(1) as executor:
+        cataloguing = Cataloguing(
+            encoder=text_encoder("static"), codebook=lambda: codebook, known_card=lambda _: None, executor=executor
+        )
+        make = partial(UploadPartition, context=context, cataloguing=cataloguing)
+        await assignment.assign([(UPLOADS, number) for number in at_work], 1, {UPLOADS: make})
+        await asyncio.sleep(0.05)
+        owners = ItemOwners(assignment, settings.kafka.partitions)
+        owners.reassign(partial(cards_of, settings))
+        await asyncio.sleep(1.0)
+        await assignment.stop()
+    await emitter.stop()
+    assert failures == []
+
+
+def test_the_cards_of_the_partitions_at_work_are_published_under_the_codebook_that_serves(
+    embedded_broker: EmbeddedCluster,
+) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, "item-owners.", kafka={"partitions": 3})
+    create_topics(settings)
+    asyncio.run(reassign(settings, [0, 2]))
+    published = [msgspec.json.decode(record.value, type=ItemCard) for record in read_topic(settings, SEMANTIC_IDS)]
+    expected = {one.item_id for number in (0, 2) for one in cards_of(settings, number)}
+    assert {one.item_id for one in published} == expected != set()
+    assert {one.codebook for one in published} == {zero_codebook(settings).version}
+
+
+def test_nobody_is_told_of_a_partition_that_is_not_here() -> None:
+    failures: list[BaseException] = []
+    owners = ItemOwners(Assignment({}, failures.append), 4)
+    owners.heal(1, "i", ItemRow())
+    owners.announced(1, 7)
+    owners.reassign(lambda number: CARDS)
+    assert failures == []

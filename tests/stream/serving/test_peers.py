@@ -1,0 +1,111 @@
+"""Peers over real HTTP: an answer comes through, and every kind of failure is counted and logged, not too often."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from prometheus_client import generate_latest
+
+from store.requests import Answer, Request
+from stream.metrics.metrics import PEER_FAILURES, Metrics
+from stream.serving.peers import LOG_EVERY_S, Peers
+
+ANSWER = Answer(items=[], checkpoint="c", codebook="v", request_id="r", took_ms=1.0, degraded=False)
+Ask = Callable[[Peers], Awaitable[object]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def answered(request: web.Request) -> web.StreamResponse:
+    if request.path.startswith("/internal/users/"):
+        return web.Response(body=msgspec.json.encode({"user_id": request.match_info["user_id"]}))
+    assert msgspec.json.decode(await request.read(), type=Request).user_id == "u"
+    return web.Response(body=msgspec.json.encode(ANSWER))
+
+
+async def refusing(_: web.Request) -> web.StreamResponse:
+    return web.Response(status=409, text="not mine")
+
+
+async def nonsense(_: web.Request) -> web.StreamResponse:
+    return web.Response(body=b"[1]")
+
+
+async def silent(_: web.Request) -> web.StreamResponse:
+    await asyncio.sleep(3)
+    return web.Response()
+
+
+def counted(metrics: Metrics) -> dict[str, float]:
+    text = generate_latest(metrics.registry).decode()
+    prefix = "sidestream_peer_failures_total{reason="
+    lines = [line for line in text.splitlines() if line.startswith(prefix)]
+    found = {line.split('"')[1]: float(line.rpartition(" ")[2]) for line in lines}
+    assert found.keys() == set(PEER_FAILURES)
+    return {reason: count for reason, count in found.items() if count}
+
+
+async def ask(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]], metrics: Metrics, *asks: Ask
+) -> list[object]:
+    app = web.Application()
+    app.add_routes([web.post("/internal/recommend", handler), web.get("/internal/users/{user_id:[^/]+}", handler)])
+    async with TestServer(app) as server:
+        url = str(server.make_url("/")).rstrip("/")
+        peers = Peers(owner_of=lambda _: url, own_url=lambda: "http://me", metrics=metrics)
+        await peers.start()
+        found = [await each(peers) for each in asks]
+        await peers.stop()
+    return found
+
+
+def recommend(peers: Peers) -> Awaitable[object]:
+    return peers.recommend(Request(user_id="u"))
+
+
+def user(peers: Peers) -> Awaitable[object]:
+    return peers.user("a/b c")
+
+
+def test_the_owners_answer_comes_through() -> None:
+    metrics = Metrics()
+    assert asyncio.run(ask(answered, metrics, recommend, user)) == [ANSWER, {"user_id": "a/b c"}]
+    assert counted(metrics) == {}
+
+
+@pytest.mark.parametrize(("handler", "reason"), [(refusing, "refused"), (nonsense, "refused"), (silent, "timeout")])
+def test_a_failure_is_counted_and_said_once(handler: Handler, reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    with caplog.at_level(logging.WARNING, "stream.serving.peers"):
+        assert asyncio.run(ask(handler, metrics, recommend, user)) == [None, None]
+    assert counted(metrics) == {reason: 2}
+    assert len([record for record in caplog.records if record.name == "stream.serving.peers"]) == 1
+
+
+def test_an_owner_that_is_gone_or_unknown_or_this_worker(caplog: pytest.LogCaptureFixture) -> None:
+    metrics, now = Metrics(), 0.0
+    owner: str | None = "http://127.0.0.1:1"
+
+    async def scenario() -> None:
+        nonlocal owner, now
+        peers = Peers(owner_of=lambda _: owner, own_url=lambda: "http://me", metrics=metrics, clock=lambda: now)
+        await peers.start()
+        assert await peers.recommend(Request(user_id="u")) is None
+        owner = None
+        assert await peers.recommend(Request(user_id="u")) is None
+        owner = "http://me"
+        assert await peers.recommend(Request(user_id="u")) is None
+        now = LOG_EVERY_S
+        assert await peers.user("u") is None
+        await peers.stop()
+
+    with caplog.at_level(logging.WARNING, "stream.serving.peers"):
+        asyncio.run(scenario())
+    assert counted(metrics) == {"unreachable": 1, "unknown": 3}
+    said = [record.getMessage() for record in caplog.records if record.name == "stream.serving.peers"]
+    assert len(said) == 3  # unreachable, unknown, and unknown again once some time has passed
