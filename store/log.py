@@ -30,7 +30,7 @@ class LogError(RuntimeError):
     """The log cannot be read: check that the broker runs at the address named and that the topic exists."""
 
 
-class Record(NamedTuple):
+class LogRecord(NamedTuple):
     """One record as the broker has it; the timestamp is in epoch milliseconds."""
 
     partition: int
@@ -106,7 +106,7 @@ class Log:
 
     def read(
         self, topic: str, begin: Mapping[int, int], end: Mapping[int, int], progress: Progress | None = None
-    ) -> Iterator[Record]:
+    ) -> Iterator[LogRecord]:
         """All records of [begin, end), partition by partition as they arrive."""
         first = self.begins(topic)
         position = {p: max(begin.get(p, 0), first[p]) for p in end if p in first}
@@ -119,7 +119,7 @@ class Log:
             for part, records in batches.items():
                 for record in records:
                     if part.partition in left and record.offset < left[part.partition]:
-                        yield Record(part.partition, record.offset, record.timestamp, record.key, record.value)
+                        yield LogRecord(part.partition, record.offset, record.timestamp, record.key, record.value)
             for partition in list(left):
                 at = min(consumer.position(TopicPartition(topic, partition)), left[partition])
                 passed += at - position[partition]
@@ -133,7 +133,7 @@ class Log:
             if left and time.monotonic() - quiet_since > self._timeout_s:
                 raise LogError(f"{topic}: nothing came for {self._timeout_s:.0f} s: check that the broker is well")
 
-    def read_all(self, topic: str, progress: Progress | None = None) -> Iterator[Record]:
+    def read_all(self, topic: str, progress: Progress | None = None) -> Iterator[LogRecord]:
         """Everything that the topic holds now."""
         return self.read(topic, {}, self.ends(topic), progress)
 
@@ -172,9 +172,9 @@ class Log:
 Value = TypeVar("Value")
 
 
-def latest(records: Iterable[Record]) -> dict[str, Record]:
+def latest(records: Iterable[LogRecord]) -> dict[str, LogRecord]:
     """The newest record of each key of a compact topic; a tombstone removes the key."""
-    kept: dict[str, Record] = {}
+    kept: dict[str, LogRecord] = {}
     for record in records:
         if record.key is None:
             continue
@@ -186,7 +186,7 @@ def latest(records: Iterable[Record]) -> dict[str, Record]:
     return kept
 
 
-def cards(records: Iterable[Record]) -> dict[str, ItemCard]:
+def cards(records: Iterable[LogRecord]) -> dict[str, ItemCard]:
     """item_id → card, from records of `semantic-ids`; what cannot be read is left out (its writer was not ours)."""
     decoder = msgspec.json.Decoder(ItemCard)
     found: dict[str, ItemCard] = {}
@@ -199,13 +199,13 @@ def cards(records: Iterable[Record]) -> dict[str, ItemCard]:
     return found
 
 
-def forgotten(records: Iterable[Record]) -> dict[str, int]:
+def forgotten(records: Iterable[LogRecord]) -> dict[str, int]:
     """user_id → timestamp (ms) of the newest request to forget the user, from records of `profiles`."""
     return {r.key.decode("utf-8", "replace"): r.timestamp_ms for r in records if r.value is None and r.key is not None}
 
 
 def engagements(
-    records: Iterable[Record], *, now: float, limits: Limits = Limits(), forget: Mapping[str, int] | None = None
+    records: Iterable[LogRecord], *, now: float, limits: Limits = Limits(), forget: Mapping[str, int] | None = None
 ) -> Iterator[LoggedEngagement]:
     """All accepted engagements of single and framed records, without those from before their user was forgotten."""
     forget = forget or {}
@@ -217,7 +217,7 @@ def engagements(
                 yield LoggedEngagement(event, record.partition, record.offset, record.timestamp_ms)
 
 
-def uploads(records: Iterable[Record], *, now: float, limits: Limits = Limits()) -> dict[str, Upload]:
+def uploads(records: Iterable[LogRecord], *, now: float, limits: Limits = Limits()) -> dict[str, Upload]:
     """item_id → the newest upload. Tombstones take the item out; frames may hold several items."""
     found: dict[str, Upload] = {}
     for record in records:
@@ -229,7 +229,7 @@ def uploads(records: Iterable[Record], *, now: float, limits: Limits = Limits())
     return found
 
 
-def profiles(records: Iterable[Record], *, now: float, limits: Limits = Limits()) -> dict[str, Profile]:
+def profiles(records: Iterable[LogRecord], *, now: float, limits: Limits = Limits()) -> dict[str, Profile]:
     """user_id → the newest profile of every user that was not forgotten since."""
     found: dict[str, Profile] = {}
     for record in records:

@@ -21,8 +21,8 @@ from store.topics import ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOM
 from stream.ingest.agents import create_app
 from stream.ingest.assignment import Assignment, Factory
 from stream.ingest.consumer_lag import LagWatch
+from stream.ingest.crash_points import crash_point_from
 from stream.ingest.factories import IngestFactories
-from stream.ingest.fault import fault_from
 from stream.ingest.item_owners import ItemOwners
 from stream.ingest.log_watch import LogWatch
 from stream.ingest.partition_context import PartitionContext
@@ -90,7 +90,7 @@ class Worker:
             emitter=self._emitter,
             metrics=self._metrics,
             generation=lambda: self._assignment.generation,
-            fault=fault_from(os.environ),
+            fault=crash_point_from(os.environ),
         )
         ingest = IngestFactories(
             context=context,

@@ -60,7 +60,6 @@ HELD_BY: dict[str, tuple[str, str]] = {
     "stream/ingest/consumer_lag.py": ("stream/kafka/test_state_topics.py", "needs a broker"),
     "stream/ingest/item_partition.py": ("stream/ingest/test_protocol.py", "the protocol under crashes"),
     "stream/ingest/item_vectors.py": ("stream/ingest/test_item_side.py", "learned from by the item side"),
-    "stream/ingest/log_watch.py": ("stream/ingest/test_lost_logs.py", "needs a broker whose log is lost"),
     "stream/kafka/connections.py": ("stream/kafka/test_topics.py", "needs a broker"),
     "stream/kafka/deliveries.py": ("stream/client/test_publisher.py", "the publisher's reports"),
     "stream/kafka/records.py": ("stream/ingest/test_user_side.py", "what the sides give and take"),

@@ -59,7 +59,7 @@ class DeadLetter:
 
     def encode(self) -> bytes:
         """The JSON record, key and value in base64 (docs/contracts.md, "Topics")."""
-        record = _Record(
+        record = _LetterFields(
             reason=self.reason,
             detail=self.detail,
             topic=self.topic,
@@ -76,7 +76,7 @@ class DeadLetter:
         return text if len(text) <= characters else f"{text[: characters - 1]}…"
 
 
-class _Record(msgspec.Struct, kw_only=True):
+class _LetterFields(msgspec.Struct, kw_only=True):
     reason: str
     detail: str
     topic: str
@@ -89,7 +89,7 @@ class _Record(msgspec.Struct, kw_only=True):
 def decode(value: bytes) -> DeadLetter:
     """The letter of one record. Raises `DeadLetterError`."""
     try:
-        record = msgspec.json.decode(value, type=_Record)
+        record = msgspec.json.decode(value, type=_LetterFields)
         key, original = _to_bytes(record.key), _to_bytes(record.value)
     except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
         raise DeadLetterError(f"a record on dead-letters is no dead letter ({error}): find who wrote it") from None

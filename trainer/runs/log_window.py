@@ -17,9 +17,9 @@ from store.items import ItemCard
 from store.log import (
     Log,
     LoggedEngagement,
+    LogRecord,
     Offsets,
     Progress,
-    Record,
     cards,
     engagements,
     forgotten,
@@ -103,7 +103,7 @@ def _newest(
     return [event for chunk in reversed(chunks) for event in chunk]
 
 
-def _with_progress(records: Iterator[Record], progress: Progress | None) -> Iterator[Record]:
+def _with_progress(records: Iterator[LogRecord], progress: Progress | None) -> Iterator[LogRecord]:
     """Calls `progress` now and then while a compact topic is read."""
     for place, record in enumerate(records):
         if progress is not None and place % 2000 == 0:

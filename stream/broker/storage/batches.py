@@ -64,7 +64,7 @@ class Batch(NamedTuple):
         return bool(self.attributes & (_TRANSACTIONAL | _CONTROL))
 
 
-class Record(NamedTuple):
+class BatchRecord(NamedTuple):
     """One record inside a batch's decompressed payload: `payload[start:end]` is its encoding."""
 
     offset_delta: int
@@ -143,7 +143,7 @@ def _decompressor(kind: int) -> Callable[[bytes], bytes]:
     return known[kind]
 
 
-def records(payload: memoryview, count: int) -> Iterator[Record]:
+def records(payload: memoryview, count: int) -> Iterator[BatchRecord]:
     """The records of a decompressed payload, values left where they are."""
     at = 0
     for _ in range(count):
@@ -158,11 +158,11 @@ def records(payload: memoryview, count: int) -> Iterator[Record]:
             key = bytes(payload[at : at + key_size])
             at += key_size
         value_size, _ = _varint(payload, at)
-        yield Record(offset_delta, timestamp_delta, key, value_size < 0, start, end)
+        yield BatchRecord(offset_delta, timestamp_delta, key, value_size < 0, start, end)
         at = end
 
 
-def thinned(batch: Batch, payload: memoryview, kept: list[Record]) -> bytes:
+def thinned(batch: Batch, payload: memoryview, kept: list[BatchRecord]) -> bytes:
     """The batch with only `kept` of its records, uncompressed; offsets and producer fields stay as they were."""
     body = b"".join(payload[record.start : record.end] for record in kept)
     attributes = batch.attributes & ~_CODEC_MASK

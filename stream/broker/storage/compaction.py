@@ -14,7 +14,7 @@ import shutil
 from hashlib import blake2b
 from itertools import takewhile
 
-from stream.broker.storage.batches import Batch, Record, header_at, payload_of, records, thinned
+from stream.broker.storage.batches import Batch, BatchRecord, header_at, payload_of, records, thinned
 from stream.broker.storage.logs import Log
 from stream.broker.storage.segments import Segment
 
@@ -112,7 +112,7 @@ def _copy(source: Segment, target: Segment, newest: dict[bytes, int], horizon_ms
             target.append(rewritten, header)
 
 
-def _stays(record: Record, batch: Batch, newest: dict[bytes, int], horizon_ms: int) -> bool:
+def _stays(record: BatchRecord, batch: Batch, newest: dict[bytes, int], horizon_ms: int) -> bool:
     superseded = newest.get(_digest(record.key), -1) > batch.base_offset + record.offset_delta
     return not superseded and not (record.tombstone and batch.max_timestamp < horizon_ms)
 

@@ -1,4 +1,4 @@
-"""Faults: ends the process at a named boundary of the protocol, for chaos tests. Off unless the environment asks.
+"""Crash points: ends the process at a named boundary of the protocol, for chaos tests. Off unless the environment asks.
 
 `SIDESTREAM_FAULT=written:7` kills the process, as SIGKILL would, the seventh time that `written` is reached.
 Boundaries, in order: written, absorbed, sent, published.
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from stream.ingest.partition import Fault, no_fault
 
 
-def fault_from(environment: Mapping[str, str]) -> Fault:
+def crash_point_from(environment: Mapping[str, str]) -> Fault:
     """The hook that `SIDESTREAM_FAULT` describes."""
     wanted = environment.get("SIDESTREAM_FAULT", "")
     if not wanted:
@@ -21,11 +21,11 @@ def fault_from(environment: Mapping[str, str]) -> Fault:
     name, _, count = wanted.partition(":")
     left = int(count or 1)
 
-    def fault(boundary: str) -> None:
+    def crash_point(boundary: str) -> None:
         nonlocal left
         if boundary == name:
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    return fault
+    return crash_point

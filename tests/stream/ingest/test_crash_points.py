@@ -1,4 +1,4 @@
-"""Faults: a process dies at the boundary that was asked for, at the time that was asked for, and at no other."""
+"""Crash points: a process dies at the boundary that was asked for, at the time that was asked for, and at no other."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from stream.ingest.fault import fault_from
+from stream.ingest.crash_points import crash_point_from
 from stream.ingest.partition import no_fault
 
 SCRIPT = """
 import os
-from stream.ingest.fault import fault_from
-fault = fault_from(os.environ)
+from stream.ingest.crash_points import crash_point_from
+crash_point = crash_point_from(os.environ)
 for number in range(5):
     for boundary in ("written", "absorbed", "sent", "published"):
         print(number, boundary, flush=True)
-        fault(boundary)
+        crash_point(boundary)
 """
 
 
 def test_off_unless_asked() -> None:
-    assert fault_from({}) is no_fault
-    assert fault_from({"SIDESTREAM_FAULT": ""}) is no_fault
+    assert crash_point_from({}) is no_fault
+    assert crash_point_from({"SIDESTREAM_FAULT": ""}) is no_fault
 
 
 @pytest.mark.parametrize(
