@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from stream.cli.options import SCORER, SYSTEM, Options, command
+from stream.cli.options import SCORER, SYSTEM, Options, client_of, command
 from stream.terminal.output import moment, span, table
 from stream.terminal.status_view import show_status
 
@@ -88,11 +88,14 @@ def status(options: Options) -> None:
 
     Example: sidestream status --url http://worker-1:8470 --json
     """
-    with options.client() as client:
+    system = options.system()
+    with client_of(system) as client:
         report = client.status()
-    options.emit(report)
+    options.emit({**report, "metrics": system.metrics})
     if not options.as_json:
         show_status(report)
+        for name, url in system.metrics.items():
+            options.emit(None, f"metrics of the {name}: {url}")
     if report.get("verdict") == "missed" or not report.get("ready", True):
         raise typer.Exit(1)
 

@@ -52,6 +52,7 @@ class _Tally:
     published: int = 0
     bad: int = 0
     bad_lines: list[dict[str, Any]] = field(default_factory=list)
+    table: bool = False
     quiet: bool = False
 
     def refuse(self, number: int, reason: str, named: str, remedy: str) -> None:
@@ -85,6 +86,7 @@ def publish_file(options: Options, topic: EventTopic, file: Path, manner: Manner
     began = time.monotonic()
     with publisher_of(options, manner.unframed) as publisher:
         for line in _shown(file, topic, manner, quiet=options.as_json):
+            tally.table |= line.table
             if manner.raw:
                 publisher.send(topic, _likely_key(topic, line.value, line.number), line.value)
                 tally.published += 1
@@ -93,6 +95,7 @@ def publish_file(options: Options, topic: EventTopic, file: Path, manner: Manner
     took_s = time.monotonic() - began
     report = {
         "topic": topic,
+        "format": "csv" if tally.table else "jsonl",
         "published": tally.published,
         "bad": tally.bad,
         "bad_lines": tally.bad_lines,
@@ -100,7 +103,8 @@ def publish_file(options: Options, topic: EventTopic, file: Path, manner: Manner
         "events_per_s": round(tally.published / max(took_s, 1e-9), 1),
     }
     text = f"{tally.published} {topic} published in {took_s:.1f} s ({report['events_per_s']:,.0f}/s)"
-    options.emit(report, text + (f", {tally.bad} bad lines" if tally.bad else ""))
+    read_as = ", read as CSV" if tally.table else ""
+    options.emit(report, text + read_as + (f", {tally.bad} bad lines" if tally.bad else ""))
     if tally.bad:
         raise typer.Exit(1)
 

@@ -6,7 +6,8 @@ explicitly (option, then environment, then settings file) comes first, then that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,11 @@ class NotRunningError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A system to act on. `url` has no trailing slash."""
+    """A system to act on. `url` has no trailing slash; `metrics` is where each process of one machine is scraped."""
 
     settings: Settings
     url: str
+    metrics: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_system(
@@ -50,7 +52,8 @@ def find_system(
         settings = with_bootstrap(settings, str(found["bootstrap_servers"]))
     if not url_named:
         url = found.get("url")
-    return System(settings, (url or f"http://{settings.serving.host}:{settings.serving.port}").rstrip("/"))
+    url = (url or f"http://{settings.serving.host}:{settings.serving.port}").rstrip("/")
+    return System(settings, url, found.get("metrics") or {} if url == found.get("url") else {})
 
 
 def settings_for(

@@ -90,7 +90,7 @@ class _Table:
 
     def _line(self, number: int, row: Sequence[str]) -> Line:
         if len(row) != len(self._heading):
-            return Line(number, b"", 0, f"{len(row)} cells, and the first line has {len(self._heading)}")
+            return Line(number, b"", 0, f"{len(row)} cells, and the first line has {len(self._heading)}", table=True)
         event: dict[str, object] = {}
         for field, cell in zip(self._heading, row, strict=True):
             if not cell:
@@ -98,8 +98,8 @@ class _Table:
             try:
                 event[field] = self._value(field, cell)
             except ValueError as error:
-                return Line(number, b"", 0, f"{field}: {error}")
-        return Line(number, json.dumps(event, ensure_ascii=False).encode(), 0)
+                return Line(number, b"", 0, f"{field}: {error}", table=True)
+        return Line(number, json.dumps(event, ensure_ascii=False).encode(), 0, table=True)
 
     def _value(self, field: str, cell: str) -> object:
         kind = getattr(self._fields.get(field), "type", str)

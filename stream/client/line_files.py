@@ -47,13 +47,14 @@ class RecordingError(ValueError):
 class Line(NamedTuple):
     """One line: `number` counts from 1; `position` is how far into the file as it lies on disk, bytes.
 
-    `fault` says why a line of a table is no event; empty otherwise.
+    `table` is set for a row of a table; `fault` then says why it is no event, if it is none.
     """
 
     number: int
     value: bytes
     position: int
     fault: str = ""
+    table: bool = False
 
 
 Convert = Callable[[Iterator[tuple[int, bytes]], str], Iterator[Line]]

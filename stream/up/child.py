@@ -51,6 +51,7 @@ class Child:
                 stderr=log,
                 env={"OMP_NUM_THREADS": "1", **os.environ},  # the parts share the cores; more threads only wait
                 preexec_fn=_end_with(os.getpid()),
+                process_group=0,  # a signal to our group is ours to pass on, in order
             )
         finally:
             if log is not None:
@@ -72,6 +73,13 @@ class Child:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def cause(self) -> str:
+        """How it ended: the signal, or the last line of its log."""
+        code = None if self.process is None else self.process.poll()
+        if code is not None and code < 0:
+            return f"by {signal.Signals(-code).name}"
+        return f"status {code}: {self.last_words()}"
 
     def last_words(self) -> str:
         """The last line of its log."""

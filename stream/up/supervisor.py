@@ -99,7 +99,7 @@ class Supervisor:
         while not self._stopped():
             for child in self.children:
                 if child.due():
-                    tell(f"the {child.name} ended ({child.last_words()}): starting it again")
+                    tell(f"the {child.name} ended ({child.cause()}): starting it again")
                     try:
                         child.start()
                     except OSError as error:

@@ -35,7 +35,7 @@ def test_its_log_is_kept_from_start_to_start(tmp_path: Path) -> None:
         one.start()
         ended(one)
     assert one.log.read_text() == "hello\nhello\n"
-    assert (one.last_words(), told) == ("hello", [])
+    assert (one.last_words(), one.cause(), told) == ("hello", "status 0: hello", [])
 
 
 def test_a_log_that_cannot_be_written_is_told_and_done_without(tmp_path: Path) -> None:
@@ -48,6 +48,14 @@ def test_a_log_that_cannot_be_written_is_told_and_done_without(tmp_path: Path) -
     assert len(told) == 1
     assert "worker.log cannot be written (Is a directory): the worker writes to this output" in told[0]
     assert "cannot be read" in one.last_words()
+
+
+def test_a_signal_to_the_parent_s_group_is_not_the_child_s(tmp_path: Path) -> None:
+    one, _ = child(tmp_path, "import time; time.sleep(99)")
+    one.start()
+    assert one.pid is not None
+    assert os.getpgid(one.pid) == one.pid != os.getpgid(0)
+    one.stop()
 
 
 def test_starts_are_spread_out(tmp_path: Path) -> None:
@@ -74,6 +82,7 @@ def test_it_is_stopped_by_force_when_it_does_not_listen(tmp_path: Path) -> None:
     one.stop(timeout_s=0.2)
     assert one.process is not None
     assert one.process.returncode == -signal.SIGKILL
+    assert one.cause() == "by SIGKILL"
     one.stop()
 
 

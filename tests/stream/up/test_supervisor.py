@@ -128,6 +128,8 @@ def test_two_systems_side_by_side_and_never_one_folder_twice(tmp_path: Path) -> 
             assert {*first["metrics"].values()}.isdisjoint(second["metrics"].values())
             for face in (*first["metrics"].values(), *second["metrics"].values()):
                 assert scraped(face)
+        told = sidestream("status", "--data-dir", str(one))
+        assert f"metrics of the trainer: {first['metrics']['trainer']}" in told.stdout
         assert process.poll() is None
         assert json.loads((one / "addresses.json").read_text())["pids"] == pids, "a part was started again"
 
