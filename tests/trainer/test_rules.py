@@ -9,10 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 
+from store.events import Limits
+from store.histories import HistoryRules
 from store.settings import Settings, settings_from
 from stream.worker import Worker
 from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
+from trainer.ranking.impressions import ImpressionRules
+from trainer.ranking.ranker import RankerRules
+from trainer.recommender import RecommenderRules
 from trainer.rules import (
     embedding_rules,
     history_rules,
@@ -28,7 +33,7 @@ MADE_HERE = {
     *("HistoryRules", "EmbeddingRules", "ItemRules", "VectorRules", "SpectralRules", "CandidateRules"),
     *("RecommenderRules", "RankerRules", "ImpressionRules", "Limits"),
 }
-OTHERS = {"store/settings.py", "trainer/rules.py", "bench/embeddings.py"}
+OTHERS = {"store/settings/tables.py", "trainer/rules.py", "bench/embeddings.py"}
 """Where rules may be made: of settings, and for the embedding store alone."""
 
 
@@ -96,3 +101,12 @@ def test_a_worker_shares_its_memory_of_vectors_among_its_partitions(tmp_path: Pa
     assert (rules.width, rules.admit_after, rules.cached_rows) == (vector_rules(Settings()).width, 3, 333)
     assert np.isinf(rules.horizon_s)
     assert item_rules(Settings()) == recommender_rules(Settings()).item
+
+
+def test_the_defaults_of_the_settings_are_those_of_the_rules() -> None:
+    settings = Settings()
+    assert recommender_rules(settings) == RecommenderRules()
+    assert ranker_rules(settings) == RankerRules(completed=settings.events.completed)
+    assert impression_rules(settings) == ImpressionRules(completed=settings.events.completed)
+    assert history_rules(settings) == HistoryRules(settings.events.weights)
+    assert settings.event_limits() == Limits(widths={})

@@ -39,8 +39,6 @@ GROWTH = 0.5
 """Another backfill pays when the log has grown by so much since the last one."""
 WANTED_SHARE = 0.05
 """Live examples of so many engagements are enough: then there is nothing to fill."""
-SHARE = 0.3
-"""Of the engagements are examined, at most: about what a replay examines, and the ranker still comes soon."""
 PIECE = 1_000
 """So many examples are handed over at once: the first ranker need not wait for the end of a long log."""
 COUNT_EVERY_S = 5.0
@@ -75,7 +73,7 @@ class ExampleCollector(RankerLearner):
         return False
 
 
-def backfill_examples(settings: Settings, examples: int, share: float = SHARE) -> Iterator[Finding]:
+def backfill_examples(settings: Settings, examples: int, share: float | None = None) -> Iterator[Finding]:
     """The examples that a replay of the log finds, which examines at most a share of the engagements, and so many that
     about `examples` are found; beside them all first engagements of items."""
     training = settings.training
@@ -89,6 +87,7 @@ def backfill_examples(settings: Settings, examples: int, share: float = SHARE) -
     uploads.sort(key=_uploaded_at)
     weights = settings.events.weights
     positives = sum(weights.get(event.kind, 0.0) > 0 for event in events)
+    share = training.backfill_share if share is None else share
     share = min(share, 1.5 * examples / max(1, positives))  # about a third is not among the candidates
     options = ReplayOptions(sample=0, within_limit=0, baselines=False, examples=share)
     collector = ExampleCollector()

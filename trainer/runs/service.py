@@ -80,7 +80,7 @@ class TrainerService:
     def __init__(self, settings: Settings, jobs: Sequence[BackgroundJob] = (), drift: Drift | None = None) -> None:
         self._settings = settings
         self._jobs = list(jobs)
-        self._drift = drift or Drift(settings.training.drift_ratio)
+        self._drift = drift or Drift(settings.training.drift_ratio, settings.training.drift_window)
         self._folder = CheckpointFolder(settings.checkpoint_folder())
         self._log = Log(settings.kafka)
         self._run_log = RunLog(settings, self._log)
@@ -275,7 +275,7 @@ def run_trainer(settings: Settings) -> int:
     """The process behind `sidestream trainer`; returns its exit status when a signal ended it."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it says, our own errors repeat with a remedy
-    drift = Drift(settings.training.drift_ratio)
+    drift = Drift(settings.training.drift_ratio, settings.training.drift_window)
     service = TrainerService(settings, [RankerJob(settings, drift=drift)], drift)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())

@@ -215,7 +215,12 @@ def _judge(
             history=history,
             heartbeat=lambda done: heartbeat("gate", 0.5 + done / 2),
         )
-    rules = GateRules(tolerance=training.gate_tolerance, floor=training.gate_floor, min_events=training.gate_min_events)
+    rules = GateRules(
+        tolerance=training.gate_tolerance,
+        floor=training.gate_floor,
+        min_events=training.gate_min_events,
+        least_events=training.gate_least_events,
+    )
     return judge(held_out.slices(), scores, serving, held_out.popular(), rules)
 
 

@@ -1,0 +1,62 @@
+"""Settings: what a user can turn, each with its default and range, from one TOML file and the environment.
+
+A TOML table is a field of `Settings`, a key is a field of its table. The environment overrides:
+`SIDESTREAM_KAFKA__GROUP` is `[kafka] group`; values are TOML (a bare word is taken as a string). Every mistake is named
+with its key, its value and what is allowed, or with the nearest key that there is.
+"""
+
+from store.settings.checks import SettingsError
+from store.settings.loading import PREFIX, LoadedSettings, load_settings, read_settings, settings_from
+from store.settings.tables import (
+    COMPLETED,
+    WEIGHTS,
+    Candidates,
+    Codebook,
+    Content,
+    Events,
+    Freshness,
+    Items,
+    Kafka,
+    Model,
+    Quotas,
+    Ranking,
+    Serving,
+    Settings,
+    Spectral,
+    Store,
+    Table,
+    Training,
+    Utility,
+    Vectors,
+)
+from store.settings.writing import to_toml
+
+__all__ = [
+    "COMPLETED",
+    "PREFIX",
+    "WEIGHTS",
+    "Candidates",
+    "Codebook",
+    "Content",
+    "Events",
+    "Freshness",
+    "Items",
+    "Kafka",
+    "LoadedSettings",
+    "Model",
+    "Quotas",
+    "Ranking",
+    "Serving",
+    "Settings",
+    "SettingsError",
+    "Spectral",
+    "Store",
+    "Table",
+    "Training",
+    "Utility",
+    "Vectors",
+    "load_settings",
+    "read_settings",
+    "settings_from",
+    "to_toml",
+]

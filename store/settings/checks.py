@@ -1,0 +1,138 @@
+"""Checks: what is wrong with a tree of settings, every mistake with its key, its value and what to write instead.
+
+Invariant: a tree without problems converts to `Settings`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from store.events import KINDS
+from store.settings.tables import Settings, Table
+
+RENAMED: Mapping[str, str] = {"training.rehearsal_engagements": "training.backfill_engagements"}
+"""Keys of earlier versions → what they are called now."""
+
+Origin = Callable[[str], str]
+"""Where the value of a dotted key comes from: a file, an environment variable, or `default`."""
+
+
+class SettingsError(ValueError):
+    """The settings file or an environment variable is wrong: the message names the key; correct it and start again."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems: Sequence[str] = problems
+
+
+def keys(table: type[Table] = Settings, above: str = "") -> dict[str, Any]:
+    """Dotted key → its type, of all settings that are no tables."""
+    found: dict[str, Any] = {}
+    for name, kind in get_type_hints(table, include_extras=True).items():
+        if isinstance(kind, type) and issubclass(kind, Table):
+            found |= keys(kind, f"{above}{name}.")
+        else:
+            found[f"{above}{name}"] = kind
+    return found
+
+
+KEYS: Mapping[str, Any] = keys()
+TABLES = {key.rpartition(".")[0] for key in KEYS} - {""}
+
+
+def problems_of(tree: Mapping[str, Any], origin: Origin) -> list[str]:
+    """Every mistake in a tree."""
+    found = [f"{origin(key)}: {problem}" for key, problem in _problems(tree, "")]
+    return found or [f"{origin(key)}: {problem}" for key, problem in _contradictions(msgspec.convert(tree, Settings))]
+
+
+def _problems(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
+    for name, value in tree.items():
+        key = f"{above}{name}"
+        if key in KEYS:
+            if problem := _value_problem(key, value):
+                yield key, problem
+        elif isinstance(value, Mapping) and (value or key in TABLES):
+            yield from _problems(value, f"{key}.")
+        elif key not in TABLES:
+            yield key, _unknown(key)
+        else:
+            yield key, f"{key} is a table, not a value: write [{key}] and its keys below"
+
+
+def _value_problem(key: str, value: Any) -> str:
+    try:
+        converted = msgspec.convert(value, KEYS[key])
+    except msgspec.ValidationError as error:
+        allowed = allowed_by(KEYS[key])
+        return f"{key} = {_shown(value)}: expected {allowed}" if allowed else f"{key} = {_shown(value)}: {error}"
+    numbers = converted.values() if isinstance(converted, dict) else [converted]
+    if any(isinstance(number, float) and math.isnan(number) for number in numbers):
+        return f"{key} = {_shown(value)}: NaN is no value"
+    if key in ("events.weights", "events.completed"):
+        unknown = sorted(set(converted) - set(KINDS))
+        if unknown:
+            return f"{key} names unknown kinds {unknown}: use {', '.join(KINDS)}"
+    return ""
+
+
+def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Values that are right alone and wrong together."""
+    model, kafka, store = settings.model, settings.kafka, settings.store
+    if model.width % model.heads:
+        yield "model.heads", f"model.heads = {model.heads} does not divide model.width = {model.width}"
+    if kafka.heartbeat_s >= kafka.session_timeout_s:
+        yield (
+            "kafka.heartbeat_s",
+            f"kafka.heartbeat_s = {kafka.heartbeat_s} is not below kafka.session_timeout_s = {kafka.session_timeout_s}",
+        )
+    if store.context_length > store.history_length:
+        yield (
+            "store.context_length",
+            f"store.context_length = {store.context_length} is more than store.history_length = {store.history_length}",
+        )
+
+
+def _unknown(key: str) -> str:
+    if key in RENAMED:
+        return f"{key} is called {RENAMED[key]} now"
+    near = nearest(key)
+    return f"there is no setting {key}{f': did you mean {near}?' if near else ''}"
+
+
+def nearest(key: str) -> str:
+    """The dotted key, or table, that is most like one that does not exist; empty when none is."""
+    table, _, name = key.rpartition(".")
+    beside = {known.rpartition(".")[2]: known for known in KEYS if known.rpartition(".")[0] == table}
+    everywhere = {known.rpartition(".")[2]: known for known in KEYS} | ({} if table else {one: one for one in TABLES})
+    for names, likeness in ((beside, 0.6), (everywhere, 0.8)):
+        if near := difflib.get_close_matches(name, names, 1, likeness):
+            return names[near[0]]
+    return ""
+
+
+def allowed_by(kind: Any) -> str:
+    """The range of a type in words; empty for one that is more than a number, a text or a truth value."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(map(str, get_args(kind)))}"
+    base, *metas = get_args(kind) if hasattr(kind, "__metadata__") else (kind,)
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    if base not in names:
+        return ""
+    bounds = metas[0] if metas else msgspec.Meta()
+    least = bounds.ge if bounds.ge is not None else bounds.gt
+    if least is None:
+        return names[base]
+    if bounds.le is not None:
+        return f"{names[base]} from {least:g} to {bounds.le:g}"
+    return f"{names[base]} {'above' if bounds.ge is None else 'from'} {least:g}{'' if bounds.ge is None else ' on'}"
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, default=str, ensure_ascii=False)
