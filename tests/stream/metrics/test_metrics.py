@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import threading
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from store.settings import Freshness
-from stream.metrics.freshness import EDGES_S, quantile_s
 from stream.metrics.metrics import Metrics
-from stream.metrics.recent_counts import RecentCounts
-from stream.metrics.status import report
+from tests.stream.metrics.exposition import FakeClock, scrape
 
 CONTRACT_NAMES = {
     "sidestream_upload_to_semantic_id_seconds": "histogram",
@@ -50,34 +42,6 @@ CONTRACT_NAMES = {
     "sidestream_codebook_drift": "gauge",
     "sidestream_codebook_churn": "gauge",
 }
-
-
-class FakeClock:
-    def __init__(self, now: float = 1000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def scrape(metrics: Metrics) -> dict[str, float]:
-    """Series in Prometheus' notation → value, through Prometheus' own parser."""
-    series = {}
-    for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
-        for sample in family.samples:
-            labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
-            series[f"{sample.name}{{{labels}}}"] = sample.value
-    return series
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def metrics(clock: FakeClock) -> Metrics:
-    return Metrics(clock=clock, wall_clock=clock)
 
 
 def test_names_and_types_are_those_of_the_design(metrics: Metrics) -> None:
@@ -152,49 +116,6 @@ def test_lag_of_a_lost_partition_is_forgotten(metrics: Metrics) -> None:
     assert 'sidestream_consumer_lag{partition="0",topic="uploads"}' not in scrape(metrics)
 
 
-def test_histograms_resolve_ten_milliseconds_to_a_minute() -> None:
-    inside = [edge for edge in EDGES_S if 0.01 <= edge <= 60]
-    assert inside[0] == 0.01
-    assert inside[-1] == 60
-    assert max(high / low for low, high in itertools.pairwise(inside)) <= 1.5
-    assert {0.5, 1.0} <= set(inside)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1e5), st.integers(1, 300)), min_size=1, max_size=40))
-def test_quantiles_never_understate(observed: list[tuple[float, int]]) -> None:
-    metrics = Metrics(clock=FakeClock())
-    for age_s, n in observed:
-        metrics.embedded(age_s, n)
-    ages_s = np.sort(np.repeat([age for age, _ in observed], [n for _, n in observed]))
-    recent = metrics.snapshot()["freshness"]["engagement_to_embedding"]
-    assert recent["count"] == len(ages_s)
-    for quantile, name in ((0.5, "p50_s"), (0.99, "p99_s")):
-        truth = ages_s[math.ceil(quantile * len(ages_s)) - 1]
-        assert truth <= recent[name] <= ages_s[-1]
-
-
-def test_a_frame_counts_as_its_events(metrics: Metrics) -> None:
-    metrics.embedded(0.09, 200)
-    series = scrape(metrics)
-    assert series['sidestream_engagement_to_embedding_seconds_bucket{le="0.1"}'] == 200
-    assert series['sidestream_engagement_to_embedding_seconds_bucket{le="0.08"}'] == 0
-    assert series["sidestream_engagement_to_embedding_seconds_sum{}"] == pytest.approx(18.0)
-
-
-def test_the_window_forgets_and_prometheus_does_not(metrics: Metrics, clock: FakeClock) -> None:
-    metrics.became_recommendable(30.0)
-    clock.now += 200
-    assert metrics.snapshot()["freshness"]["upload_to_recommendable"]["p99_s"] == 30.0
-    clock.now += 400
-    assert metrics.snapshot()["freshness"]["upload_to_recommendable"]["p99_s"] is None
-    assert scrape(metrics)["sidestream_upload_to_recommendable_seconds_count{}"] == 1
-
-
-def test_no_events_have_no_quantile() -> None:
-    assert quantile_s(np.zeros(len(EDGES_S) + 1, dtype=np.int64), 0.5, 0.0) is None
-
-
 def test_rate_counts_events_a_second(metrics: Metrics, clock: FakeClock) -> None:
     for _ in range(60):
         metrics.absorbed("engagements", 200)
@@ -202,48 +123,6 @@ def test_rate_counts_events_a_second(metrics: Metrics, clock: FakeClock) -> None
     assert metrics.snapshot()["events_per_s"]["engagements"] == pytest.approx(400, rel=0.1)
     clock.now += 60
     assert "engagements" not in metrics.snapshot()["events_per_s"]
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 3), st.integers(1, 9)), max_size=60))
-def test_recent_counts_hold_what_is_young_and_nothing_old(steps: list[tuple[float, int]]) -> None:
-    clock = FakeClock()
-    recent = RecentCounts(1, slots=4, slot_s=1.0, clock=clock)
-    log: list[tuple[float, int]] = []
-    for pause_s, n in steps:
-        clock.now += pause_s
-        recent.add(0, n)
-        log.append((clock.now, n))
-    total = int(recent.total_W()[0])
-    assert sum(n for at, n in log if clock.now - at < 3.0) <= total <= sum(n for at, n in log if clock.now - at < 4.0)
-
-
-def test_status_judges_every_stage_and_claims_nothing_without_evidence(metrics: Metrics, clock: FakeClock) -> None:
-    empty = report(metrics.snapshot(), Freshness())
-    assert empty["verdict"] == "unknown"
-    assert {stage["verdict"] for stage in empty["stages"]} == {"unknown"}
-    metrics.became_recommendable(0.1)
-    metrics.embedded(0.45)
-    metrics.serving(data_until=clock.now - 7 * 3600, published_at=clock.now - 60)
-    metrics.lag({("engagements", 0): 20_000})
-    status = report(metrics.snapshot(), Freshness())
-    verdicts = {stage["stage"]: stage["verdict"] for stage in status["stages"]}
-    assert verdicts == {
-        "upload_to_semantic_id": "unknown",
-        "upload_to_recommendable": "met",
-        "engagement_to_embedding": "close",
-        "serving_model_data_age": "missed",
-        "checkpoint_age": "met",
-        "codebook_age": "unknown",
-    }
-    assert status["lag"]["engagements"]["verdict"] == "missed"
-    assert status["verdict"] == "missed"
-
-
-def test_codebook_health_is_reported(metrics: Metrics) -> None:
-    metrics.codebook_measured(perplexities=[200.0, 150.0], error=0.2, collision_ratio=0.01)
-    health = report(metrics.snapshot(), Freshness())["codebook_health"]
-    assert health == {"collision_ratio": 0.01, "perplexity": [200.0, 150.0], "quantization_error": 0.2}
 
 
 def test_threads_lose_no_count(metrics: Metrics) -> None:

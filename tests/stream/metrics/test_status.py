@@ -1,0 +1,36 @@
+"""The status judges every stage by its objective and claims nothing without evidence."""
+
+from __future__ import annotations
+
+from store.settings import Freshness
+from stream.metrics.metrics import Metrics
+from stream.metrics.status import report
+from tests.stream.metrics.exposition import FakeClock
+
+
+def test_status_judges_every_stage_and_claims_nothing_without_evidence(metrics: Metrics, clock: FakeClock) -> None:
+    empty = report(metrics.snapshot(), Freshness())
+    assert empty["verdict"] == "unknown"
+    assert {stage["verdict"] for stage in empty["stages"]} == {"unknown"}
+    metrics.became_recommendable(0.1)
+    metrics.embedded(0.45)
+    metrics.serving(data_until=clock.now - 7 * 3600, published_at=clock.now - 60)
+    metrics.lag({("engagements", 0): 20_000})
+    status = report(metrics.snapshot(), Freshness())
+    verdicts = {stage["stage"]: stage["verdict"] for stage in status["stages"]}
+    assert verdicts == {
+        "upload_to_semantic_id": "unknown",
+        "upload_to_recommendable": "met",
+        "engagement_to_embedding": "close",
+        "serving_model_data_age": "missed",
+        "checkpoint_age": "met",
+        "codebook_age": "unknown",
+    }
+    assert status["lag"]["engagements"]["verdict"] == "missed"
+    assert status["verdict"] == "missed"
+
+
+def test_codebook_health_is_reported(metrics: Metrics) -> None:
+    metrics.codebook_measured(perplexities=[200.0, 150.0], error=0.2, collision_ratio=0.01)
+    health = report(metrics.snapshot(), Freshness())["codebook_health"]
+    assert health == {"collision_ratio": 0.01, "perplexity": [200.0, 150.0], "quantization_error": 0.2}

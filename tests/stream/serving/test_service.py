@@ -1,0 +1,101 @@
+"""The worker's service without a broker: what it waits for, whom it answers itself, and what it knows of items."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+
+from store.items import ItemRow
+from store.requests import Answer, Request
+from store.settings import Settings
+from stream.ingest.assignment import Assignment
+from stream.ingest.item_owners import ItemOwners
+from stream.kafka.emitter import Emitter
+from stream.metrics.metrics import Metrics
+from stream.serving.peers import Peers
+from stream.serving.scorer import Scorer
+from stream.serving.service import WorkerService
+from tests.small_world import card
+from trainer.content.encoders import text_encoder
+
+
+class Alone:
+    """A worker that has read the catalogue and has no partition."""
+
+    def __init__(self) -> None:
+        settings, metrics = Settings(), Metrics()
+        emitter = Emitter(settings)
+        self.failures: list[BaseException] = []
+        self.assignment = Assignment({}, self.failures.append)
+        owners = ItemOwners(self.assignment, settings.kafka.partitions)
+        self.scorer = Scorer(settings, metrics=metrics, encoder=text_encoder("static"), emitter=emitter, owners=owners)
+        self.caught_up = asyncio.Event()
+        self.service = WorkerService(
+            settings,
+            scorer=self.scorer,
+            assignment=self.assignment,
+            metrics=metrics,
+            emitter=emitter,
+            peers=Peers(owner_of=self.scorer.owner_of, own_url=lambda: "http://me", metrics=metrics),
+            own_url=lambda: "http://me",
+            caught_up=self.caught_up,
+        )
+        for number in range(3):
+            value = msgspec.json.encode(card(number))
+            self.scorer.on_card(SimpleNamespace(key=f"i{number}".encode(), value=value, partition=0))
+
+    def close(self) -> None:
+        self.scorer.close()
+
+
+def test_it_is_ready_when_everything_is_read_and_the_group_has_spoken() -> None:
+    async def scenario() -> list[tuple[bool, str]]:
+        worker = Alone()
+        said = [worker.service.ready()]
+        worker.caught_up.set()
+        said.append(worker.service.ready())
+        await worker.assignment.assign([], 1, {})
+        said.append(worker.service.ready())
+        worker.close()
+        return said
+
+    said = asyncio.run(scenario())
+    assert [ready for ready, _ in said] == [False, False, True]
+    assert len({reason for _, reason in said}) == 3
+
+
+def test_a_user_of_nobody_known_is_answered_without_a_history_and_marked() -> None:
+    async def scenario() -> tuple[Answer, Answer | None, Any, Any]:
+        worker = Alone()
+        service = worker.service
+        request = Request(user_id="far", k=2)
+        found = await service.recommend(request), await service.recommend_owned(request), await service.user("far")
+        worker.close()
+        return *found, service.owned_user("far")
+
+    answer, owned, user, owned_user = asyncio.run(scenario())
+    assert answer.degraded
+    assert len(answer.items) == 2
+    assert (owned, user, owned_user) == (None, None, None)
+
+
+def test_what_is_known_of_an_item() -> None:
+    async def scenario() -> list[Any]:
+        worker = Alone()
+        row = msgspec.msgpack.encode(ItemRow(offset=3, counters={1: 4}))
+        worker.scorer.on_row(SimpleNamespace(key=b"i1", value=row, partition=0, headers=[]))
+        service = worker.service
+        known = [service.item("i1"), service.item("unheard of"), service.trace("i1"), service.trace("unheard of")]
+        known.append(service.search_items("item 2", 5))
+        known.append(await service.similar("unheard of", 3))
+        worker.close()
+        return known
+
+    item, missing, trace, no_trace, found, similar = asyncio.run(scenario())
+    assert (item["title"], item["live"], list(item["counters"].values())) == ("Item 1", True, [4])
+    assert [stage["stage"] for stage in trace["stages"]][:3] == ["published", "semantic_id", "live"]
+    assert found == [{"item_id": "i2", "title": "Item 2"}]
+    assert (missing, no_trace, similar) == (None, None, None)
