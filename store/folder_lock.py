@@ -21,7 +21,11 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class FolderInUseError(RuntimeError):
-    """Another process owns the folder: stop it, or give this one a folder of its own."""
+    """Another process owns the folder: stop it, or give this one a folder of its own. `holder` names it."""
+
+    def __init__(self, folder: Path, owner: str, holder: str) -> None:
+        super().__init__(f"a {owner} is already running on {folder}, {holder}: stop it, or give another --data-dir")
+        self.holder = holder
 
 
 class FolderUnusableError(OSError):
@@ -42,9 +46,7 @@ class FolderLock:
         except BlockingIOError:
             holder = os.pread(self._file, 300, 0).decode(errors="replace")
             os.close(self._file)
-            raise FolderInUseError(
-                f"a {owner} is already running on {folder}, {_named(holder)}: stop it, or give another --data-dir"
-            ) from None
+            raise FolderInUseError(folder, owner, _named(holder)) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 os.close(self._file)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from store.folder_lock import FolderInUseError, FolderLock
 from stream.broker.errors import DataDirInUseError
 from stream.broker.groups import Groups
 from stream.broker.storage.offsets import Offsets
@@ -40,7 +39,6 @@ class Node:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.port = options.port
-        options.data_dir.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(options.data_dir)
         self.cluster_id = _cluster_id(options.data_dir / "cluster-id")
         defaults = {"max.message.bytes": str(options.message_max_bytes)} | dict(options.topic_defaults)
@@ -52,7 +50,7 @@ class Node:
     def close(self) -> None:
         self.topics.close(now_ms())
         self.offsets.close()
-        os.close(self._lock)
+        self._lock.close()
 
 
 def now_ms() -> int:
@@ -60,14 +58,13 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _lock(data_dir: Path) -> int:
-    lock = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+def _lock(data_dir: Path) -> FolderLock:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        raise DataDirInUseError(f"another broker runs on {data_dir}: stop it, or give another folder") from error
-    return lock
+        return FolderLock(data_dir, "broker")
+    except FolderInUseError as error:
+        raise DataDirInUseError(
+            f"another broker runs on {data_dir}, {error.holder}: stop it, or give another folder"
+        ) from None
 
 
 def _cluster_id(path: Path) -> str:

@@ -56,7 +56,7 @@ def test_has_no_address_before_it_starts(tmp_path: Path) -> None:
 
 def test_refuses_a_folder_that_another_broker_uses(own_broker: EmbeddedCluster) -> None:
     async def intrude() -> None:
-        with pytest.raises(DataDirInUseError, match="another broker runs"):
+        with pytest.raises(DataDirInUseError, match=r"another broker runs on .*, pid \d+: stop it"):
             await Broker(own_broker.folder / "data").start()
 
     asyncio.run(intrude())
