@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,30 @@ def test_imports_go_down_only() -> None:
                 if module.partition(".")[0] in above | FOREIGN[layer]:
                     wrong.append(f"{file.relative_to(ROOT)}:{line} imports {module}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_packages_form_no_circle() -> None:
+    """A package, or a module at the root of a layer, imports what lies below it, wherever in its files it does so."""
+    below: dict[str, set[str]] = {}
+    for layer in LAYERS:
+        for file in sources(layer):
+            own = room(".".join(file.relative_to(ROOT).with_suffix("").parts))
+            below.setdefault(own, set()).update({room(module) for module, _ in imports(file)} - {own})
+    graphlib.TopologicalSorter({name: found & set(below) for name, found in below.items()}).prepare()
+
+
+def test_files_form_no_circle() -> None:
+    below: dict[str, set[str]] = {}
+    for layer in LAYERS:
+        for file in sources(layer):
+            own = ".".join(file.relative_to(ROOT).with_suffix("").parts)
+            below[own] = {module for module, _ in imports(file)} - {own}
+    graphlib.TopologicalSorter({name: found & set(below) for name, found in below.items()}).prepare()
+
+
+def room(module: str) -> str:
+    """The package of a layer that a module lies in, or the module itself at the layer's root."""
+    return ".".join(module.split(".")[:2])
 
 
 def test_only_commands_know_the_process_loop_of_training() -> None:
