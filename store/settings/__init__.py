@@ -6,7 +6,7 @@ with its key, its value and what is allowed, or with the nearest key that there 
 """
 
 from store.settings.checks import SettingsError
-from store.settings.loading import PREFIX, LoadedSettings, load_settings, read_settings, settings_from
+from store.settings.loading import DEFAULT, PREFIX, LoadedSettings, load_settings, read_settings, settings_from
 from store.settings.tables import (
     COMPLETED,
     WEIGHTS,
@@ -33,6 +33,7 @@ from store.settings.writing import to_toml
 
 __all__ = [
     "COMPLETED",
+    "DEFAULT",
     "PREFIX",
     "WEIGHTS",
     "Candidates",

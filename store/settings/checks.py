@@ -61,7 +61,7 @@ def _problems(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
         elif isinstance(value, Mapping) and (value or key in TABLES):
             yield from _problems(value, f"{key}.")
         elif key not in TABLES:
-            yield key, _unknown(key)
+            yield key, unknown(key)
         else:
             yield key, f"{key} is a table, not a value: write [{key}] and its keys below"
 
@@ -99,7 +99,8 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
         )
 
 
-def _unknown(key: str) -> str:
+def unknown(key: str) -> str:
+    """What to say of a key that does not exist."""
     if key in RENAMED:
         return f"{key} is called {RENAMED[key]} now"
     near = nearest(key)

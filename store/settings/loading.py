@@ -90,14 +90,12 @@ def _leaves(tree: Mapping[str, Any], above: str = "") -> list[str]:
 
 def _origin(origins: Mapping[str, str], key: str) -> str:
     """Of the key, or of what is above it, or (for a table) of what is below it."""
+    below = next((origin for name, origin in origins.items() if name.startswith(f"{key}.")), DEFAULT)
     while key:
         if key in origins:
             return origins[key]
-        below = next((origin for name, origin in origins.items() if name.startswith(f"{key}.")), "")
-        if below and key not in KEYS:
-            return below
         key = key.rpartition(".")[0]
-    return DEFAULT
+    return below
 
 
 def _value(text: str) -> Any:

@@ -14,7 +14,18 @@ from typing import Annotated
 
 import typer
 
-from stream.cli import asking, checkpoints, codebook, dead_letters, processes, publishing, replay, topics, training
+from stream.cli import (
+    asking,
+    checkpoints,
+    codebook,
+    config,
+    dead_letters,
+    processes,
+    publishing,
+    replay,
+    topics,
+    training,
+)
 from stream.terminal.output import tell_failure
 
 _OWN = ("store", "trainer", "stream", "sidestream")
@@ -38,6 +49,7 @@ app.add_typer(publishing.app, name="publish")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(codebook.app, name="codebook")
 app.add_typer(topics.app, name="topics")
+app.add_typer(config.app, name="config")
 app.add_typer(dead_letters.app, name="dead-letters")
 
 

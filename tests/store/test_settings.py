@@ -197,7 +197,7 @@ def test_every_value_knows_where_it_came_from(tmp_path: Path) -> None:
     assert {loaded.origin(key) for key in ("data_dir", "kafka.partitions", "events.weights")} == {str(file)}
     assert loaded.origin("kafka.group") == "SIDESTREAM_KAFKA__GROUP"
     assert loaded.origin("kafka.bootstrap_servers") == "SIDESTREAM_BOOTSTRAP_SERVERS"
-    assert loaded.origin("serving.beams") == "default"
+    assert loaded.origin("serving.beams") == loaded.origin("kafka.client") == "default"
 
 
 def test_the_nearest_key() -> None:
