@@ -128,10 +128,12 @@ class UserPartition(Partition):
         examples: list[tuple[str, bytes]] = []
         for engagement in read:
             event = engagement.event
-            made = [self._scoring.outcome(event)]
-            if engagement.is_new:
-                made.append(self._scoring.examine(event, engagement.row_before))
-            examples += [(event.user_id, value) for value in made if value is not None]
+            if (outcome := self._scoring.outcome(event)) is not None:
+                examples.append((event.user_id, outcome))
+            if not engagement.is_new:
+                continue
+            if (example := self._scoring.examine(event, engagement.row_before)) is not None:
+                examples.append((event.user_id, example))
         return examples
 
     def pause_s(self) -> float:

@@ -44,9 +44,9 @@ def listed(count: int = 600) -> list[ItemCard]:
 def document() -> tuple[Metrics, dict[str, object]]:
     cards = listed()
     book = train_codebook([card.parts() for card in cards], [], SMALL, parent=zero_codebook(SMALL))
-    binding = ModelBundle(book)
-    binding.insert_many(range(len(cards)), cards)
-    report = measure(binding, list(enumerate(cards)), NOW)
+    bundle = ModelBundle(book)
+    bundle.insert_many(range(len(cards)), cards)
+    report = measure(bundle, list(enumerate(cards)), NOW)
     metrics = Metrics()
     report.tell(metrics)
     return metrics, as_document(report)
@@ -92,9 +92,9 @@ def test_people_read_every_figure(
 
 
 def test_a_version_without_a_parent_says_so() -> None:
-    binding = ModelBundle(zero_codebook(Settings()))
+    bundle = ModelBundle(zero_codebook(Settings()))
     cards = listed(5)
-    binding.insert_many(range(5), cards)
-    health = measure(binding, list(enumerate(cards)), NOW).health
+    bundle.insert_many(range(5), cards)
+    health = measure(bundle, list(enumerate(cards)), NOW).health
     assert health.churn == []
     assert "no version before it" in told(health)[-1]
