@@ -23,7 +23,7 @@ from store.requests import Request
 from store.settings import Settings
 from trainer.items.item_learning import absorb as absorb_signal
 from trainer.model_bundle import ModelBundle
-from trainer.ranking.ranker import RankerLearner
+from trainer.ranking.learner import RankerLearner
 from trainer.recommender import Recommender
 from trainer.rules import history_rules, ranker_rules, recommender_rules
 from trainer.semantic_ids.codebook import zero_codebook
@@ -55,7 +55,7 @@ def measure(items: int, events: int, requests: int) -> dict[str, float]:
     cpu_ms: list[float] = []
     for user_id in rng.choice(list(users), requests):
         began, cpu_began = time.perf_counter(), time.process_time()
-        answer = recommender.recommend(Request(user_id=user_id), users[user_id])
+        answer = recommender.answer(Request(user_id=user_id), users[user_id]).answer
         took_ms.append((time.perf_counter() - began) * 1000)
         cpu_ms.append((time.process_time() - cpu_began) * 1000)
         assert len(answer.items) == 10
@@ -112,9 +112,9 @@ def engage(
         event = Engagement(event_id=str(number), user_id=user_id, item_id=item_id, kind="click", occurred_at=at)
         user = users.setdefault(user_id, UserRow())
         if number % 50 == 0 and number > events // 2:
-            example = recommender.examine(user, event)
-            if example is not None:
-                learner.absorb(example)
+            ranked = recommender.example(user, event)
+            if ranked is not None:
+                learner.absorb(ranked.example)
         signal = absorb_engagement(user, event, number, 0, rules)
         assert signal is not None
         row = rows.setdefault(item_id, ItemRow())

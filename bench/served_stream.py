@@ -17,7 +17,7 @@ from store.requests import Answer
 from store.settings import Settings
 from stream.client.client import Client, NotFoundError
 from stream.client.publisher import Publisher
-from trainer.recommender import request_of
+from trainer.examples import request_of
 
 PACE_EVERY = 100
 

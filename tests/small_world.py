@@ -70,4 +70,4 @@ class World:
         return msgspec.convert({**fields, "occurred_at": at}, Engagement)
 
     def ask(self, user_id: str = "", **fields: object) -> Answer:
-        return self.recommender.recommend(Request(user_id=user_id, **fields), self.users.get(user_id))  # type: ignore[arg-type]
+        return self.recommender.answer(Request(user_id=user_id, **fields), self.users.get(user_id)).answer  # type: ignore[arg-type]

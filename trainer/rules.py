@@ -17,7 +17,8 @@ from trainer.items.item_learning import ItemRules
 from trainer.items.spectral_embedding import SpectralRules
 from trainer.items.vector_learning import VectorRules
 from trainer.ranking.impressions import ImpressionRules
-from trainer.ranking.ranker import RankerRules
+from trainer.ranking.learner import RankerRules
+from trainer.ranking.negatives import NegativeRules
 from trainer.recommender import RecommenderRules
 from trainer.retrieval.candidates import CandidateRules
 
@@ -105,9 +106,7 @@ def recommender_rules(settings: Settings) -> RecommenderRules:
         utility=serving.utility,
         explore_share=serving.explore_share,
         explore_below=serving.explore_below,
-        negatives=settings.ranking.negatives,
-        cold_negatives=settings.ranking.cold_negatives,
-        beams=serving.beams,
+        negatives=NegativeRules(candidates=settings.ranking.negatives, cold=settings.ranking.cold_negatives),
         repeats=serving.repeats,
     )
 

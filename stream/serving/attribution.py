@@ -20,11 +20,11 @@ import msgspec
 
 from store.events import Engagement
 from store.requests import Request
-from trainer.ranking.features import NAMES
+from trainer.answers import Served
+from trainer.ranking.columns import NAMES
+from trainer.ranking.example import Example
 from trainer.ranking.impressions import Shown, outcome_of, shown_alone
-from trainer.ranking.ranker import Example
 from trainer.reasons import EXPLORE
-from trainer.recommender import Served
 
 MOST_LINES = 100_000
 

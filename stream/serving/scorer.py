@@ -35,7 +35,7 @@ from stream.serving.traces import Traces
 from stream.serving.upkeep import Upkeep
 from trainer.content.encoder import TextEncoder
 from trainer.model_bundle import ModelBundle
-from trainer.ranking.ranker import Example
+from trainer.ranking.example import Example
 from trainer.reasons import EXPLORE
 from trainer.recommender import Recommender
 from trainer.rules import recommender_rules
@@ -211,7 +211,7 @@ class Scorer:
             self.recommender.observe(now_s)
         loop = asyncio.get_running_loop()
         served = await loop.run_in_executor(
-            self._answering, lambda: self.recommender.serve(request, user, degraded=degraded)
+            self._answering, lambda: self.recommender.answer(request, user, degraded=degraded)
         )
         self.traces.recommended(served.answer)
         self.metrics.showed(len(served.answer.items), sum(item.source == EXPLORE for item in served.answer.items))
@@ -255,10 +255,10 @@ class Scorer:
     def _example(self, row: UserRow, event: Engagement, weight: float) -> bytes | None:
         now = time.monotonic()
         ordered = weight > 0 and now - self._ranked_at >= 1.0 / RANKED_PER_S
-        inspected = self.recommender.inspect(row, event, weight, ordered=ordered)
-        if inspected is None:
+        ranked = self.recommender.example(row, event, weight, ordered=ordered)
+        if ranked is None:
             return None
-        example, _ = inspected
+        example = ranked.example
         self._lead = min(self._lead + 1, MOST_LEAD) if weight > 0 else self._lead - 1
         if ordered:
             self._ranked_at = now

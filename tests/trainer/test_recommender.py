@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from store.events import Engagement
 from store.histories import UserRow
 from store.items import ItemCard, ItemRow
 from store.requests import Answer, Request
@@ -13,8 +14,10 @@ from store.settings import Settings
 from tests.small_world import START, World, card
 from trainer.items.item_learning import DAY_S
 from trainer.model_bundle import ModelBundle
-from trainer.ranking.features import COLUMNS
-from trainer.ranking.ranker import Example, HeuristicRanker, RankerLearner, RankerRules, ranker_from
+from trainer.ranking.columns import COLUMNS
+from trainer.ranking.example import Example
+from trainer.ranking.learner import RankerLearner, RankerRules
+from trainer.ranking.ranker import HeuristicRanker, ranker_from
 from trainer.recommender import Recommender, RecommenderRules
 from trainer.semantic_ids.codebook import zero_codebook
 
@@ -30,6 +33,11 @@ def world() -> World:
         item = rng.randrange(20) * 2 + user % 2
         world.engage(f"u{user}", f"i{item}", START + n * DAY_S / 100)
     return world
+
+
+def example_of(world: World, user: UserRow | None, event: Engagement) -> Example | None:
+    ranked = world.recommender.example(user, event)
+    return None if ranked is None else ranked.example
 
 
 def ids(answer: Answer) -> list[str]:
@@ -139,43 +147,43 @@ def test_an_example_is_the_engagement_as_it_was_before_it(world: World) -> None:
     at = START + 6 * DAY_S
     event = world.event("u1", "i3", at)
     have = UserRow()
-    example = world.recommender.examine(have, event, 1.0)
+    example = example_of(world, have, event)
     assert example is not None
     assert example.found
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(example), type=Example) == example
     group = example.group()
     assert group is not None
-    assert len(group.candidates_BF) == min(world.recommender.rules.negatives + 1, example.candidates)
+    assert len(group.candidates_BF) == min(world.recommender.rules.negatives.candidates + 1, example.candidates)
     assert example.cold_negatives == 0, "it is no longer untouched"
-    assert example == world.recommender.examine(have, event, 1.0)
-    unordered = world.recommender.inspect(have, event, ordered=False)
+    assert example == example_of(world, have, event)
+    unordered = world.recommender.example(have, event, ordered=False)
     assert unordered is not None
-    assert unordered[0].features == example.features
+    assert unordered.example.features == example.features
     world.engage("u9", "i3", at)
-    assert world.recommender.examine(have, event, 1.0) != example
+    assert example_of(world, have, event) != example
 
 
 def test_a_first_engagement_is_an_example_against_others_as_untouched(world: World) -> None:
     for number in range(100, 110):
         world.recommender.insert(card(number, START + 5 * DAY_S))
     event = world.event("u1", "i103", START + 6 * DAY_S)
-    example = world.recommender.examine(world.users["u1"], event)
+    example = example_of(world, world.users["u1"], event)
     assert example is not None
     first_RF = example.first_engagement()
     assert first_RF is not None
-    assert example.cold_negatives == len(first_RF) - 1 == world.recommender.rules.cold_negatives
+    assert example.cold_negatives == len(first_RF) - 1 == world.recommender.rules.negatives.cold
     assert (first_RF[:, COLUMNS["positives"]] == 0).all()
     assert len(np.unique(first_RF[1:, COLUMNS["content_taste"]])) > 1
     world.engage("u2", "i103", START + 6 * DAY_S)
-    later = world.recommender.examine(world.users["u1"], world.event("u1", "i103", START + 7 * DAY_S))
+    later = example_of(world, world.users["u1"], world.event("u1", "i103", START + 7 * DAY_S))
     assert later is not None
     assert later.first_engagement() is None
 
 
 def test_an_engagement_that_could_not_have_been_recommended_is_no_example(world: World) -> None:
     have = world.users["u1"].entries[0].item_id
-    assert world.recommender.examine(world.users["u1"], world.event("u1", have, START)) is None
-    assert world.recommender.examine(None, world.event("u1", "unheard of", START)) is None
+    assert example_of(world, world.users["u1"], world.event("u1", have, START)) is None
+    assert example_of(world, None, world.event("u1", "unheard of", START)) is None
 
 
 def test_the_ranker_learns_from_examples_survives_bytes_and_is_deterministic(world: World) -> None:
@@ -184,7 +192,7 @@ def test_the_ranker_learns_from_examples_survives_bytes_and_is_deterministic(wor
     for n in range(120):
         user = f"u{rng.randrange(50)}"
         event = world.event(user, f"i{rng.randrange(20) * 2 + int(user[1:]) % 2}", START + (6 + n / 100) * DAY_S)
-        example = world.recommender.examine(world.users.get(user), event)
+        example = example_of(world, world.users.get(user), event)
         for learner in learners if example is not None else ():
             learner.absorb(example)
     assert learners[0].due()
@@ -214,7 +222,7 @@ def test_rows_and_cards_in_another_order_give_the_same_answers(world: World) -> 
             else:
                 other.update(*step)
         other.maintain()
-        return ids(other.recommend(Request(user_id="u1"), world.users["u1"]))
+        return ids(other.answer(Request(user_id="u1"), world.users["u1"]).answer)
 
     first, second = rebuilt(0), rebuilt(1)
     assert len(set(first) & set(second)) >= 9  # random starts of the axes differ by handle

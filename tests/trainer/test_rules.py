@@ -16,7 +16,7 @@ from stream.worker import Worker
 from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.ranking.impressions import ImpressionRules
-from trainer.ranking.ranker import RankerRules
+from trainer.ranking.learner import RankerRules
 from trainer.recommender import RecommenderRules
 from trainer.rules import (
     embedding_rules,

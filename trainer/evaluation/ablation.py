@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from trainer.ranking.features import GROUPS, without
+from trainer.candidate_ranking import Ranking
+from trainer.ranking.columns import GROUPS, without
 from trainer.ranking.feedback import Feedback
-from trainer.ranking.ranker import Ranker, RankerLearner, RankerRules, Snapshot
-from trainer.recommender import Ranking
+from trainer.ranking.learner import RankerLearner, RankerRules, Snapshot
+from trainer.ranking.ranker import Ranker
 
 ABLATED_FROM = 0.75
 MOST_KEPT = 1500

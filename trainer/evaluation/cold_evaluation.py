@@ -33,12 +33,13 @@ def rank_within_kind(
 ) -> list[RankWithinKind]:
     """Ranks of the item among the fresh, and first, if nobody has touched it, among the cold; none if it may not be
     returned. Ties count half."""
-    allowed_N = recommender.allowed(request, user)
+    ranking = recommender.rank(request, user, ordered=False)
+    allowed_N = ranking.allowed_N
     if handle >= len(allowed_N) or not allowed_N[handle]:
         return []
     positives_N = recommender.catalog.positives_N[: len(allowed_N)]
     fresh = np.flatnonzero(allowed_N & (positives_N < FRESH_BELOW))
-    score_B = recommender.score(request, user, fresh)
+    score_B = ranking.scores_of(fresh)
     own = score_B[np.searchsorted(fresh, handle)]
     untouched_B = positives_N[fresh] == 0
     found = [_place(True, score_B[untouched_B], own)] if positives_N[handle] == 0 else []

@@ -31,11 +31,13 @@ from trainer.evaluation.cold_evaluation import FRESH_BELOW, RankWithinKind, rank
 from trainer.evaluation.recorded_streams import evaluable_places, sample_places
 from trainer.evaluation.replayed_feedback import ReplayedFeedback
 from trainer.evaluation.timing import Timer
+from trainer.examples import request_of
 from trainer.items.item_learning import absorb as absorb_signal
 from trainer.items.vector_learning import memory_learners, publish_vector
 from trainer.model_bundle import ModelBundle
-from trainer.ranking.ranker import Example, RankerLearner, Snapshot
-from trainer.recommender import Recommender, request_of
+from trainer.ranking.example import Example
+from trainer.ranking.learner import RankerLearner, Snapshot
+from trainer.recommender import Recommender
 from trainer.rules import embedding_rules, history_rules, ranker_rules, recommender_rules, vector_rules
 from trainer.semantic_ids.cards import cards_of
 from trainer.semantic_ids.codebook import zero_codebook
@@ -177,7 +179,7 @@ class Replay:
         self._fit_ranker()
         event = self.engagements[place]
         request = msgspec.structs.replace(request_of(event), k=self.options.k)
-        return self.recommender.recommend(request, self._users.get(event.user_id))
+        return self.recommender.answer(request, self._users.get(event.user_id)).answer
 
     def _advance(self, now_s: float) -> None:
         """Lets the state catch up with everything before this moment, unless it is frozen."""
@@ -267,11 +269,11 @@ class Replay:
         if not (evaluated or taught):
             return
         with Timer(self.result.cost, "serve_s"):
-            inspected = self.recommender.inspect(user, event, ordered=evaluated)
+            ranked = self.recommender.example(user, event, ordered=evaluated)
         example = None
         proposers: tuple[str, ...] = ()
-        if inspected is not None and handle is not None:
-            example, ranking = inspected
+        if ranked is not None and handle is not None:
+            example, ranking = ranked
             proposers = proposers_of(ranking.proposed, handle) if evaluated else ()
             self.learner.absorb(example)
             if evaluated and self._ablation is not None:

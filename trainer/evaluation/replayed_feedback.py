@@ -13,7 +13,7 @@ from store.histories import UserRow
 from store.keys import hash64
 from store.settings import Settings
 from trainer.ranking.impressions import Impressions, outcome_of, shown_alone
-from trainer.ranking.ranker import RankerLearner
+from trainer.ranking.learner import RankerLearner
 from trainer.recommender import Recommender
 from trainer.rules import impression_rules
 
@@ -46,10 +46,10 @@ class ReplayedFeedback:
     def _rank(self, user: UserRow | None, event: Engagement, weight: float) -> None:
         if hash64(f"example/{event.event_id}") >= self._share * 2.0**64:
             return
-        inspected = self._recommender.inspect(user, event, weight, ordered=False)
-        if inspected is None:
+        ranked = self._recommender.example(user, event, weight, ordered=False)
+        if ranked is None:
             return
-        example, _ = inspected
+        example = ranked.example
         if weight < 0:
             self._learner.absorb(example)
         elif example.found:

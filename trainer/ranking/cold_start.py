@@ -14,15 +14,12 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from trainer.ranking.features import COLUMNS, GROUPS
+from trainer.ranking.columns import COLUMNS, CONTENT_ALONE
 
 LEAST = 50
 """So many first engagements are needed; before that the score is 0 for all."""
 
-TELLING = (*GROUPS["content"], "expected_taste", "expected_last", "expected_max")
-"""What content says, as it is and by where behaviour is expected to put it."""
-
-_TELLING = [COLUMNS[name] for name in TELLING]
+_TELLING = [COLUMNS[name] for name in CONTENT_ALONE]
 _STEPS = 20
 _RIDGE = 10.0
 

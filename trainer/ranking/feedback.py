@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 
 from trainer.ranking.calibration import Platt
-from trainer.ranking.features import NAMES
+from trainer.ranking.columns import NAMES
 from trainer.ranking.heads import Head, Heads, Measured, Raw, calibrated, fit
 from trainer.ranking.impressions import COMPLETED, POSITIVE, Impression
 
@@ -26,7 +26,7 @@ LEAST_SHOWN = 30
 
 
 class Engaged(Protocol):
-    """An engagement (`trainer.ranking.ranker.Example`)."""
+    """An engagement (`trainer.ranking.example.Example`)."""
 
     @property
     def kind(self) -> str: ...

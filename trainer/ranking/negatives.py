@@ -9,11 +9,22 @@ Invariant: a draw is a function of the seed, the event, and what could have been
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from store.keys import hash64
 
 NO_HANDLES = np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NegativeRules:
+    """How many other `candidates` an example has, and how many `cold` items if its own is cold."""
+
+    candidates: int = 40
+    cold: int = 12
+    seed: int = 0
 
 
 class NegativeSampler:

@@ -13,7 +13,6 @@ import numpy as np
 
 from store.histories import UserRow
 from trainer.items.catalog import Catalog
-from trainer.items.log_days import NEVER_LOG_DAYS, log_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +32,15 @@ class Repeats:
         share_N[self.handles_H[known]] = self.share_H[known]
         return share_N
 
-    def of(self, handles_B: np.ndarray, now_s: float) -> tuple[np.ndarray, np.ndarray]:
-        """How often the user engaged with each item, and log2 of the days since the last time."""
-        times_B, gap_B = np.zeros(len(handles_B)), np.full(len(handles_B), NEVER_LOG_DAYS)
+    def of(self, handles_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How often the user engaged with each item, and when last (epoch seconds; 0 where never)."""
+        times_B, last_at_B = np.zeros(len(handles_B)), np.zeros(len(handles_B))
         if len(self.handles_H):
             place_B = np.minimum(np.searchsorted(self.handles_H, handles_B), len(self.handles_H) - 1)
             had_B = self.handles_H[place_B] == handles_B
             times_B[had_B] = self.times_H[place_B[had_B]]
-            gap_B[had_B] = log_days(now_s - self.last_at_H[place_B[had_B]])
-        return times_B, gap_B
+            last_at_B[had_B] = self.last_at_H[place_B[had_B]]
+        return times_B, last_at_B
 
 
 NOTHING = Repeats(np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))

@@ -28,8 +28,9 @@ from store.log import Log
 from store.settings import Settings
 from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
+from trainer.ranking.example import Example
 from trainer.ranking.impressions import Impression
-from trainer.ranking.ranker import Example, RankerLearner
+from trainer.ranking.learner import RankerLearner
 from trainer.runs.log_window import count_new, read_window
 
 log = logging.getLogger(__name__)

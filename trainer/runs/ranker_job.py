@@ -25,8 +25,10 @@ from store.checkpoints import RANKER_KEY, RankerRecord
 from store.log import Log, client_options
 from store.settings import Settings
 from store.topics import CHECKPOINTS, RANKING_EXAMPLES
+from trainer.ranking.example import Example
 from trainer.ranking.impressions import ImpressionOutcome, Impressions, Shown
-from trainer.ranking.ranker import Example, Ranker, RankerLearner, RankerRules
+from trainer.ranking.learner import RankerLearner, RankerRules
+from trainer.ranking.ranker import Ranker
 from trainer.rules import impression_rules, ranker_rules
 from trainer.runs.drift import Drift
 from trainer.runs.example_backfill import ExampleBackfill

@@ -9,9 +9,9 @@ import pytest
 from store.events import Engagement
 from store.requests import Answer, RecommendedItem, Request
 from stream.serving.attribution import Attribution
-from trainer.ranking.features import NAMES
+from trainer.answers import Served
+from trainer.ranking.columns import NAMES
 from trainer.ranking.impressions import ImpressionOutcome, Shown
-from trainer.recommender import Served
 
 WINDOW_S = 100.0
 AT = 1.7e9

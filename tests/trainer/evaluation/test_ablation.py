@@ -7,8 +7,8 @@ import pytest
 
 from tests.trainer.ranking.test_ranker import RULES, example
 from trainer.evaluation.ablation import Ablation, KeptRanking
-from trainer.ranking.features import COLUMNS, GROUPS, NAMES, without
-from trainer.ranking.ranker import RankerLearner
+from trainer.ranking.columns import COLUMNS, GROUPS, NAMES, without
+from trainer.ranking.learner import RankerLearner
 
 
 @pytest.fixture(scope="module")

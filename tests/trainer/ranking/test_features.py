@@ -5,7 +5,8 @@ import numpy as np
 from store.requests import Request
 from tests.small_world import START, World, card
 from trainer.items.item_learning import DAY_S
-from trainer.ranking.features import COLUMNS, GROUPS, compute
+from trainer.ranking.columns import COLUMNS, GROUPS
+from trainer.ranking.features import compute
 from trainer.retrieval.candidates import Evidence, taste_of
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from store.settings import Utility
 from trainer.ranking.calibration import calibration_error, sigmoid
-from trainer.ranking.features import COLUMNS, NAMES
+from trainer.ranking.columns import COLUMNS, NAMES
 from trainer.ranking.feedback import Feedback, HeldOut
 from trainer.ranking.heads import CLICK, COMPLETION, NEGATIVE, Heads, worth
 from trainer.ranking.impressions import ImpressionOutcome, ImpressionRules, Impressions, Shown

@@ -7,10 +7,12 @@ import pytest
 
 from store.keys import hash64
 from store.settings import Utility
-from trainer.ranking.features import COLUMNS, NAMES
+from trainer.ranking.columns import COLUMNS, NAMES
+from trainer.ranking.example import Example
 from trainer.ranking.heads import CLICK, COMPLETION, NEGATIVE
 from trainer.ranking.impressions import UNTOLD, Impression
-from trainer.ranking.ranker import Boosted, Example, HeuristicRanker, RankerLearner, RankerRules, ranker_from
+from trainer.ranking.learner import RankerLearner, RankerRules
+from trainer.ranking.ranker import Boosted, HeuristicRanker, ranker_from
 
 RIVALS = 12
 RULES = RankerRules(first=100, min_rows=5, completed={"watch": 0.5})

@@ -22,7 +22,8 @@ from trainer.content.encoders import text_encoder
 from trainer.content.words import terms_of
 from trainer.items.item_learning import absorb as absorb_signal
 from trainer.model_bundle import ModelBundle
-from trainer.ranking.ranker import HeuristicRanker, RankerLearner, RankerRules
+from trainer.ranking.learner import RankerLearner, RankerRules
+from trainer.ranking.ranker import HeuristicRanker
 from trainer.recommender import Recommender, RecommenderRules
 from trainer.retrieval.search import WordIndex, by_relevance
 from trainer.semantic_ids.cards import cards_of
@@ -73,7 +74,7 @@ class Searched:
     themes: dict[str, str | None]
 
     def ask(self, query: str, k: int = 10) -> list[str]:
-        answer = self.recommender.recommend(Request(user_id="someone", task="search", query=query, k=k), None)
+        answer = self.recommender.answer(Request(user_id="someone", task="search", query=query, k=k), None).answer
         return [line.item_id for line in answer.items]
 
 
@@ -93,9 +94,9 @@ def searched(request: pytest.FixtureRequest) -> Searched:
             recommender.insert(cards_of([(event, 0)], encoder, book, event.uploaded_at)[0])
         elif isinstance(event, Engagement):
             user = users.setdefault(event.user_id, UserRow())
-            example = recommender.examine(user, event) if offset > 700 else None
-            if example is not None:
-                learner.absorb(example)
+            ranked = recommender.example(user, event) if offset > 700 else None
+            if ranked is not None:
+                learner.absorb(ranked.example)
             signal = absorb_engagement(user, event, offset, 0, RULES)
             if signal is not None:
                 row = items.setdefault(event.item_id, ItemRow())

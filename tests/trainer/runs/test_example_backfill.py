@@ -20,8 +20,9 @@ from stream.kafka.topics import create_topics
 from tests.stream.log import read_topic
 from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
+from trainer.ranking.example import Example
 from trainer.ranking.impressions import Impression
-from trainer.ranking.ranker import Example, ranker_from
+from trainer.ranking.ranker import ranker_from
 from trainer.runs.example_backfill import (
     ExampleBackfill,
     ExampleCollector,

@@ -1,0 +1,70 @@
+"""Answers: the lines that are shown of a ranking, with their sources, reasons and probabilities.
+
+Invariant: lines are the best of the ranking, but for the last, which explores in a bounded share of answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from store.requests import Answer, RecommendedItem
+from trainer.candidate_ranking import Ranking
+from trainer.exploration import Exploration
+from trainer.ranking.heads import CLICK, HEADS
+from trainer.reasons import EXPLORE, reason, winner
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """An answer, the features of its lines (K × F) and the moment of event time at which it was made."""
+
+    answer: Answer
+    x_KF: np.ndarray
+    now_s: float
+
+
+def lines_of(ranking: Ranking, exploration: Exploration) -> tuple[list[RecommendedItem], np.ndarray]:
+    """The lines (K) that `exploration` lets be shown, which it counts, and their features (K × F)."""
+    request, ranker = ranking.moment.request, ranking.moment.ranker
+    places_K = np.arange(min(request.k, len(ranking.handles_B)))
+    explored = _explored(ranking, exploration)
+    if explored is not None:
+        places_K[-1] = explored
+    exploration.note(ranking.handles_B[places_K], explored is not None)
+    x_KF = ranking.x_BF[places_K]
+    heads = ranker.probabilities(x_KF).tolist() if request.explain else [None] * len(places_K)
+    placed = zip(places_K.tolist(), heads, strict=True)
+    return [_line(ranking, place, place == explored, expected) for place, expected in placed], x_KF
+
+
+def _line(ranking: Ranking, place: int, explored: bool, heads: list[float] | None) -> RecommendedItem:
+    catalog, handle = ranking.evidence.catalog, int(ranking.handles_B[place])
+    source = EXPLORE if explored else winner(ranking.proposed, handle)
+    last_L = ranking.taste.handles_L
+    card = catalog.cards[int(last_L[0])] if len(last_L) else None
+    return RecommendedItem(
+        item_id=catalog.ids[handle],
+        score=float(ranking.scores_B[place]),
+        semantic_id=ranking.moment.bundle.semantic_id(handle),
+        source=source,
+        reason=reason(source, card.title if card is not None else ""),
+        heads=msgspec.UNSET if heads is None else dict(zip(HEADS, heads, strict=True)),
+    )
+
+
+def _explored(ranking: Ranking, exploration: Exploration) -> int | None:
+    """The place of the explored candidate that this answer shows last; None in most answers."""
+    request, now_s = ranking.moment.request, ranking.moment.now_s
+    count = min(request.k, len(ranking.handles_B))
+    if not exploration.due(request, now_s, count):
+        return None
+    known_B = ranking.evidence.catalog.positives_N[ranking.handles_B]
+    newest_B = np.isin(ranking.handles_B, ranking.proposed.get("fresh", ()))
+    places = count + exploration.pool(request, now_s, known_B[count:], newest_B[count:])
+    if not len(places):
+        return None
+    click_B = ranking.moment.ranker.probabilities(ranking.x_BF[places])[:, CLICK]
+    return int(places[exploration.choose(request, now_s, ranking.handles_B[places], click_B)])

@@ -1,0 +1,95 @@
+"""The ranking of one request: candidates of all sources, their features, and the order that the ranker gives them.
+
+Invariant: a ranking was made by one bundle and one ranker, which it holds; all its candidates may be returned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from store.histories import UserRow
+from store.requests import Request
+from store.settings import Utility
+from trainer.model_bundle import ModelBundle
+from trainer.ranking.columns import NAMES
+from trainer.ranking.features import compute
+from trainer.ranking.ranker import Ranker
+from trainer.retrieval.candidates import Evidence, Taste, gather, united
+from trainer.retrieval.search import by_relevance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """What a ranking is made with: the request and its user, at a moment of event time; bundle, ranker, utility."""
+
+    request: Request
+    user: UserRow | None
+    now_s: float
+    bundle: ModelBundle
+    ranker: Ranker
+    utility: Utility
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """Candidates (B) in the order of their scores, and how each came in: `proposed` by source, best first.
+
+    `allowed_N` tells which items could have been candidates, `model_N` what the generative model gives each (None
+    without one)."""
+
+    moment: Moment
+    evidence: Evidence
+    allowed_N: np.ndarray
+    proposed: dict[str, np.ndarray]
+    model_N: np.ndarray | None
+    handles_B: np.ndarray
+    scores_B: np.ndarray
+    x_BF: np.ndarray
+
+    @property
+    def taste(self) -> Taste:
+        """What the user's history says."""
+        return self.evidence.taste
+
+    def features_of(self, handles_A: np.ndarray) -> np.ndarray:
+        """Features of any items, as they would have them among these candidates (A × F)."""
+        model_A = None if self.model_N is None else self.model_N[handles_A]
+        return compute(self.evidence, handles_A, self.moment.now_s, self.moment.request, model_A, self.handles_B)
+
+    def scores_of(self, handles_A: np.ndarray) -> np.ndarray:
+        """The ranker's scores of any items, as they would have them among these candidates (A)."""
+        return self.moment.ranker.score(self.features_of(handles_A), self.moment.utility)
+
+
+def rank_candidates(moment: Moment, evidence: Evidence, allowed_N: np.ndarray, *, ordered: bool = True) -> Ranking:
+    """The ranking of a request. One that need not be `ordered` has its candidates by handle, without scores and
+    features, for half the cost."""
+    proposed = gather(evidence, allowed_N)
+    model_N = _propose(moment, evidence, allowed_N, proposed)
+    handles_B = united(proposed, evidence.size)
+    scores_B, x_BF = np.zeros(0), np.zeros((0, len(NAMES)), np.float32)
+    if len(handles_B) and ordered:
+        model_B = None if model_N is None else model_N[handles_B]
+        x_BF = compute(evidence, handles_B, moment.now_s, moment.request, model_B)
+        scores_B = moment.ranker.score(x_BF, moment.utility)
+        if evidence.query is not None:
+            scores_B = by_relevance(evidence.dense["query"][handles_B], scores_B)
+        order = np.argsort(-scores_B, kind="stable")
+        handles_B, scores_B, x_BF = handles_B[order], scores_B[order], x_BF[order]
+    return Ranking(moment, evidence, allowed_N, proposed, model_N, handles_B, scores_B, x_BF)
+
+
+def _propose(
+    moment: Moment, evidence: Evidence, allowed_N: np.ndarray, proposed: dict[str, np.ndarray]
+) -> np.ndarray | None:
+    """Adds what the generative model proposes; its log-probability of each item (N, NaN where it gave none)."""
+    if moment.bundle.generator is None:
+        return None
+    handles, logs = moment.bundle.propose(moment.request, moment.user, evidence.catalog.handles, moment.now_s)
+    known = handles < evidence.size
+    model_N = np.full(evidence.size, np.nan, np.float32)
+    model_N[handles[known]] = logs[known]
+    proposed["model"] = handles[known][allowed_N[handles[known]]]
+    return model_N
