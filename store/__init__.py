@@ -1,1 +1,3 @@
-"""Memory: what sidestream knows and keeps. Nothing here imports an agent, a model or torch."""
+"""Memory: what sidestream knows and keeps.
+
+May import nothing of sidestream. Invariant: nothing here knows an agent, a model or torch."""

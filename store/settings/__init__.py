@@ -3,6 +3,8 @@
 A TOML table is a field of `Settings`, a key is a field of its table. The environment overrides:
 `SIDESTREAM_KAFKA__GROUP` is `[kafka] group`; values are TOML (a bare word is taken as a string). Every mistake is named
 with its key, its value and what is allowed, or with the nearest key that there is.
+
+May import the rest of `store`. Invariant: settings never change once they are read.
 """
 
 from store.settings.checks import SettingsError

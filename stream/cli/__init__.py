@@ -1,8 +1,11 @@
 """The command line: `sidestream COMMAND`. Each module holds a group of commands; heavy imports wait inside them.
 
-May import all of `stream` but `worker` and `up` only inside the commands that run them. Invariant: an expected failure
-(an exception of sidestream's own, whose message says what to do, or what the operating system refused) is one line and
-a status other than 0, never a traceback; with --json it is one JSON document, `{"error": ...}`.
+May import `store`, `trainer.evaluation`, `trainer.runs`, `trainer.semantic_ids`, `stream` (its worker), `stream.kafka`,
+`stream.client`, `stream.up`, `stream.terminal` and `stream.demo`: what is heavy only inside the commands that run it.
+
+Invariant: an expected failure (an exception of sidestream's own, whose message says what to do, or what the operating
+system refused) is one line and a status other than 0, never a traceback; with --json it is one JSON document,
+`{"error": ...}`.
 """
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
 """The demonstration: a stream, acts that are seen from outside with their times, and a simulated population.
 
-May import `stream.client` and `stream.terminal`. Invariant: an act uses public ways only."""
+May import `store`, `stream.client` and `stream.terminal`. Invariant: an act uses public ways only."""

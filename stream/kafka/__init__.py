@@ -1,3 +1,3 @@
 """The log as this system uses it: connections, topics, the emitter, state topics, dead letters, consumer lag.
 
-May import `stream.metrics`. Invariant: only this package and the agents know how a Kafka client is configured."""
+May import `store`. Invariant: only this package and the agents know how a Kafka client is configured."""

@@ -1,3 +1,3 @@
 """What an operator sees: Prometheus metrics, freshness, and each stage against its objective.
 
-May import nothing of `stream` outside. Invariant: no freshness metric understates; unknown is never shown as good."""
+May import `store`. Invariant: no freshness metric understates; unknown is never shown as good."""

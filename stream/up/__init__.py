@@ -1,4 +1,4 @@
 """Everything on one machine: broker, worker and trainer as processes, and a supervisor that watches over them.
 
-May import `stream.kafka` and the store. Invariants: a data folder has one supervisor; no process is ever ended that
+May import `store` and `stream.kafka`. Invariants: a data folder has one supervisor; no process is ever ended that
 this system did not start; what is announced as ready is this system's own."""

@@ -1,3 +1,3 @@
 """Content: an item by itself: its words, unit vectors of its text and given vectors, and their projection.
 
-May import `store` only. Invariant: a vector depends on its own item, not on its batch or the machine."""
+May import `store`. Invariant: a vector depends on its own item, not on its batch or the machine."""

@@ -1,3 +1,3 @@
 """The generative model: a decoder over semantic IDs and words, its vocabulary, prompts, batches and beam search.
 
-May import nothing of `trainer` outside. Invariant: training and serving build a prompt with the same function."""
+May import `store`. Invariant: training and serving build a prompt with the same function."""

@@ -1,3 +1,3 @@
 """The broker's disk: record batches in segments, logs of partitions, compaction, topics, committed offsets.
 
-Invariant: what was acknowledged is there after a kill."""
+May import the errors and the protocol of `stream.broker`. Invariant: what was acknowledged is there after a kill."""

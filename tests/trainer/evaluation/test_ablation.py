@@ -45,7 +45,7 @@ def test_a_source_takes_along_what_it_alone_proposed(found: dict[str, dict[str, 
 def test_a_group_goes_with_the_ranks_by_it() -> None:
     gone = set(without(["vector"]))
     assert gone == {COLUMNS[name] for name in (*GROUPS["vector"], "rank_vector_taste")}
-    assert not gone & set(without(["space"]))
+    assert not gone & set(without(["spectral"]))
 
 
 def test_every_column_belongs_to_some_group() -> None:
