@@ -60,7 +60,8 @@ class ItemCard(msgspec.Struct, kw_only=True, frozen=True):
 
     `suffix` tells items with equal codes apart. `content` holds the content vector of each modality (`text` among
     them), base64 of little-endian float16, so that any reader can assign the item under another codebook version.
-    `published_at_ms` is the timestamp of the upload record: freshness is measured from it.
+    `published_at_ms` is the timestamp of the upload record: freshness is measured from it. `upload_offset` is its
+    offset in `uploads`: of two cards the further one counts (see `store.card_order`).
     """
 
     item_id: str
@@ -76,6 +77,7 @@ class ItemCard(msgspec.Struct, kw_only=True, frozen=True):
     creator_id: str | None = None
     language: str | None = None
     content: dict[str, str] = {}
+    upload_offset: int = -1
 
     def parts(self) -> dict[str, np.ndarray]:
         """Modality → float16 vector."""

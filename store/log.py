@@ -18,7 +18,9 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
+from store.card_order import CardOrder
 from store.events import Engagement, Limits, Profile, Upload, decode_engagements, decode_profiles, decode_uploads
+from store.headers import came_at_ms
 from store.items import ItemCard
 from store.settings import Kafka
 
@@ -38,6 +40,12 @@ class LogRecord(NamedTuple):
     timestamp_ms: int
     key: bytes | None
     value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+    @property
+    def came_at_ms(self) -> int:
+        """When the broker first had what the record holds, which may have been moved or sent again."""
+        return came_at_ms(self.timestamp_ms, self.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ class Log:
             for part, records in batches.items():
                 for record in records:
                     if part.partition in left and record.offset < left[part.partition]:
-                        yield LogRecord(part.partition, record.offset, record.timestamp, record.key, record.value)
+                        yield _record(record)
             for partition in list(left):
                 at = min(consumer.position(TopicPartition(topic, partition)), left[partition])
                 passed += at - position[partition]
@@ -172,6 +180,11 @@ class Log:
 Value = TypeVar("Value")
 
 
+def _record(read: Any) -> LogRecord:
+    """One of kafka-python's records."""
+    return LogRecord(read.partition, read.offset, read.timestamp, read.key, read.value, read.headers)
+
+
 def latest(records: Iterable[LogRecord]) -> dict[str, LogRecord]:
     """The newest record of each key of a compact topic; a tombstone removes the key."""
     kept: dict[str, LogRecord] = {}
@@ -187,15 +200,26 @@ def latest(records: Iterable[LogRecord]) -> dict[str, LogRecord]:
 
 
 def cards(records: Iterable[LogRecord]) -> dict[str, ItemCard]:
-    """item_id → card, from records of `semantic-ids`; what cannot be read is left out (its writer was not ours)."""
+    """item_id → card, from records of `semantic-ids`, of each item the one that counts; what cannot be read is left out
+    (its writer was not ours)."""
     decoder = msgspec.json.Decoder(ItemCard)
     found: dict[str, ItemCard] = {}
-    for record in latest(records).values():
+    order = CardOrder()
+    for record in records:
+        if record.key is None:
+            continue
+        item_id = record.key.decode("utf-8", "replace")
+        known = found[item_id].upload_offset if item_id in found else None
+        if record.value is None:
+            if order.takes_down(item_id, record.headers, known):
+                found.pop(item_id, None)
+            continue
         try:
-            card = decoder.decode(record.value or b"")
+            card = decoder.decode(record.value)
         except msgspec.MsgspecError:
             continue
-        found[card.item_id] = card
+        if order.admits(item_id, card.upload_offset, known):
+            found[item_id] = card
     return found
 
 

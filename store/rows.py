@@ -62,7 +62,8 @@ class Position(msgspec.Struct, array_like=True):
     causes is safe, too: a new start reads on from there. `state_offset`: next offset of its state topic that may hold
     something newer than the rows. `passed`: origin partition → (offset, index) of the last signal absorbed.
     `profiles`, `profiles_safe`: the same for the profiles partition. `logs`: topic (without prefix) → the log that all
-    of this counts in; one that is missing was never read, or by a release that did not ask.
+    of this counts in; one that is missing was never read, or by a release that did not ask. `cards_end`: of uploads,
+    the offset on `semantic-ids` behind the last card that is safe there.
     """
 
     absorbed: int = -1
@@ -72,6 +73,7 @@ class Position(msgspec.Struct, array_like=True):
     profiles: int = -1
     profiles_safe: int = -1
     logs: dict[str, LogIdentity] = {}
+    cards_end: int = 0
 
 
 class RowStore(Generic[Row]):

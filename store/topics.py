@@ -12,6 +12,7 @@ ENGAGEMENTS: Final = "engagements"
 PROFILES: Final = "profiles"
 ITEM_SIGNALS: Final = "item-signals"
 SEMANTIC_IDS: Final = "semantic-ids"
+UPLOAD_STATES: Final = "upload-states"
 ITEM_STATES: Final = "item-states"
 USER_STATES: Final = "user-states"
 CHECKPOINTS: Final = "checkpoints"
@@ -24,7 +25,7 @@ EventTopic = Literal["uploads", "engagements", "profiles"]
 """The topics whose events applications publish."""
 
 TOPIC_NAMES: Final = (
-    *(UPLOADS, ENGAGEMENTS, PROFILES, ITEM_SIGNALS, SEMANTIC_IDS, ITEM_STATES, USER_STATES),
+    *(UPLOADS, ENGAGEMENTS, PROFILES, ITEM_SIGNALS, SEMANTIC_IDS, UPLOAD_STATES, ITEM_STATES, USER_STATES),
     *(CHECKPOINTS, RANKING_EXAMPLES, RECOMMEND_REQUESTS, RECOMMENDATIONS, DEAD_LETTERS),
 )
 """Every topic."""

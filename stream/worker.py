@@ -66,7 +66,7 @@ class Worker:
 
         # What serves: the scorer, fed by the broadcast, and what is answered with it
         self._assignment = Assignment({PROFILES: ENGAGEMENTS}, self.fail)
-        owners = ItemOwners(self._assignment, settings.kafka.partitions)
+        self._owners = owners = ItemOwners(self._assignment, settings.kafka.partitions)
         self.scorer = Scorer(settings, metrics=self._metrics, encoder=encoder, emitter=self._emitter, owners=owners)
         self._broadcast = Broadcast(settings, self.scorer.handlers(), {ITEM_STATES: self.scorer.on_passed_row})
         own_url = lambda: self.url  # noqa: E731  (known once the web server has started)
@@ -124,6 +124,7 @@ class Worker:
         self._supervise("swaps", self.scorer.swaps.run(self._broadcast.caught_up))
         self._supervise("upkeep", self.scorer.upkeep.run(self._broadcast.caught_up))
         self._supervise("lag", LagWatch(self.settings, self._metrics).run())
+        self._supervise("cards", self._owners.contradict_cards(self._broadcast.caught_up))
         self._supervise("log", LogWatch(self.settings, self._assignment.reached).run())
         await self._app.start()
         self._supervise("faust", self._watch_app())

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from store.headers import CAME_AT, number_in
 from stream.ingest.partition import Partition
 from stream.ingest.published_rows import LostPartitionError
 from stream.kafka.records import Record
@@ -174,6 +175,7 @@ def _record_of(event: Any) -> Record:
         message.key,
         message.value,
         event.ack,
+        number_in(message.headers, CAME_AT, -1) if message.headers else -1,
     )
     message.key = message.value = event.key = event.value = None
     return record

@@ -21,6 +21,7 @@ from stream.ingest.item_partition import ItemPartition
 from stream.ingest.item_side import ItemSide
 from stream.ingest.item_vectors import ItemVectors
 from stream.ingest.partition_context import PartitionContext
+from stream.ingest.take_downs import TakeDown
 from stream.ingest.upload_partition import Cataloguing, UploadPartition
 from stream.ingest.user_partition import Scoring, UserPartition
 from stream.ingest.user_side import UserSide
@@ -49,7 +50,8 @@ class IngestFactories:
         return {UPLOADS: self.uploads, ENGAGEMENTS: self.users, ITEM_SIGNALS: self.items}
 
     def uploads(self, number: int) -> UploadPartition:
-        return UploadPartition(number, self.context, self.cataloguing)
+        rows = RowStore(self.folder / f"uploads-{number}", TakeDown)
+        return UploadPartition(number, self.context, self.cataloguing, rows)
 
     def users(self, number: int) -> UserPartition:
         settings = self.context.settings

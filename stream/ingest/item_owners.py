@@ -5,6 +5,7 @@ Invariant: a partition that is not at work here is not told; its owner reads the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from store.items import ItemCard, ItemRow
@@ -13,6 +14,8 @@ from stream.ingest.assignment import Assignment
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.upload_partition import UploadPartition
 
+CONTRADICT_EVERY_S = 1.0
+
 
 class ItemOwners:
     """The partitions of items at work here."""
@@ -20,6 +23,7 @@ class ItemOwners:
     def __init__(self, assignment: Assignment, partitions: int) -> None:
         self._assignment = assignment
         self._partitions = partitions
+        self._outdated: dict[str, int] = {}
 
     def heal(self, number: int, item_id: str, row: ItemRow) -> None:
         """An older row of the item was read after a further one."""
@@ -32,6 +36,24 @@ class ItemOwners:
         partition = self._assignment.get(ITEM_SIGNALS, number)
         if isinstance(partition, ItemPartition):
             partition.contradict(generation)
+
+    def card_read(self, number: int, item_id: str, counts: bool) -> None:
+        """A card or take-down was read that counts, or one of a former owner behind what counts."""
+        if counts:
+            self._outdated.pop(item_id, None)
+        else:
+            self._outdated[item_id] = number
+
+    async def contradict_cards(self, caught_up: asyncio.Event) -> None:
+        """Has what counts of an item published again where something older lies behind it, until cancelled."""
+        await caught_up.wait()  # before, the next record may have said it already
+        while True:
+            await asyncio.sleep(CONTRADICT_EVERY_S)
+            outdated, self._outdated = self._outdated, {}
+            for item_id, number in outdated.items():
+                partition = self._assignment.get(UPLOADS, number)
+                if isinstance(partition, UploadPartition):
+                    await partition.contradict(item_id)
 
     def reassign(self, cards: Callable[[int], Sequence[ItemCard]]) -> None:
         """The codebook has changed: the owner of each item publishes it again under the version that serves. `cards`:

@@ -1,33 +1,57 @@
 """The upload partition: one partition of `uploads` at work. An upload becomes a card with a semantic ID.
 
-There is no state to keep: the card is a function of the upload and the codebook, so reading an upload again publishes
-the same card again.
+A card is a function of its upload and the codebook, so reading an upload again publishes the same card again. What is
+kept is what a card must not bring back: take-downs, and the position, so that a hole in what is delivered is read. Both
+are on the disk, and come back to an empty one from `upload-states`.
+
+Cards and take-downs are queued one after the other, each after a look at what is known of its item: so in one owner's
+writing nothing older follows something further. Between owners the offsets decide (`store.card_order`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
 
 from store.events import Refusal, Upload, decode_uploads, tombstone_id
+from store.headers import CAME_AT, UPLOAD_OFFSET, numbered
 from store.items import ItemCard
 from store.keys import partition_of
-from store.topics import SEMANTIC_IDS, UPLOADS
-from stream.ingest.partition import Partition
+from store.rows import LogIdentity, RowStore
+from store.topics import SEMANTIC_IDS, UPLOAD_STATES, UPLOADS
+from stream.ingest.known_uploads import KnownUploads
+from stream.ingest.partition import Cursor, Partition
 from stream.ingest.partition_context import PartitionContext
+from stream.ingest.published_rows import BEAT_S, Publication, PublishedRows
 from stream.ingest.refusals import send_refusals, send_strays
+from stream.ingest.take_downs import TakeDown, TakeDowns
+from stream.kafka.log_identity import ReadingStart, forget_lost_states, is_lost, look_at, start_reading
 from stream.kafka.records import Record, Refused, Stray, strays_of
-from stream.kafka.state_topics import hole_reader
+from stream.kafka.state_topics import (
+    GENERATION,
+    POSITION_KEY,
+    Announcement,
+    encode_announcement,
+    hole_reader,
+)
 from trainer.content.encoder import TextEncoder
 from trainer.semantic_ids.cards import cards_of, renewed_cards
 from trainer.semantic_ids.codebook import Codebook
+
+log = logging.getLogger(__name__)
+
+POSITION_EVERY_S = 1.0
+"""The position is published so often, at most: an empty disk reads that much again."""
 
 _json = msgspec.json.Encoder()
 
@@ -48,13 +72,16 @@ class UploadPartition(Partition):
 
     batch = 256
     gather_s = 0.02
+    beat_s = BEAT_S
 
     def __init__(
         self,
         number: int,
         context: PartitionContext,
         cataloguing: Cataloguing,
+        rows: RowStore[TakeDown] | None = None,
     ) -> None:
+        """`rows`: the disk; without one, what must be kept is kept as long as the partition, and on the log."""
         settings = context.settings
         super().__init__(number, 0.02, hole_reader(settings), context.fault)
         self._settings = settings
@@ -64,16 +91,46 @@ class UploadPartition(Partition):
         self._codebook = cataloguing.codebook
         self._known = cataloguing.known_card
         self._executor = cataloguing.executor
-        self._sent: OrderedDict[str, int] = OrderedDict()
+        self._no_disk: TemporaryDirectory[str] | None = None
+        if rows is None:
+            self._no_disk = TemporaryDirectory()
+            rows = RowStore(Path(self._no_disk.name) / "rows", TakeDown)
+        self._gone = TakeDowns(rows)
+        self._generation = context.generation
+        self._published = PublishedRows(settings, context.emitter, UPLOAD_STATES, number, self._gone)
+        self._uploads = KnownUploads(self._gone, cataloguing.known_card)
+        self._topic = settings.topic(UPLOADS)
+        self._writing = asyncio.Lock()
+        self._told_at = -POSITION_EVERY_S
         self._reassigning: asyncio.Task[None] | None = None
         self._limits = settings.event_limits()
 
     async def restore(self) -> None:
-        """Nothing to restore: the group's committed offset says where to begin."""
+        topics = (UPLOAD_STATES, SEMANTIC_IDS, UPLOADS)
+        seen, position = await look_at(self._settings, topics, self.number), self._gone.position
+        marks_lost = forget_lost_states(position, UPLOAD_STATES, seen[UPLOAD_STATES])
+        await self._published.restore()
+        cards = position.logs.get(SEMANTIC_IDS)
+        known, start_over = position.logs.get(UPLOADS), self._settings.kafka.start_over
+        start = start_reading(seen[UPLOADS], known, position.safe, position.absorbed, start_over)
+        if cards is not None and is_lost(seen[SEMANTIC_IDS], cards, position.cards_end):
+            log.warning("semantic-ids-%s is another topic than before, or was cut: reading all uploads", self.number)
+            start, position.cards_end = ReadingStart(seen[UPLOADS].begin, start.identity), 0
+        position.logs[UPLOADS] = start.identity
+        position.logs[SEMANTIC_IDS] = LogIdentity(seen[SEMANTIC_IDS].topic_id)
+        cursor = self.cursors[self._topic] = Cursor.at(start)
+        position.safe = cursor.counted_safe
+        await self._publish(dict(self._gone.rows.flush()))  # a former owner that still writes learns of this one
+        if marks_lost:
+            stored, encode = self._gone.rows.scan(), self._gone.rows.encode
+            while chunk := {item_id: encode(mark) for item_id, mark in islice(stored, 1000)}:
+                await self._publish(chunk)
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
+        cursor = self.cursors.setdefault(self._topic, Cursor())
+        records = cursor.counted(records)
         sends: list[asyncio.Future[Any]] = []
-        uploads: list[tuple[Upload, int]] = []
+        uploads: list[tuple[Upload, Record]] = []
         refused: list[Refused] = []
         strays: list[Stray] = []
         for record in records:
@@ -84,9 +141,15 @@ class UploadPartition(Partition):
             else:
                 self._decode(record, uploads, refused, strays)
         sends += await self._publish_cards(uploads)
-        sends += await send_refusals(self._emitter, self._metrics, UPLOADS, refused)
+        sends += await send_refusals(self._emitter, self._metrics, UPLOADS, cursor.as_read(refused))
         sends += await send_strays(self._emitter, UPLOADS, strays)
+        self._gone.position.absorbed = max(self._gone.position.absorbed, records[-1].offset)
         return sends
+
+    def keep_safe(self) -> None:
+        self._gone.position.safe = self.cursors[self._topic].counted_safe
+        if not self._gone.rows.staged:  # else the next publication writes it
+            self._gone.rows.write({})
 
     def reassign(self, cards: Sequence[ItemCard]) -> None:
         """Publishes these cards again under the codebook that serves now, in the background."""
@@ -101,36 +164,67 @@ class UploadPartition(Partition):
         for start in range(0, len(stale), 500):
             some = stale[start : start + 500]
             renewed = await loop.run_in_executor(self._executor, renewed_cards, some, codebook, time.time())
-            # An edit or a tombstone that came meanwhile is newer than the picture that the cards are from.
-            rows = [_row_of(card) for card in renewed if self._sent.get(card.item_id, -1) <= card.published_at_ms]
-            await self._emitter.send_rows(SEMANTIC_IDS, self.number, rows)
+            async with self._writing:  # what has come meanwhile counts, and what comes from here on waits
+                rows = [
+                    _row_of(card) for card in renewed if not self._uploads.is_passed(card.item_id, card.upload_offset)
+                ]
+                sends = await self._emitter.queue_rows(SEMANTIC_IDS, self.number, rows)
+            await self._emitter.settle(sends)
+
+    async def contradict(self, item_id: str) -> None:
+        """Publishes again what counts of an item, because a former owner has written something older after it:
+        compaction would keep that."""
+        sends: list[asyncio.Future[Any]] = []
+        async with self._writing:
+            gone, card = self._gone.get(item_id), self._known(item_id)
+            if gone is not None and (card is None or card.upload_offset < gone.offset):
+                sends.append(await self._send_take_down(item_id, gone))
+            elif card is not None and not self._uploads.is_passed(item_id, card.upload_offset):
+                sends += await self._emitter.queue_rows(SEMANTIC_IDS, self.number, [_row_of(card)])
+        await self._emitter.settle(sends)
 
     def publish(self) -> Coroutine[Any, Any, None]:
-        return asyncio.sleep(0)
+        now = time.monotonic()
+        if not self._gone.rows.staged and now - self._told_at < POSITION_EVERY_S:
+            return asyncio.sleep(0)
+        self._told_at = now
+        return self._publish(dict(self._gone.rows.flush()))
+
+    async def _publish(self, marks: Mapping[str, bytes | None]) -> None:
+        generation = self._generation()
+        headers = [(GENERATION, str(generation).encode())]
+        rows: list[Publication] = [(item_id.encode(), value, headers) for item_id, value in marks.items()]
+        rows.append((POSITION_KEY, encode_announcement(Announcement(self._gone.position)), headers))
+        if await self._published.publish(rows, generation):
+            self._unpublished = True
 
     def close(self) -> None:
         if self._reassigning is not None:
             self._reassigning.cancel()
+        self._gone.rows.close()
+        if self._no_disk is not None:
+            self._no_disk.cleanup()
 
-    def _note_sent(self, item_id: str, at_ms: int) -> None:
-        """Remembers what was sent lately, for `reassign`: the broadcast may not have brought it back yet."""
-        self._sent[item_id] = at_ms
-        self._sent.move_to_end(item_id)
-        while len(self._sent) > 20_000:
-            self._sent.popitem(last=False)
+    def _is_behind(self, item_id: str, record: Record) -> bool:
+        return self._uploads.is_passed(item_id, record.offset) or self._uploads.is_outlived(item_id, record.came_at_ms)
 
     def _decode(
-        self, record: Record, uploads: list[tuple[Upload, int]], refused: list[Refused], strays: list[Stray]
+        self, record: Record, uploads: list[tuple[Upload, Record]], refused: list[Refused], strays: list[Stray]
     ) -> None:
         assert record.value is not None
         decoded = decode_uploads(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
         refused += [Refused(record, refusal) for refusal in decoded.refusals]
         elsewhere: list[tuple[int, str]] = []
+        mine: dict[str, Upload] = {}
         for index, upload in enumerate(decoded.events):
-            if self._is_mine(upload.item_id):
-                uploads.append((upload, record.timestamp_ms))
-            else:
+            if not self._is_mine(upload.item_id):
                 elsewhere.append((index, upload.item_id))
+            elif self._is_behind(upload.item_id, record):
+                self._metrics.duplicated(UPLOADS)
+            else:
+                mine[upload.item_id] = upload  # of two in one frame the later one
+                self._uploads.read_upload(upload.item_id, record.offset, record.first_ms)
+        uploads += [(upload, record) for upload in mine.values()]
         strays += strays_of(record, decoded, elsewhere)
 
     async def _take_down(
@@ -141,31 +235,47 @@ class UploadPartition(Partition):
             refused.append(Refused(record, item_id))
             return []
         if not self._is_mine(item_id):
-            strays.append(Stray(record.topic, item_id.encode(), None))
+            strays.append(Stray(record.topic, item_id.encode(), None, record.first_ms))
+            return []
+        if self._uploads.is_outlived(item_id, record.came_at_ms):
+            self._metrics.duplicated(UPLOADS)
             return []
         self._metrics.absorbed(UPLOADS)
-        self._note_sent(item_id, record.timestamp_ms)
-        return [await self._emitter.send(SEMANTIC_IDS, None, key=record.key, partition=self.number)]
+        found = TakeDown(record.offset, record.first_ms)
+        async with self._writing:
+            self._uploads.read_take_down(item_id, found)
+            return [await self._send_take_down(item_id, found)]
+
+    async def _send_take_down(self, item_id: str, found: TakeDown) -> asyncio.Future[Any]:
+        headers = numbered(**{UPLOAD_OFFSET: found.offset, CAME_AT: found.came_at_ms})
+        return await self._emitter.send(
+            SEMANTIC_IDS, None, key=item_id.encode(), partition=self.number, headers=headers
+        )
 
     def _is_mine(self, item_id: str) -> bool:
         return partition_of(item_id, self._settings.kafka.partitions) == self.number
 
-    async def _publish_cards(self, uploads: list[tuple[Upload, int]]) -> list[asyncio.Future[Any]]:
+    async def _publish_cards(self, uploads: list[tuple[Upload, Record]]) -> list[asyncio.Future[Any]]:
         if not uploads:
             return []
-        loop = asyncio.get_running_loop()
-        codebook = self._codebook()
-        now = time.time()
-        cards = await loop.run_in_executor(self._executor, cards_of, uploads, self._encoder, codebook, now)
+        cards = await self._encode(uploads)
         repeated = sum(map(self._is_known, cards))
         self._metrics.duplicated(UPLOADS, repeated)
         self._metrics.absorbed(UPLOADS, len(cards) - repeated)
-        for card in cards:
-            self._note_sent(card.item_id, card.published_at_ms)
-        sends = await self._emitter.queue_rows(SEMANTIC_IDS, self.number, map(_row_of, cards))
+        async with self._writing:
+            sends = await self._emitter.queue_rows(SEMANTIC_IDS, self.number, map(_row_of, cards))
         published_at = [card.published_at_ms for card in cards]
         sends[-1].add_done_callback(lambda sent: self._assigned(sent, published_at))  # the batches end in order
         return sends
+
+    async def _encode(self, uploads: list[tuple[Upload, Record]]) -> list[ItemCard]:
+        loop = asyncio.get_running_loop()
+        dated = [(upload, record.first_ms) for upload, record in uploads]
+        cards = await loop.run_in_executor(
+            self._executor, cards_of, dated, self._encoder, self._codebook(), time.time()
+        )
+        replace = msgspec.structs.replace
+        return [replace(card, upload_offset=record.offset) for card, (_, record) in zip(cards, uploads, strict=True)]
 
     def _is_known(self, card: ItemCard) -> bool:
         """Whether this very card is live here: its upload was read before."""
@@ -174,6 +284,7 @@ class UploadPartition(Partition):
 
     def _assigned(self, sent: asyncio.Future[Any], published_at_ms: Sequence[int]) -> None:
         if not sent.cancelled() and sent.exception() is None:
+            self._gone.position.cards_end = max(self._gone.position.cards_end, sent.result().offset + 1)
             for at_ms in published_at_ms:
                 self._metrics.semantic_id_assigned(_age_s(at_ms))
 
@@ -182,8 +293,12 @@ def _row_of(card: ItemCard) -> tuple[bytes, bytes, tuple[()]]:
     return card.item_id.encode(), _json.encode(card), ()
 
 
-def _when(card: ItemCard) -> dict[str, float]:
-    return {"assigned_at": card.assigned_at, "published_at_ms": card.published_at_ms}
+def _when(card: ItemCard) -> dict[str, float | int]:
+    return {
+        "assigned_at": card.assigned_at,
+        "published_at_ms": card.published_at_ms,
+        "upload_offset": card.upload_offset,
+    }
 
 
 def _age_s(since_ms: int) -> float:

@@ -208,7 +208,7 @@ class UserSide:
             effects.refused.append(Refused(record, user_id))
             return
         if partition_of(user_id, self._partitions) != self.partition:
-            effects.strays.append(Stray(record.topic, user_id.encode(), None))
+            effects.strays.append(Stray(record.topic, user_id.encode(), None, record.first_ms))
             return
         self.rows.stage(user_id, None)
         effects.absorbed += 1

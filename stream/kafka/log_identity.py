@@ -139,12 +139,16 @@ def _refusal(seen: PartitionLog, last: int, replaced: bool) -> str:
     )
 
 
+def is_lost(seen: PartitionLog, known: LogIdentity | None, end: int) -> bool:
+    """Whether a topic is not the `known` one any more, or ends before `end`, where it once ended."""
+    replaced = known is not None and known.topic_id and seen.topic_id and known.topic_id != seen.topic_id
+    return bool(replaced) or seen.end < end
+
+
 def forget_lost_states(position: Position, name: str, seen: PartitionLog) -> bool:
     """Whether the state topic `name` has lost what was published to it (it was created anew, or cut). Then it is read
     from its beginning, and every row is to be published again. Notes which topic it is from now on."""
-    known = position.logs.get(name)
-    replaced = known is not None and known.topic_id and seen.topic_id and known.topic_id != seen.topic_id
-    lost = bool(replaced) or seen.end < position.state_offset
+    lost = is_lost(seen, position.logs.get(name), position.state_offset)
     if lost:
         position.state_offset = 0
     position.logs[name] = LogIdentity(seen.topic_id, partitions=seen.partitions)

@@ -11,7 +11,8 @@ from store.histories import Entry, UserRow
 
 
 class Record(NamedTuple):
-    """One record of a partition. `acknowledge` may be called once everything that it causes is safe."""
+    """One record of a partition. `acknowledge` may be called once everything that it causes is safe. `came_at_ms`: when
+    the broker first had what it holds, if that was moved here or sent again (-1: with this record)."""
 
     topic: str
     partition: int
@@ -20,6 +21,12 @@ class Record(NamedTuple):
     key: bytes | None
     value: bytes | None
     acknowledge: Callable[[], None]
+    came_at_ms: int = -1
+
+    @property
+    def first_ms(self) -> int:
+        """When the broker first had what the record holds."""
+        return self.timestamp_ms if self.came_at_ms < 0 else min(self.came_at_ms, self.timestamp_ms)
 
 
 ReadHole = Callable[[str, int, int], AsyncIterator[Record]]
@@ -34,11 +41,13 @@ class Refused(NamedTuple):
 
 
 class Stray(NamedTuple):
-    """An event found in a partition that is not its key's: to be published again under its own key."""
+    """An event found in a partition that is not its key's: to be published again under its own key, with the time at
+    which it came (`came_at_ms`): what was taken down or forgotten since is not to come back by that."""
 
     topic: str
     key: bytes
     value: bytes | None
+    came_at_ms: int
 
 
 class ReadEngagement(NamedTuple):
@@ -67,7 +76,7 @@ def strays_of(
     if not elsewhere:
         return []
     raw = decoded.raw if decoded.raw is not None else raw_events(record.value or b"")
-    return [Stray(record.topic, key.encode(), raw[index]) for index, key in elsewhere]
+    return [Stray(record.topic, key.encode(), raw[index], record.first_ms) for index, key in elsewhere]
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from store.headers import CAME_AT, number_in
 from store.rows import Position
 from store.settings import Settings
 from stream.kafka.records import ReadHole, Record
@@ -79,7 +80,8 @@ def hole_reader(settings: Settings) -> ReadHole:
 
     async def read(topic: str, partition: int, begin: int) -> AsyncIterator[Record]:
         async for record in read_partition(settings, topic, partition, begin):
-            yield Record(topic, partition, record.offset, record.timestamp, record.key, record.value, _nobody)
+            first = number_in(record.headers, CAME_AT, -1)
+            yield Record(topic, partition, record.offset, record.timestamp, record.key, record.value, _nobody, first)
 
     return read
 

@@ -25,6 +25,7 @@ from store.topics import (
     RECOMMEND_REQUESTS,
     RECOMMENDATIONS,
     SEMANTIC_IDS,
+    UPLOAD_STATES,
     UPLOADS,
     USER_STATES,
 )
@@ -65,6 +66,7 @@ TOPICS: tuple[TopicSpec, ...] = (
     TopicSpec(PROFILES, "user", {**COMPACT, **LARGE}, co_partitioned=True),
     TopicSpec(ITEM_SIGNALS, "item", {**BY_TIME, **LARGE}, co_partitioned=True),
     TopicSpec(SEMANTIC_IDS, "item", COMPACT, co_partitioned=True),
+    TopicSpec(UPLOAD_STATES, "item", {**STATE, **LARGE}, co_partitioned=True),
     TopicSpec(ITEM_STATES, "item", {**STATE, **LARGE}, co_partitioned=True),
     TopicSpec(USER_STATES, "user", {**STATE, **LARGE}, co_partitioned=True),
     TopicSpec(CHECKPOINTS, "model", FOR_EVER, partitions=1),

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from store.card_order import CardOrder
 from store.events import Engagement
 from store.histories import UserRow
 from store.items import ItemCard, ItemRow, RowOffset
@@ -64,6 +65,9 @@ class Owners(Protocol):
     def announced(self, number: int, generation: int) -> None:
         """A worker of this generation has announced itself as the owner of a partition."""
 
+    def card_read(self, number: int, item_id: str, counts: bool) -> None:
+        """A card or take-down was read; if it does not count, it is of a former owner: something further is known."""
+
     def reassign(self, cards: Callable[[int], Sequence[ItemCard]]) -> None:
         """The codebook has changed; `cards`: the live items of a partition."""
 
@@ -80,6 +84,7 @@ class Scorer:
         self.traces = Traces()
         self.owner_urls: dict[int, str] = {}
         self.counters: dict[str, dict[int, int]] = {}
+        self._order = CardOrder()
         self.recommender = Recommender(
             recommender_rules(settings),
             encode=lambda text: encoder.encode([text])[0],
@@ -115,17 +120,29 @@ class Scorer:
 
     def on_card(self, record: Any) -> None:
         item_id = record.key.decode()
-        if record.value is None:
-            handle = self.recommender.catalog.handles.get(item_id)
-            self.recommender.remove(item_id)
-            for bundle in self.swaps.bundles():
-                if handle is not None:
-                    bundle.remove(handle)
-            return
-        card = msgspec.json.decode(record.value, type=ItemCard)
         known = self.card(item_id)
+        offset = None if known is None else known.upload_offset
+        if record.value is None:
+            counts = self._order.takes_down(item_id, record.headers, offset)
+            if counts:
+                self._take_down(item_id)
+        else:
+            card = msgspec.json.decode(record.value, type=ItemCard)
+            counts = self._order.admits(item_id, card.upload_offset, offset)
+            if counts:
+                self._insert(card, known)
+        self._owners.card_read(record.partition, item_id, counts)
+
+    def _take_down(self, item_id: str) -> None:
+        handle = self.recommender.catalog.handles.get(item_id)
+        self.recommender.remove(item_id)
+        for bundle in self.swaps.bundles():
+            if handle is not None:
+                bundle.remove(handle)
+
+    def _insert(self, card: ItemCard, known: ItemCard | None) -> None:
         self.recommender.insert(card)
-        handle = self.recommender.catalog.handles[item_id]
+        handle = self.recommender.catalog.handles[card.item_id]
         for bundle in self.swaps.bundles():
             bundle.insert(handle, card)
         if known is None or known.published_at_ms != card.published_at_ms:

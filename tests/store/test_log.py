@@ -11,6 +11,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
 from store.events import frame
+from store.headers import numbered
 from store.items import ItemCard
 from store.log import (
     Log,
@@ -136,6 +137,19 @@ def test_cards_are_the_latest_and_strangers_are_left_out() -> None:
     )
     records = [Record(0, 0, 0, b"i", msgspec.json.encode(card)), said({"strange": 1}, "j")]
     assert cards(records) == {"i": card}
+
+
+def test_a_card_that_lies_behind_its_take_down_is_not_live() -> None:
+    """A former owner wrote it late."""
+    plain = ItemCard(item_id="i", codebook="c", codes=[1], suffix=3, assigned_at=1, uploaded_at=1, published_at_ms=7)
+    old, new = (msgspec.structs.replace(plain, upload_offset=offset) for offset in (5, 9))
+    down = Record(0, 1, 0, b"i", None, numbered(upload_offset=6))
+
+    def written(card: ItemCard) -> Record:
+        return Record(0, 0, 0, b"i", msgspec.json.encode(card))
+
+    assert cards([written(old), down, written(old)]) == {}
+    assert cards([down, written(old), written(new)]) == cards([written(new), down, written(old)]) == {"i": new}
 
 
 def test_chunks_cover_the_range_once_newest_first() -> None:

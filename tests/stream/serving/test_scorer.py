@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
+from store.headers import numbered
 from store.items import ItemCard, ItemRow
 from store.rows import Position
 from store.settings import Settings
@@ -53,6 +55,9 @@ class Told:
 
     def announced(self, number: int, generation: int) -> None:
         self._told.append((number, generation))
+
+    def card_read(self, number: int, item_id: str, counts: bool) -> None:
+        self._told.append((number, item_id, counts))
 
     def reassign(self, cards: Callable[[int], Sequence[ItemCard]]) -> None:
         self._told.append(cards)
@@ -100,3 +105,27 @@ def test_an_owner_is_told_who_announces_itself(settings: Settings) -> None:
     scorer, told = asyncio.run(hear(settings, [position(7, "http://owner")], [position(6, "http://former")]))
     assert told == [(0, 7), (0, 6)]
     assert scorer.owner_urls == {0: "http://former"}  # until the owner says so again
+
+
+def test_a_card_behind_its_take_down_is_not_live_and_its_owner_hears_of_it(settings: Settings) -> None:
+    card = ItemCard(item_id="i", codebook="c", codes=[0], suffix=0, assigned_at=0.0, uploaded_at=0.0, published_at_ms=1)
+    owners = Told(told := [])
+    scorer = Scorer(
+        settings, metrics=Metrics(), encoder=text_encoder("static"), emitter=Emitter(settings), owners=owners
+    )
+
+    def read(offset: int, up: bool) -> tuple[bool, bool]:
+        value = msgspec.json.encode(msgspec.structs.replace(card, upload_offset=offset)) if up else None
+        headers = [] if up else numbered(upload_offset=offset)
+        scorer.on_card(SimpleNamespace(key=b"i", value=value, headers=headers, partition=3))
+        number, item_id, counts = told.pop()
+        assert (number, item_id) == (3, "i")
+        return scorer.card("i") is not None, counts
+
+    assert read(5, True) == (True, True)
+    assert read(6, False) == (False, True)
+    assert read(5, True) == (False, False)
+    assert read(6, False) == (False, True)  # the owner has said it again
+    assert read(9, True) == (True, True)
+    assert read(6, False) == (True, False)
+    scorer.close()

@@ -1,0 +1,33 @@
+"""Headers: what records of the log say beside their key and value, as whole numbers in decimal digits.
+
+`UPLOAD_OFFSET` stands on take-downs in `semantic-ids`: the offset of the take-down in `uploads`, as a card has that
+of its upload. `CAME_AT` stands on what is published again from elsewhere on the log (an event moved to its own
+partition, a dead letter): the timestamp of the record in which it first came. It can only make a record older.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+UPLOAD_OFFSET = "upload_offset"
+CAME_AT = "came_at_ms"
+
+Headers = Iterable[tuple[str, bytes]]
+
+
+def number_in(headers: Headers, name: str, otherwise: int) -> int:
+    """The number under `name`; `otherwise` where there is none, or none that can be read."""
+    for found, value in headers:
+        if found == name and value.isdigit():
+            return int(value)
+    return otherwise
+
+
+def numbered(**numbers: int) -> list[tuple[str, bytes]]:
+    """Headers of these numbers."""
+    return [(name, str(number).encode()) for name, number in numbers.items()]
+
+
+def came_at_ms(timestamp_ms: int, headers: Headers) -> int:
+    """When the broker first had what a record holds (epoch milliseconds)."""
+    return min(timestamp_ms, number_in(headers, CAME_AT, timestamp_ms)) if headers else timestamp_ms

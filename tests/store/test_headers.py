@@ -1,0 +1,23 @@
+"""Headers of records: numbers that anybody may have written."""
+
+from __future__ import annotations
+
+import pytest
+
+from store.headers import CAME_AT, came_at_ms, number_in, numbered
+
+
+def test_a_number_is_found_again() -> None:
+    headers = [("other", b"x"), *numbered(came_at_ms=7, upload_offset=0)]
+    assert (number_in(headers, CAME_AT, -1), number_in(headers, "upload_offset", -1)) == (7, 0)
+    assert number_in(headers, "missing", -1) == -1
+
+
+@pytest.mark.parametrize("value", [b"", b"-3", b"1.5", b"soon", "٣".encode()])
+def test_what_is_no_number_is_passed_over(value: bytes) -> None:
+    assert number_in([(CAME_AT, value)], CAME_AT, -1) == -1
+
+
+def test_a_record_can_only_be_older_than_it_says() -> None:
+    assert came_at_ms(50, numbered(came_at_ms=7)) == 7
+    assert came_at_ms(50, numbered(came_at_ms=70)) == came_at_ms(50, []) == 50
