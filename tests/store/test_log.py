@@ -16,7 +16,7 @@ from store.items import ItemCard
 from store.log import (
     Log,
     LogError,
-    Record,
+    LogRecord,
     cards,
     engagements,
     forgotten,
@@ -97,8 +97,8 @@ def test_no_broker_is_an_error_not_silence() -> None:
     assert "127.0.0.1:1" in said
 
 
-def said(value: dict[str, object] | None, key: str = "k", at_ms: int = 0) -> Record:
-    return Record(0, 0, at_ms, key.encode(), None if value is None else msgspec.json.encode(value))
+def said(value: dict[str, object] | None, key: str = "k", at_ms: int = 0) -> LogRecord:
+    return LogRecord(0, 0, at_ms, key.encode(), None if value is None else msgspec.json.encode(value))
 
 
 def engagement(number: int, user: str = "u") -> dict[str, object]:
@@ -107,7 +107,7 @@ def engagement(number: int, user: str = "u") -> dict[str, object]:
 
 def test_engagements_are_single_or_framed_and_bad_ones_are_left_out() -> None:
     framed = frame([msgspec.json.encode(engagement(n)) for n in (1, 2)])
-    records = [said(engagement(0)), Record(0, 1, 5, b"u", framed), Record(0, 2, 5, b"u", b"{"), said(None)]
+    records = [said(engagement(0)), LogRecord(0, 1, 5, b"u", framed), LogRecord(0, 2, 5, b"u", b"{"), said(None)]
     found = list(engagements(records, now=NOW))
     assert [(e.event.event_id, e.offset) for e in found] == [("0", 0), ("1", 1), ("2", 1)]
 
@@ -135,7 +135,7 @@ def test_cards_are_the_latest_and_strangers_are_left_out() -> None:
     card = ItemCard(
         item_id="i", codebook="c", codes=[1, 2], suffix=3, assigned_at=NOW, uploaded_at=NOW, published_at_ms=7
     )
-    records = [Record(0, 0, 0, b"i", msgspec.json.encode(card)), said({"strange": 1}, "j")]
+    records = [LogRecord(0, 0, 0, b"i", msgspec.json.encode(card)), said({"strange": 1}, "j")]
     assert cards(records) == {"i": card}
 
 
@@ -143,10 +143,10 @@ def test_a_card_that_lies_behind_its_take_down_is_not_live() -> None:
     """A former owner wrote it late."""
     plain = ItemCard(item_id="i", codebook="c", codes=[1], suffix=3, assigned_at=1, uploaded_at=1, published_at_ms=7)
     old, new = (msgspec.structs.replace(plain, upload_offset=offset) for offset in (5, 9))
-    down = Record(0, 1, 0, b"i", None, numbered(upload_offset=6))
+    down = LogRecord(0, 1, 0, b"i", None, numbered(upload_offset=6))
 
-    def written(card: ItemCard) -> Record:
-        return Record(0, 0, 0, b"i", msgspec.json.encode(card))
+    def written(card: ItemCard) -> LogRecord:
+        return LogRecord(0, 0, 0, b"i", msgspec.json.encode(card))
 
     assert cards([written(old), down, written(old)]) == {}
     assert cards([down, written(old), written(new)]) == cards([written(new), down, written(old)]) == {"i": new}
