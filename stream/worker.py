@@ -24,10 +24,10 @@ from stream.ingest.consumer_lag import LagWatch
 from stream.ingest.crash_points import crash_point_from
 from stream.ingest.factories import IngestFactories
 from stream.ingest.item_owners import ItemOwners
-from stream.ingest.log_watch import LogWatch
 from stream.ingest.partition_context import PartitionContext
 from stream.ingest.upload_partition import Cataloguing
 from stream.kafka.emitter import Emitter
+from stream.kafka.log_watch import LogWatch
 from stream.metrics.event_loop_load import EventLoopLoad
 from stream.metrics.metrics import Metrics
 from stream.serving.broadcast import Broadcast

@@ -8,8 +8,8 @@ import pytest
 from kafka import KafkaAdminClient, TopicPartition
 
 from store.settings import Settings
-from stream.ingest.log_watch import LogWatch
 from stream.kafka.log_identity import LogReplacedError
+from stream.kafka.log_watch import LogWatch
 from tests.clusters import EmbeddedCluster, KafkaCluster
 from tests.stream.ingest.test_lost_logs import anew, grow, one_partition, publish
 
