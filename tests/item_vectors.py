@@ -8,6 +8,7 @@ from store.embeddings import EmbeddingRules, EmbeddingStore
 from store.keys import partition_of
 from stream.ingest.item_vectors import ItemVectors
 from trainer.items.catalog import Catalog
+from trainer.items.content_vectors import ContentVectors
 from trainer.items.published_vectors import PublishedVectors
 from trainer.items.vector_learning import VectorRules
 
@@ -21,4 +22,4 @@ def item_vectors(folder: Path, number: int = 0, partitions: int = 1) -> ItemVect
     def owns(item_id: str) -> bool:
         return partition_of(item_id, partitions) == number
 
-    return ItemVectors(store, owns, PublishedVectors(Catalog(), WIDTH), VectorRules(width=WIDTH))
+    return ItemVectors(store, owns, PublishedVectors(ContentVectors(Catalog()), WIDTH), VectorRules(width=WIDTH))

@@ -25,10 +25,10 @@ from store.requests import Answer, Request
 from store.settings import Utility
 from trainer.answers import Served, lines_of
 from trainer.candidate_ranking import Moment, Ranking, rank_candidates
-from trainer.content.projection import raw_of_text
 from trainer.examples import RankedEngagement, example_of, request_of
 from trainer.exploration import Exploration
 from trainer.items.catalog import Catalog
+from trainer.items.content_vectors import ContentVectors
 from trainer.items.item_learning import ItemRules
 from trainer.items.published_vectors import PublishedVectors
 from trainer.items.spectral_embedding import SpectralEmbedding, SpectralRules
@@ -70,9 +70,10 @@ class Recommender:
         serving: ModelBundle,
     ) -> None:
         self.rules = rules
-        self.catalog = Catalog(rules.item, rules.spectral.content_width)
-        self.spectral = SpectralEmbedding(self.catalog, rules.spectral)
-        self.published = PublishedVectors(self.catalog, rules.vectors.width)
+        self.catalog = Catalog(rules.item)
+        content = ContentVectors(self.catalog, rules.spectral.content_width)
+        self.spectral = SpectralEmbedding(content, rules.spectral)
+        self.published = PublishedVectors(content, rules.vectors.width)
         self.now_s = self.uploaded_s = 0.0
         self._engaged = False
         self.ranker: Ranker = ranker or HeuristicRanker()
@@ -190,4 +191,4 @@ class Recommender:
             text = card.title if card is not None else None
         if not text or self._encode is None:
             return None
-        return Query(self._words, text, self.spectral.projection.of(raw_of_text("", self._encode(text))[None])[0])
+        return Query(self._words, text, self.spectral.content.of_text("", self._encode(text)))

@@ -60,10 +60,10 @@ class HotLists:
 
 
 class Catalog:
-    """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, V those for conversion,
-    C content. `uploads` counts the cards that made an item live, or newer."""
+    """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, V those for conversion.
+    `uploads` counts the cards that made an item live, or newer."""
 
-    def __init__(self, rules: ItemRules = ItemRules(), content_width: int = 128, capacity: int = 1024) -> None:
+    def __init__(self, rules: ItemRules = ItemRules(), capacity: int = 1024) -> None:
         self.rules = rules
         self.half_lives_s_W = np.array(rules.half_lives_s)
         self.handles: dict[str, int] = {}
@@ -87,7 +87,6 @@ class Catalog:
         self.value_N = np.full(capacity, np.nan, np.float32)
         self.heat_NW = np.full((capacity, len(rules.half_lives_s)), NEVER)
         self.shown_NV = np.full((capacity, len(CONVERSION_HALF_LIVES)), NEVER)
-        self.content_NC = np.zeros((capacity, content_width), np.float32)
 
     def __len__(self) -> int:
         return len(self.ids)

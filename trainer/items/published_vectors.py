@@ -17,7 +17,7 @@ from math import sqrt
 import numpy as np
 
 from store.items import ItemRow
-from trainer.items.catalog import Catalog
+from trainer.items.content_vectors import ContentVectors
 from trainer.items.spectral_embedding import content_map, predicted
 
 SEARCHED = 2048
@@ -30,14 +30,17 @@ Prefixes = dict[tuple[int, ...], tuple[np.ndarray, int]]
 class PublishedVectors:
     """Vectors by handle of `catalog`: `x_ND` as they are, `expected_ND` from content and prefix alone."""
 
-    def __init__(self, catalog: Catalog, width: int = 64, ridge: float = 10.0, prefix_prior: float = 5.0) -> None:
-        self.catalog = catalog
+    def __init__(
+        self, content: ContentVectors, width: int = 64, ridge: float = 10.0, prefix_prior: float = 5.0
+    ) -> None:
+        self.content, self.catalog = content, content.catalog
+        capacity = len(self.catalog.live_N)
         self.width = width
-        self.x_ND = np.zeros((len(catalog.live_N), width), np.float32)
-        self.expected_ND = np.zeros((len(catalog.live_N), width), np.float32)
+        self.x_ND = np.zeros((capacity, width), np.float32)
+        self.expected_ND = np.zeros((capacity, width), np.float32)
         self._ridge, self._prefix_prior = ridge, prefix_prior
-        self._known_N = np.zeros(len(catalog.live_N), bool)
-        self._map_CD = np.zeros((catalog.content_NC.shape[1] + 1, width), np.float32)
+        self._known_N = np.zeros(capacity, bool)
+        self._map_CD = np.zeros((content.width + 1, width), np.float32)
         self._prefixes: Prefixes = {}
 
     def place(self, handle: int, row: ItemRow) -> None:
@@ -52,13 +55,13 @@ class PublishedVectors:
     def describe(self, handle: int) -> None:
         """Expects an item where its new card says."""
         self._reserve()
-        self._expect(np.array([handle]), predicted(self.catalog.content_NC[handle][None], self._map_CD))
+        self._expect(np.array([handle]), predicted(self.content.x_NC[handle][None], self._map_CD))
 
     def refit(self) -> None:
         """Fits the expectation anew and places every item that has no vector. May run in another thread."""
         self._reserve()
         size = len(self.catalog)
-        known_N, x_ND, content_NC = self._known_N[:size].copy(), self.x_ND[:size].copy(), self.catalog.content_NC[:size]
+        known_N, x_ND, content_NC = self._known_N[:size].copy(), self.x_ND[:size].copy(), self.content.x_NC[:size]
         evidence_N = np.where(known_N, self.catalog.positives_N[:size], 0.0)
         self._map_CD, mapped_ND = content_map(content_NC, x_ND, evidence_N, self._ridge)
         telling_N = evidence_N >= 3
@@ -125,6 +128,7 @@ class PublishedVectors:
         return [codes[:length] for length in range(len(codes), 0, -1)]
 
     def _reserve(self) -> None:
+        self.content.reserve()
         lack = len(self.catalog.live_N) - len(self._known_N)
         if lack > 0:
             more_ND = np.zeros((lack, self.width), np.float32)

@@ -11,20 +11,14 @@ Invariant: a fit is a function of the catalogue, the previous axes and the seed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
 from scipy import sparse
 
-from store.items import ItemCard
-from trainer.content.projection import ContentProjection, first_projection, fit_projection, raw_of
 from trainer.items.catalog import Catalog
-
-PROJECTION_SAMPLE = 4000
-PROJECTION_GROWTH = 0.02
-"""With that many more cards a fit projects all of them anew."""
+from trainer.items.content_vectors import ContentVectors
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,29 +38,26 @@ class SpectralRules:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What a fit found: orthonormal `basis_ND`, `axes_ND` to fold with, the `projection` of content,
-    `map_CD` from content (and a constant, its last row) to the embedding."""
+    """What a fit found: orthonormal `basis_ND`, `axes_ND` to fold with, `map_CD` from content (and a
+    constant, its last row) to the embedding."""
 
     basis_ND: np.ndarray
     axes_ND: np.ndarray
     map_CD: np.ndarray
-    projection: ContentProjection
     positives: float
 
 
 class SpectralEmbedding:
     """The vectors of a catalogue's items: unit rows, zero where nothing is known."""
 
-    def __init__(self, catalog: Catalog, rules: SpectralRules = SpectralRules()) -> None:
-        self.catalog = catalog
+    def __init__(self, content: ContentVectors, rules: SpectralRules = SpectralRules()) -> None:
+        self.content, self.catalog = content, content.catalog
         self.rules = rules
         self.fit: Fit | None = None
         self._touched: set[int] | None = None
-        capacity = len(catalog.live_N)
+        capacity = len(self.catalog.live_N)
         self.x_ND = np.zeros((capacity, rules.width), np.float32)
         self.content_ND = np.zeros((capacity, rules.width), np.float32)
-        self.projection = first_projection(rules.content_width)
-        self._projected_at = 0
 
     def due(self) -> bool:
         """Whether enough was learned since the last fit for another."""
@@ -79,46 +70,22 @@ class SpectralEmbedding:
         in another thread: what is placed meanwhile is placed once more."""
         catalog, size = self.catalog, len(self.catalog)
         self._touched = set()
-        projection, content_NC = self._projected(catalog.cards[:size])
+        projection, content_NC = self.content.refitted(size)
         content_ND = np.zeros((len(content_NC), self.rules.width), np.float32)
-        found, behaviour_ND, content_ND[:size] = fit(catalog, content_NC[:size], projection, self.rules, self.fit)
+        found, behaviour_ND, content_ND[:size] = fit(catalog, content_NC[:size], self.rules, self.fit)
         x_ND = np.zeros_like(content_ND)
         x_ND[:size] = self._blend(size, behaviour_ND, content_ND[:size])
         touched, self._touched = self._touched, None
-        self.fit, self.projection, self.content_ND, self.x_ND = found, projection, content_ND, x_ND
-        catalog.content_NC = content_NC
+        self.fit, self.content_ND, self.x_ND = found, content_ND, x_ND
+        self.content.adopt(projection, content_NC)
         for handle in touched:
             self.describe(handle)
-
-    def _projected(self, cards: Sequence[ItemCard | None]) -> tuple[ContentProjection, np.ndarray]:
-        """The content projection, and all items through it. While the catalogue has hardly grown, that is what
-        `describe` has kept: most of a fit would go into projecting the same cards."""
-        uploads, live = self.catalog.uploads, [handle for handle, card in enumerate(cards) if card is not None]
-        content_NC = np.zeros((len(self.catalog.live_N), self.rules.content_width), np.float32)
-        if self._projected_at and uploads < self._projected_at * (1.0 + PROJECTION_GROWTH):
-            content_NC[live] = self.catalog.content_NC[live]
-            return self.projection, content_NC
-        sample = [
-            card for handle in live[:: max(1, len(live) // PROJECTION_SAMPLE)] if (card := cards[handle]) is not None
-        ]
-        found = (
-            fit_projection(np.stack([raw_of(card) for card in sample]), self.rules.content_width) if sample else None
-        )
-        self._projected_at = uploads if found is not None else 0
-        projection = found or self.projection
-        for start in range(0, len(live), PROJECTION_SAMPLE):
-            some = live[start : start + PROJECTION_SAMPLE]
-            content_NC[some] = projection.of(np.stack([raw_of(card) for card in map(cards.__getitem__, some) if card]))
-        return projection, content_NC
 
     def describe(self, handle: int) -> None:
         """Places one item by what its new card says, and its row."""
         self._reserve()
-        card = self.catalog.cards[handle]
-        if card is not None:
-            self.catalog.content_NC[handle] = self.projection.of(raw_of(card)[None])[0]
-            if self.fit is not None:
-                self.content_ND[handle] = mapped(self.catalog.content_NC[handle], self.fit.map_CD)
+        if self.content.describe(handle) and self.fit is not None:
+            self.content_ND[handle] = mapped(self.content.x_NC[handle], self.fit.map_CD)
         self.place(handle)
 
     def place(self, handle: int) -> None:
@@ -149,15 +116,12 @@ class SpectralEmbedding:
         return np.asarray(weight_E @ axes_ND[item_E])
 
     def _reserve(self) -> None:
+        self.content.reserve()
         lack = len(self.catalog.live_N) - len(self.x_ND)
         if lack > 0:
             more_ND = np.zeros((lack, self.rules.width), np.float32)
             self.x_ND = np.concatenate([self.x_ND, more_ND])
             self.content_ND = np.concatenate([self.content_ND, more_ND])
-        lack = len(self.catalog.live_N) - len(self.catalog.content_NC)
-        if lack > 0:
-            more_NC = np.zeros((lack, self.rules.content_width), np.float32)
-            self.catalog.content_NC = np.concatenate([self.catalog.content_NC, more_NC])
 
 
 def _length(x_D: np.ndarray) -> float:
@@ -181,7 +145,7 @@ def graph(catalog: Catalog, size: int) -> sparse.csr_matrix:
 
 
 def fit(
-    catalog: Catalog, content_NC: np.ndarray, projection: ContentProjection, rules: SpectralRules, previous: Fit | None
+    catalog: Catalog, content_NC: np.ndarray, rules: SpectralRules, previous: Fit | None
 ) -> tuple[Fit, np.ndarray, np.ndarray]:
     """The axes and the content map of the items that `content_NC` has rows for, as they are; where behaviour puts
     these, and where content says that they lie."""
@@ -200,7 +164,7 @@ def fit(
     axes_ND = np.asarray(q_ND * inverse_N[:, None], np.float32)
     behaviour_ND = unit(a_NN @ axes_ND)
     map_CD, says_ND = content_map(content_NC, behaviour_ND, catalog.positives_N[:size], rules.ridge)
-    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, projection, positives), behaviour_ND, unit(says_ND)
+    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, positives), behaviour_ND, unit(says_ND)
 
 
 def content_map(

@@ -116,7 +116,7 @@ def _content(evidence: Evidence, handles_B: np.ndarray) -> Columns:
     if len(near_L := _near(evidence)):
         mapped_BL = evidence.spectral.content_ND[handles_B] @ evidence.spectral.x_ND[near_L].T
         columns["content_spectral_last"], columns["content_spectral_max"] = mapped_BL[:, 0], mapped_BL.max(axis=1)
-        content_NC = evidence.catalog.content_NC
+        content_NC = evidence.content.x_NC
         content_BL = content_NC[handles_B] @ content_NC[near_L].T
         columns["content_last"], columns["content_max"] = content_BL[:, 0], content_BL.max(axis=1)
     return columns
@@ -172,7 +172,7 @@ def _refused(evidence: Evidence, handles_B: np.ndarray) -> Columns:
     refused_R = refused_R[refused_R < evidence.size]
     if not len(refused_R):
         return dict.fromkeys(GROUPS["refused"], np.nan)
-    x_ND, content_NC = evidence.spectral.x_ND, evidence.catalog.content_NC
+    x_ND, content_NC = evidence.spectral.x_ND, evidence.content.x_NC
     return {
         "refused_spectral": (x_ND[handles_B] @ x_ND[refused_R].T).max(axis=1),
         "refused_content": (content_NC[handles_B] @ content_NC[refused_R].T).max(axis=1),

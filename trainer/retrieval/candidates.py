@@ -107,9 +107,9 @@ class Evidence:
         query: Query | None = None,
     ) -> None:
         self.catalog, self.spectral, self.published, self.taste, self.rules = catalog, spectral, published, taste, rules
-        self.query = query
+        self.query, self.content = query, spectral.content
         vectors_ND, expected_ND = published.x_ND, published.expected_ND
-        self.size = min(len(catalog), len(spectral.x_ND), len(catalog.content_NC), len(vectors_ND), len(expected_ND))
+        self.size = min(len(catalog), len(spectral.x_ND), len(self.content.x_NC), len(vectors_ND), len(expected_ND))
         self.vector_D = np.zeros(vectors_ND.shape[1], np.float32)
         self.dense: dict[str, np.ndarray] = {}
         self.dense["repeats"] = taste.repeats.dense(self.size)
@@ -163,7 +163,7 @@ class Evidence:
 
     def _vectors(self, query: Query | None) -> None:
         size, dense, handles_L = self.size, self.dense, self.taste.handles_L
-        content_NC = self.catalog.content_NC[:size]
+        content_NC = self.content.x_NC[:size]
         zero_N = np.zeros(size, np.float32)
         dense["query"] = zero_N if query is None else query.relevance(content_NC)
         if not len(handles_L):

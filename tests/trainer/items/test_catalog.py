@@ -96,15 +96,15 @@ def test_an_item_is_live_from_its_card_to_its_removal_and_behaviour_outlives_it(
 
 
 def test_growth_keeps_what_was_there() -> None:
-    catalog = Catalog(RULES, content_width=3, capacity=2)
+    catalog = Catalog(RULES, capacity=2)
     names = [f"i{n}" for n in range(100)]
     random.Random(0).shuffle(names)
     for n, name in enumerate(names):
         handle = catalog.insert(card(name, at=float(n)))
-        catalog.content_NC[handle] = n
+        catalog.value_N[handle] = n
     handles = [catalog.handles[name] for name in names]
     assert catalog.uploaded_at_N[handles].tolist() == list(range(100))
-    assert catalog.content_NC[handles, 1].tolist() == list(range(100))
+    assert catalog.value_N[handles].tolist() == list(range(100))
     assert (catalog.heat_NW[len(catalog) :] < -1e29).all()
 
 

@@ -6,6 +6,7 @@ import pytest
 from store.items import ItemCard, ItemRow, pack_parts
 from store.signals import Signal
 from trainer.items.catalog import Catalog
+from trainer.items.content_vectors import ContentVectors
 from trainer.items.item_learning import absorb
 from trainer.items.spectral_embedding import SpectralEmbedding, SpectralRules, content_map, unit
 
@@ -15,16 +16,16 @@ RULES = SpectralRules(width=8, content_width=16, min_positives=50)
 def filled(groups: int = 3, items: int = 60, seed: int = 0) -> tuple[Catalog, SpectralEmbedding, dict[str, ItemRow]]:
     """Items of a few groups: engaged within their group, titled by it."""
     rng = np.random.default_rng(seed)
-    catalog = Catalog(content_width=RULES.content_width)
-    space = SpectralEmbedding(catalog, RULES)
+    catalog = Catalog()
+    spectral = SpectralEmbedding(ContentVectors(catalog, RULES.content_width), RULES)
     for number in range(items):
-        space.describe(catalog.insert(card(number, number % groups)))
+        spectral.describe(catalog.insert(card(number, number % groups)))
     rows: dict[str, ItemRow] = {}
     for n in range(900):
         group = int(rng.integers(groups))
         first, second = (int(rng.integers((items - 6) // groups)) * groups + group for _ in range(2))
-        engage(catalog, space, rows, f"i{first}", f"i{second}", 1e9 + n)
-    return catalog, space, rows
+        engage(catalog, spectral, rows, f"i{first}", f"i{second}", 1e9 + n)
+    return catalog, spectral, rows
 
 
 def card(number: int, group: int) -> ItemCard:
@@ -44,11 +45,11 @@ def card(number: int, group: int) -> ItemCard:
 
 
 def engage(
-    catalog: Catalog, space: SpectralEmbedding, rows: dict[str, ItemRow], item: str, before: str, at: float
+    catalog: Catalog, spectral: SpectralEmbedding, rows: dict[str, ItemRow], item: str, before: str, at: float
 ) -> None:
     row = rows.setdefault(item, ItemRow())
     absorb(row, Signal(item, "e", 1, at, 1.0, None, [before]), catalog.rules)
-    space.place(catalog.update(item, row))
+    spectral.place(catalog.update(item, row))
 
 
 def likeness(catalog: Catalog, x_ND: np.ndarray, items: list[str]) -> tuple[float, float]:
@@ -62,40 +63,40 @@ def likeness(catalog: Catalog, x_ND: np.ndarray, items: list[str]) -> tuple[floa
 
 
 def test_behaviour_finds_the_groups_and_content_places_the_untouched_with_them() -> None:
-    catalog, space, rows = filled()
-    assert space.due()
-    space.refit()
-    assert not space.due()
+    catalog, spectral, rows = filled()
+    assert spectral.due()
+    spectral.refit()
+    assert not spectral.due()
     touched = list(rows)
-    within, across = likeness(catalog, space.x_ND, touched)
+    within, across = likeness(catalog, spectral.x_ND, touched)
     assert within > across + 0.5
     untouched = [f"i{number}" for number in range(54, 60)]
     assert not set(untouched) & set(touched)
-    within, across = likeness(catalog, space.x_ND, untouched)
+    within, across = likeness(catalog, spectral.x_ND, untouched)
     assert within > across + 0.3
 
 
 def test_an_item_moves_with_its_behaviour_without_a_refit() -> None:
-    catalog, space, rows = filled()
-    space.refit()
+    catalog, spectral, rows = filled()
+    spectral.refit()
     item, target = catalog.handles["i54"], catalog.handles["i1"]  # content of group 0, behaviour of group 1
-    before = space.x_ND[item] @ space.x_ND[target]
+    before = spectral.x_ND[item] @ spectral.x_ND[target]
     for n in range(12):
-        engage(catalog, space, rows, "i54", f"i{1 + 3 * (n % 6)}", 1e9 + 1000 + n)
-    assert space.x_ND[item] @ space.x_ND[target] > before + 0.2
-    assert np.linalg.norm(space.x_ND[item]) == pytest.approx(1.0, abs=1e-3)
+        engage(catalog, spectral, rows, "i54", f"i{1 + 3 * (n % 6)}", 1e9 + 1000 + n)
+    assert spectral.x_ND[item] @ spectral.x_ND[target] > before + 0.2
+    assert np.linalg.norm(spectral.x_ND[item]) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_a_refit_is_deterministic_and_agrees_with_folding_in() -> None:
-    catalog, space, _ = filled()
+    catalog, spectral, _ = filled()
     other_catalog, other, _ = filled()
-    space.refit()
+    spectral.refit()
     other.refit()
-    assert np.array_equal(space.x_ND, other.x_ND)
-    placed = space.x_ND.copy()
+    assert np.array_equal(spectral.x_ND, other.x_ND)
+    placed = spectral.x_ND.copy()
     for handle in range(len(catalog)):
-        space.place(handle)
-    assert space.x_ND == pytest.approx(placed, abs=1e-4)
+        spectral.place(handle)
+    assert spectral.x_ND == pytest.approx(placed, abs=1e-4)
     del other_catalog
 
 

@@ -12,6 +12,7 @@ from store.items import ItemRow
 from store.keys import partition_of
 from store.signals import Signal
 from trainer.items.catalog import Catalog
+from trainer.items.content_vectors import ContentVectors
 from trainer.items.memory_table import MemoryTable
 from trainer.items.published_vectors import PublishedVectors
 from trainer.items.vector_learning import (
@@ -46,8 +47,8 @@ class World:
     """Owners of all partitions, and what they publish."""
 
     def __init__(self, partitions: int = 2, rules: VectorRules = RULES) -> None:
-        self.learned = PublishedVectors(Catalog(), rules.width)
-        self.learners = memory_learners(self.learned, rules, EmbeddingRules(width=rules.width), partitions)
+        self.published = PublishedVectors(ContentVectors(Catalog()), rules.width)
+        self.learners = memory_learners(self.published, rules, EmbeddingRules(width=rules.width), partitions)
         self.rows: dict[str, ItemRow] = {}
 
     def learn(self, some: list[Signal], batch: int) -> World:
@@ -58,11 +59,11 @@ class World:
                 for item_id, changed in learner.learn().items():
                     row = self.rows.setdefault(item_id, ItemRow())
                     publish_vector(row, *changed)
-                    self.learned.place(self.learned.catalog.handle(item_id), row)
+                    self.published.place(self.published.catalog.handle(item_id), row)
         return self
 
     def likeness(self) -> np.ndarray:
-        x_ND = self.learned.of(ITEMS)
+        x_ND = self.published.of(ITEMS)
         return np.asarray(x_ND @ x_ND.T)
 
     def found_in_group(self) -> float:
@@ -102,7 +103,7 @@ def test_how_signals_fall_into_batches_changes_little(batch: int) -> None:
 
 def test_only_owned_rows_are_written() -> None:
     table = MemoryTable(EmbeddingRules(width=RULES.width))
-    learned = PublishedVectors(Catalog(), RULES.width)
+    learned = PublishedVectors(ContentVectors(Catalog()), RULES.width)
     learner = VectorLearner(table, lambda item: item.endswith("1"), learned, RULES)
     for signal in signals(400):
         if signal.item_id.endswith("1"):
@@ -132,7 +133,7 @@ def test_on_disk_it_learns_what_it_learns_in_memory(tmp_path: Path) -> None:
     store = EmbeddingStore(tmp_path / "vectors", EmbeddingRules(width=RULES.width, cached_rows=5))
     in_memory = World(1)
     on_disk = World(1)
-    on_disk.learners[0] = VectorLearner(store, lambda _: True, on_disk.learned, RULES)
+    on_disk.learners[0] = VectorLearner(store, lambda _: True, on_disk.published, RULES)
     some = signals(300)
     in_memory.learn(some, 16)
     on_disk.learn(some, 16)
@@ -142,12 +143,12 @@ def test_on_disk_it_learns_what_it_learns_in_memory(tmp_path: Path) -> None:
 
 def test_a_lost_table_goes_on_from_what_is_published() -> None:
     world = World(1).learn(signals(2000), 16)
-    before = world.learned.of(ITEMS)
+    before = world.published.of(ITEMS)
     world.learners = memory_learners(
-        world.learned, VectorRules(width=RULES.width, rate=1e-6), EmbeddingRules(width=RULES.width), 1
+        world.published, VectorRules(width=RULES.width, rate=1e-6), EmbeddingRules(width=RULES.width), 1
     )
     world.learn(signals(200, seed=1), 16)
-    assert np.allclose(world.learned.of(ITEMS), before, atol=2e-3)
+    assert np.allclose(world.published.of(ITEMS), before, atol=2e-3)
 
 
 def test_what_is_known_of_an_item_is_where_it_starts_and_the_rest_is_its_own() -> None:
