@@ -29,10 +29,11 @@ from stream.kafka.topics import create_topics
 from stream.up.addresses import ADDRESSES, DamagedAddressesError, read_addresses, write_addresses
 from stream.up.child import Child
 from stream.up.leftovers import end_leftovers
-from stream.up.ports import answers, choose, listens, port_of
+from stream.up.ports import answers, choose, free_port, is_free, listens, port_of
 from stream.up.process_identity import started
 
 READY_TIMEOUT_S = 60.0
+MOST_ATTEMPTS = 3
 
 
 class StartError(RuntimeError):
@@ -64,6 +65,7 @@ class Supervisor:
         self._stopped = stopped
         self._ready = False
         self._written = True
+        self._scraped = False
 
     @property
     def url(self) -> str:
@@ -73,15 +75,10 @@ class Supervisor:
 
     def start(self) -> None:
         """Returns when requests can be served. Raises `StartError`."""
+        self._write_settings()
         file = self.folder / "settings.toml"
-        try:
-            file.write_text(to_toml(self.settings))
-        except OSError as error:
-            raise StartError(
-                f"cannot write {file} ({error.strerror}): make room or mend the folder, or give another --data-dir"
-            ) from None
         if self._embedded:
-            port = port_of(self.settings.kafka.bootstrap_servers) or 0
+            port = self._port_of_broker()
             broker = self._launch(
                 "broker", "-m", "stream.broker", "--data-dir", str(self.folder / "broker"), "--port", str(port)
             )
@@ -94,9 +91,19 @@ class Supervisor:
         self._ready = True
         self._note_addresses()
 
+    def _write_settings(self) -> None:
+        file = self.folder / "settings.toml"
+        try:
+            file.write_text(to_toml(self.settings))
+        except OSError as error:
+            raise StartError(
+                f"cannot write {file} ({error.strerror}): make room or mend the folder, or give another --data-dir"
+            ) from None
+
     def watch(self) -> None:
         """Starts children again that end, until stopped."""
         while not self._stopped():
+            self._have_trainer_scraped()
             for child in self.children:
                 if child.due():
                     tell(f"the {child.name} ended ({child.cause()}): starting it again")
@@ -107,10 +114,40 @@ class Supervisor:
                     self._note_addresses()
             time.sleep(0.2)
 
+    def _have_trainer_scraped(self) -> None:
+        """Once: gives the trainer another port for its metrics if somebody else was quicker. It goes on without any
+        where the worker would not, so nothing else would notice."""
+        port = self.settings.training.metrics_port
+        trainer = next((child for child in self.children if child.name == "trainer"), None)
+        if self._scraped or trainer is None or trainer.ended():
+            return
+        if port < 0 or listens(trainer.pid or 0, port) is not False:
+            self._scraped = True
+        elif answers(port):
+            training = msgspec.structs.replace(self.settings.training, metrics_port=free_port())
+            self.settings = msgspec.structs.replace(self.settings, training=training)
+            tell(f"port {port} is taken: the trainer's metrics are at {training.metrics_port}")
+            trainer.stop()
+            try:
+                self._write_settings()
+                trainer.start()
+            except (OSError, StartError) as error:
+                tell(str(error))
+            self._note_addresses()
+
     def stop(self) -> None:
         for child in reversed(self.children):
             child.stop()
         self._note_addresses(stopped=True)
+
+    def has_lost_a_port(self) -> bool:
+        """Whether somebody else listens, or will, where a part of this system wanted to."""
+        wanted = [(self._port_of_broker(), "broker"), (self.settings.serving.port, "worker")]
+        parts = {child.name: child for child in self.children}
+        return any(
+            name in parts and parts[name].ended() and (not is_free(port) or "in use" in parts[name].last_words())
+            for port, name in wanted
+        )
 
     def addresses(self) -> dict[str, Any]:
         """What others need to find this system and its processes; also what addresses.json holds."""
@@ -127,6 +164,9 @@ class Supervisor:
             "data_dir": str(self.folder),
             "settings": str(self.folder / "settings.toml"),
         }
+
+    def _port_of_broker(self) -> int:
+        return port_of(self.settings.kafka.bootstrap_servers) or 0
 
     def _metrics(self) -> dict[str, str]:
         """Where each process is scraped."""
@@ -178,19 +218,34 @@ def run_up(settings: Settings, *, web_port: int | None, broker_port: int | None,
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda n, _: signals.append(n))
     with FolderLock(Path(settings.data_dir).absolute(), "system"):
-        up = Supervisor(
-            settings, web_port=web_port, broker_port=broker_port, embedded=embedded, stopped=lambda: bool(signals)
-        )
-        try:
-            up.start()
-            addresses = up.addresses()
-            line = f"ready {up.url} (Kafka at {addresses['bootstrap_servers']})"
-            print(json.dumps(addresses) if as_json else line, flush=True)
-            up.watch()
-        except StoppedError:
-            tell("stopped before it was ready")
-        finally:
-            up.stop()
+        for attempt in range(MOST_ATTEMPTS):
+            up = Supervisor(
+                settings, web_port=web_port, broker_port=broker_port, embedded=embedded, stopped=lambda: bool(signals)
+            )
+            try:
+                up.start()
+                _announce(up, as_json)
+                up.watch()
+                return
+            except StoppedError:
+                tell("stopped before it was ready")
+                return
+            except StartError:
+                if attempt + 1 == MOST_ATTEMPTS or not up.has_lost_a_port():
+                    raise
+                tell("another system took the same ports at the same moment: taking others")
+            finally:
+                up.stop()
+
+
+def _announce(up: Supervisor, as_json: bool) -> None:
+    """The line that says where it is; where it cannot be written, the system runs all the same."""
+    addresses = up.addresses()
+    line = f"ready {up.url} (Kafka at {addresses['bootstrap_servers']})"
+    try:
+        print(json.dumps(addresses) if as_json else line, flush=True)
+    except OSError as error:
+        tell(f"{line}; standard output cannot be written ({error.strerror})")
 
 
 def tell(text: str) -> None:

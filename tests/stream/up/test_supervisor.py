@@ -173,3 +173,26 @@ def test_it_outlives_what_it_cannot_write(tmp_path: Path) -> None:
         assert process.poll() is None
         process.terminate()
         assert process.wait(30) == 0
+
+
+@pytest.mark.timeout(200)
+def test_two_that_start_at_once_take_different_ports(tmp_path: Path) -> None:
+    """Each looks at the usual ports before the other has bound them."""
+    command = [sys.executable, "-m", "stream.cli", "up", "--json", "--data-dir"]
+    both = [
+        subprocess.Popen([*command, str(tmp_path / name)], cwd=ROOT, stdout=subprocess.PIPE) for name in ("one", "two")
+    ]
+    try:
+        lines = [process.stdout.readline() for process in both if process.stdout is not None]
+        end = time.monotonic() + 60
+        while True:
+            found = [json.loads((tmp_path / name / "addresses.json").read_text()) for name in ("one", "two")]
+            places = [place for each in found for place in (each["bootstrap_servers"], *each["metrics"].values())]
+            if len(set(places)) == 6 and all(map(scraped, (place for place in places if place.startswith("http")))):
+                break
+            assert time.monotonic() < end, places
+        assert [json.loads(line)["url"] for line in lines] == [each["url"] for each in found]
+    finally:
+        for process in both:
+            process.terminate()
+            process.communicate(timeout=40)
