@@ -14,6 +14,13 @@ LOGIC = (
 WIRE = "a part of the broker: its behaviour is what clients see on the wire, compared with real Kafka's"
 
 HELD_BY: dict[str, tuple[str, str]] = {
+    "trainer/answers.py": ("trainer/test_recommender.py", "answers are the recommender's"),
+    "trainer/candidate_ranking.py": ("trainer/test_recommender.py", "the order shows in answers"),
+    "trainer/examples.py": ("trainer/test_recommender.py", "examples are the recommender's"),
+    "trainer/ranking/columns.py": ("trainer/ranking/test_features.py", "the columns of the features"),
+    "trainer/ranking/example.py": ("trainer/ranking/test_ranker.py", "what the ranker learns from"),
+    "trainer/ranking/learner.py": ("trainer/ranking/test_ranker.py", "fits the ranker"),
+    "trainer/retrieval/filters.py": ("trainer/test_recommender.py", "what may be proposed shows in answers"),
     "store/settings/checks.py": ("store/test_settings.py", "settings are one package with one face"),
     "store/settings/loading.py": ("store/test_settings.py", "settings are one package with one face"),
     "store/settings/tables.py": ("store/test_settings.py", "settings are one package with one face"),
@@ -21,14 +28,11 @@ HELD_BY: dict[str, tuple[str, str]] = {
     "stream/web/handlers.py": ("stream/web/test_server.py", "through HTTP"),
     "stream/web/replies.py": ("stream/web/test_server.py", "through HTTP"),
     "trainer/evaluation/page.py": ("trainer/evaluation/test_report.py", "the page of a report"),
-    "trainer/evaluation/prequential.py": ("trainer/evaluation/test_replay.py", "a replay is this loop with its files"),
-    "trainer/evaluation/recorded_streams.py": ("trainer/evaluation/test_replay.py", "reads what a replay is given"),
     "trainer/content/encoder.py": ("trainer/content/test_encoders.py", "the protocol's common test, for every encoder"),
     "trainer/model/corpus.py": ("trainer/model/test_batches.py", "a corpus is what batches are cut from"),
     "trainer/model_bundle.py": ("trainer/test_recommender.py", "exchanged and asked through the recommender"),
     "trainer/ranking/feedback.py": ("trainer/ranking/test_heads.py", "the heads' examples"),
     "trainer/retrieval/candidates.py": ("trainer/test_recommender.py", "what may be proposed shows in answers"),
-    "trainer/runs/codebook_choice.py": ("trainer/runs/test_training_run.py", "a step of a training run"),
     "trainer/runs/progress.py": ("trainer/runs/test_service.py", "draws on a terminal what the trainer tells"),
     "trainer/runs/ranker_job.py": ("stream/serving/test_impressions.py", "joins what a running worker publishes"),
     "trainer/semantic_ids/alignment.py": ("trainer/semantic_ids/test_training.py", "a part of the aligned method"),
