@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from stream.kafka.topics import TOPICS
 from tests.stream.conftest import Run
 
 
@@ -12,7 +13,7 @@ def test_topics(on_broker: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = on_broker("topics", "list", "--json")
     assert missing.status == 1
     assert "sidestream topics create" in missing.document["error"]
-    assert on_broker("topics", "create").out == "12 topics created, 0 were there\n"
+    assert on_broker("topics", "create").out == f"{len(TOPICS)} topics created, 0 were there\n"
     assert on_broker("topics", "create", "--json").document["created"] == 0
     listed = on_broker("topics", "list")
     assert listed.status == 0
@@ -26,7 +27,7 @@ def test_topics_that_keep_another_count_are_named(on_broker: Run, monkeypatch: p
     monkeypatch.setenv("SIDESTREAM_KAFKA__PARTITIONS", "16")
     again = on_broker("topics", "create")
     assert again.status == 0
-    assert "0 topics created, 12 were there\nkafka.partitions is 16, and these topics keep the count" in again.out
+    assert f"0 topics created, {len(TOPICS)} were there\nkafka.partitions is 16, and these topics keep" in again.out
     assert "cli-counts.engagements 2" in again.out
     assert "checkpoints" not in again.out
     assert "cli-counts.uploads 2" in on_broker("topics", "create", "--json").document["note"]
