@@ -35,13 +35,17 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class UserRow(msgspec.Struct, array_like=True):
-    """All that is kept of one user. `seen` is packed little-endian uint64 hashes of items with positive engagement."""
+    """All that is kept of one user. `seen` is packed little-endian uint64 hashes of items with positive engagement.
+    `life`: the offset in `profiles` of the request to forget the user after which this row began (-1: there was none);
+    a row of an earlier life is dead.
+    """
 
     offset: int = -1
     entries: list[Entry] = []
     seen: bytes = b""
     attributes: dict[str, str | float] = {}
     profiled_at: float = 0.0
+    life: int = -1
 
     def seen_hashes(self) -> np.ndarray:
         """The items the user has, as uint64 hashes (shape N)."""

@@ -223,9 +223,43 @@ def cards(records: Iterable[LogRecord]) -> dict[str, ItemCard]:
     return found
 
 
+class Forgotten(msgspec.Struct, kw_only=True, frozen=True):
+    """A user was forgotten: a record on `forgotten-users`. `offset`: of the request in `profiles`; `forgotten_at_ms`:
+    when the broker first had it. What came before is not to be used, wherever it is found.
+
+    Each request has a key of its own: so none is superseded, and compaction ends none. They are kept for ever, for as
+    long may whatever they are about be kept somewhere.
+    """
+
+    user_id: str
+    offset: int
+    forgotten_at_ms: int
+
+    def key(self) -> bytes:
+        return f"{self.user_id}\0{self.offset}".encode()
+
+    def encode(self) -> bytes:
+        return msgspec.json.encode(self)
+
+
+def forgotten_users(values: Iterable[bytes | None]) -> dict[str, Forgotten]:
+    """user_id → the newest request to forget the user, from values of `forgotten-users`; strangers are left out."""
+    decoder = msgspec.json.Decoder(Forgotten)
+    found: dict[str, Forgotten] = {}
+    for value in values:
+        try:
+            one = decoder.decode(value or b"")
+        except msgspec.MsgspecError:
+            continue
+        known = found.get(one.user_id)
+        if known is None or one.offset > known.offset:
+            found[one.user_id] = one
+    return found
+
+
 def forgotten(records: Iterable[LogRecord]) -> dict[str, int]:
     """user_id → timestamp (ms) of the newest request to forget the user, from records of `profiles`."""
-    return {r.key.decode("utf-8", "replace"): r.timestamp_ms for r in records if r.value is None and r.key is not None}
+    return {r.key.decode("utf-8", "replace"): r.came_at_ms for r in records if r.value is None and r.key is not None}
 
 
 def engagements(
@@ -237,7 +271,7 @@ def engagements(
         if record.value is None:
             continue
         for event in decode_engagements(record.value, now=now, limits=limits).events:
-            if record.timestamp_ms > forget.get(event.user_id, -1):
+            if not forget or record.came_at_ms > forget.get(event.user_id, -1):
                 yield LoggedEngagement(event, record.partition, record.offset, record.timestamp_ms)
 
 
@@ -253,15 +287,19 @@ def uploads(records: Iterable[LogRecord], *, now: float, limits: Limits = Limits
     return found
 
 
-def profiles(records: Iterable[LogRecord], *, now: float, limits: Limits = Limits()) -> dict[str, Profile]:
+def profiles(
+    records: Iterable[LogRecord], *, now: float, limits: Limits = Limits(), forget: Mapping[str, int] | None = None
+) -> dict[str, Profile]:
     """user_id → the newest profile of every user that was not forgotten since."""
+    forget = forget or {}
     found: dict[str, Profile] = {}
     for record in records:
         if record.value is None:
             found.pop((record.key or b"").decode("utf-8", "replace"), None)
             continue
         for event in decode_profiles(record.value, now=now, limits=limits).events:
-            found[event.user_id] = event
+            if record.came_at_ms > forget.get(event.user_id, -1):
+                found[event.user_id] = event
     return found
 
 

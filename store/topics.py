@@ -13,6 +13,7 @@ PROFILES: Final = "profiles"
 ITEM_SIGNALS: Final = "item-signals"
 SEMANTIC_IDS: Final = "semantic-ids"
 UPLOAD_STATES: Final = "upload-states"
+FORGOTTEN_USERS: Final = "forgotten-users"
 ITEM_STATES: Final = "item-states"
 USER_STATES: Final = "user-states"
 CHECKPOINTS: Final = "checkpoints"
@@ -26,6 +27,6 @@ EventTopic = Literal["uploads", "engagements", "profiles"]
 
 TOPIC_NAMES: Final = (
     *(UPLOADS, ENGAGEMENTS, PROFILES, ITEM_SIGNALS, SEMANTIC_IDS, UPLOAD_STATES, ITEM_STATES, USER_STATES),
-    *(CHECKPOINTS, RANKING_EXAMPLES, RECOMMEND_REQUESTS, RECOMMENDATIONS, DEAD_LETTERS),
+    *(FORGOTTEN_USERS, CHECKPOINTS, RANKING_EXAMPLES, RECOMMEND_REQUESTS, RECOMMENDATIONS, DEAD_LETTERS),
 )
 """Every topic."""

@@ -106,7 +106,9 @@ class Worker:
             rows_per_s=self._rows_per_s,
             own_url=own_url,
         )
-        requests = partial(RequestPartition, context=context, service=service)
+        requests = partial(
+            RequestPartition, context=context, service=service, forgotten_at_ms=self.scorer.forgotten_at_ms
+        )
         factories: dict[str, Factory] = {**ingest.by_agent(), RECOMMEND_REQUESTS: requests}
         self._app = create_app(settings, self._assignment, factories, self._folder / "faust")
 

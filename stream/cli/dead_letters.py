@@ -72,7 +72,7 @@ def replay(
 
 def _document(letter: DeadLetter) -> dict[str, Any]:
     return {
-        **{name: value for name, value in asdict(letter).items() if name != "place"},
+        **{name: value for name, value in asdict(letter).items() if name not in ("place", "came_at_ms")},
         "key": None if letter.key is None else b64encode(letter.key).decode(),
         "value": None if letter.value is None else b64encode(letter.value).decode(),
     }

@@ -56,7 +56,8 @@ async def send_refusals(
     sends = []
     for record, refusal in refused:
         key = f"{record.topic}/{record.partition}".encode()
-        sends.append(await emitter.send(DEAD_LETTERS, letter_of(record, refusal).encode(), key=key))
+        came = numbered(**{CAME_AT: record.first_ms})
+        sends.append(await emitter.send(DEAD_LETTERS, letter_of(record, refusal).encode(), key=key, headers=came))
         metrics.refused(topic, refusal.reason)
     return sends
 

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from store.events import Engagement
 from store.histories import UserRow
-from store.topics import ENGAGEMENTS, ITEM_SIGNALS, PROFILES, RANKING_EXAMPLES, USER_STATES
+from store.log import forgotten_users
+from store.topics import ENGAGEMENTS, FORGOTTEN_USERS, ITEM_SIGNALS, PROFILES, RANKING_EXAMPLES, USER_STATES
 from stream.ingest.partition import Cursor, Partition
 from stream.ingest.partition_context import PartitionContext
 from stream.ingest.published_rows import BEAT_S, PublishedRows
@@ -24,6 +25,7 @@ from stream.kafka.state_topics import (
     Announcement,
     encode_announcement,
     hole_reader,
+    read_partition,
 )
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,10 @@ class UserPartition(Partition):
         rows = self.side.rows
         seen = await look_at(self._settings, (USER_STATES, ENGAGEMENTS, PROFILES), self.number)
         lost = forget_lost_states(rows.position, USER_STATES, seen[USER_STATES])
+        topic = self._settings.topic(FORGOTTEN_USERS)
+        ledger = [record.value async for record in read_partition(self._settings, topic, self.number, 0)]
+        self.side.remember(forgotten_users(ledger))
+        self.side.write_restored()
         await self._published.restore()
         position = rows.position
         engagements = self._start(ENGAGEMENTS, seen, position.safe, max(position.absorbed, self.side.reached))
@@ -120,6 +126,9 @@ class UserPartition(Partition):
         sends += [await send(RANKING_EXAMPLES, value, key=user.encode()) for user, value in self._score(effects.read)]
         sends += await send_refusals(self._emitter, self._metrics, name, effects.refused)
         sends += await send_strays(self._emitter, name, effects.strays)
+        sends += [
+            await send(FORGOTTEN_USERS, one.encode(), key=one.key(), partition=self.number) for one in effects.forgotten
+        ]
         return sends
 
     def _score(self, read: Iterable[ReadEngagement]) -> list[tuple[str, bytes]]:

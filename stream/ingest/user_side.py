@@ -12,13 +12,14 @@ Pure of Kafka: records in, effects out. The protocol (docs/exactly-once.md):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from store.events import Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
 from store.histories import HistoryRules, Recent, UserRow, absorb, derive, trim
 from store.keys import partition_of
+from store.log import Forgotten
 from store.rows import Position, RowStore
 from store.signals import Origin, Signal, SignalFrame, encode_frames
 from stream.ingest.published_rows import Comparison
@@ -53,6 +54,8 @@ class UserSide:
         self._rules = rules
         self._limits = limits
         self._recent: dict[str, Recent] = {}
+        self._forgotten: dict[str, Forgotten] = {}
+        self._returned: set[str] = set()
 
     def row(self, user_id: str) -> UserRow | None:
         return self.rows.get(user_id)
@@ -73,7 +76,21 @@ class UserSide:
 
     def flush(self) -> dict[str, bytes | None]:
         """Writes what has changed; returns what the state topic has not got yet (None: forgotten)."""
+        for user_id in self._returned:
+            if self.rows.get(user_id) is None:
+                self.rows.stage(user_id, None)
+        self._returned.clear()
         return self.rows.flush()
+
+    def remember(self, forgotten: Mapping[str, Forgotten]) -> None:
+        """Learns who was forgotten while others had this partition: their rows here go, and none comes back."""
+        for user_id, one in forgotten.items():
+            known = self._forgotten.get(user_id)
+            if known is None or known.offset < one.offset:
+                self._forgotten[user_id] = one
+            row = self.rows.get(user_id)
+            if row is not None and row.life < one.offset:
+                self.rows.stage(user_id, None)
 
     def absorb_profiles(self, records: Iterable[Record]) -> Effects:
         """Takes profile records in order; a null value forgets the user.
@@ -99,7 +116,10 @@ class UserSide:
         if value is None:
             return Comparison(None, outdated=False)
         row = self.rows.decode(value)
-        if known is None:
+        if row.life < self._life(user_id):  # of one who was forgotten since, written late
+            self._returned.add(user_id)
+            return Comparison(None, outdated=known is not None)
+        if known is None or row.life > known.life:
             return Comparison(row, outdated=False)
         outdated = known.offset > row.offset or known.profiled_at > row.profiled_at
         if row.offset <= known.offset and row.profiled_at <= known.profiled_at:
@@ -110,6 +130,8 @@ class UserSide:
         return Comparison(newer, outdated)
 
     def take_over(self, user_id: str, row: UserRow | None) -> None:
+        if row is None and user_id in self._forgotten:
+            return  # `remember` has taken what it meant, and the user may have come back since
         self.rows.stage(user_id, row)
         if row is not None:
             self.reached = max(self.reached, row.offset)
@@ -138,6 +160,9 @@ class UserSide:
         for index, event in enumerate(decoded.events):
             state = touched.get(event.user_id)
             if state is None:
+                if self._is_forgotten(event.user_id, record):
+                    effects.duplicates += 1
+                    continue
                 if partition_of(event.user_id, self._partitions) != self.partition:
                     elsewhere.append((index, event.user_id))
                     continue
@@ -162,8 +187,19 @@ class UserSide:
         self._frame(record, caused, frames)
 
     def _state(self, user_id: str, offset: int) -> tuple[UserRow, dict[int, Signal] | None]:
-        row = self.rows.get(user_id) or UserRow()
+        row = self.rows.get(user_id) or UserRow(life=self._life(user_id))
         return row, derive(row, offset, self._rules) if row.offset >= offset else None
+
+    def _life(self, user_id: str) -> int:
+        """Where the life of a user begins that is not forgotten."""
+        known = self._forgotten.get(user_id)
+        return -1 if known is None else known.offset
+
+    def _is_forgotten(self, user_id: str, record: Record) -> bool:
+        """Whether what the record says of the user came before the user was forgotten. Of the same millisecond is after
+        it what is read after it, unless it was moved here."""
+        known = self._forgotten.get(user_id)
+        return known is not None and record.first_ms < known.forgotten_at_ms + (record.came_at_ms >= 0)
 
     def _recent_of(self, user_id: str, row: UserRow) -> Recent:
         recent = self._recent.get(user_id)
@@ -193,7 +229,10 @@ class UserSide:
             if partition_of(event.user_id, self._partitions) != self.partition:
                 elsewhere.append((index, event.user_id))
                 continue
-            row = self.rows.get(event.user_id) or UserRow()
+            if record.offset < self._life(event.user_id) or self._is_forgotten(event.user_id, record):
+                effects.duplicates += 1
+                continue
+            row = self.rows.get(event.user_id) or UserRow(life=self._life(event.user_id))
             self.rows.stage(event.user_id, row)
             if event.updated_at > row.profiled_at:
                 row.attributes, row.profiled_at = event.attributes, event.updated_at
@@ -210,7 +249,16 @@ class UserSide:
         if partition_of(user_id, self._partitions) != self.partition:
             effects.strays.append(Stray(record.topic, user_id.encode(), None, record.first_ms))
             return
-        self.rows.stage(user_id, None)
+        known, row = self._forgotten.get(user_id), self.rows.get(user_id)
+        if known is not None and record.came_at_ms >= 0 and record.first_ms <= known.forgotten_at_ms:
+            effects.duplicates += 1  # moved here again: what came since is not meant
+            return
+        if known is None or known.offset < record.offset:
+            known = Forgotten(user_id=user_id, offset=record.offset, forgotten_at_ms=record.first_ms)
+            self._forgotten[user_id] = known
+        if row is None or row.life < known.offset:
+            self.rows.stage(user_id, None)
+        effects.forgotten.append(known)
         effects.absorbed += 1
 
 

@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import msgspec
 from kafka import TopicPartition
 
+from store.headers import CAME_AT, came_at_ms, numbered
+from store.log import forgotten_users
 from store.settings import Settings
-from store.topics import DEAD_LETTERS
+from store.topics import DEAD_LETTERS, FORGOTTEN_USERS, UPLOADS
 from stream.kafka.connections import BrokerUnavailableError, connect_producer, reader
 from stream.kafka.deliveries import DeliveryError
 from stream.kafka.topics import TopicsError
@@ -46,7 +48,7 @@ class DeadLetterError(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """One refused event: why, where it lay, and its bytes. `topic` is the full name; key and value may be None.
-    `place`: where the letter itself was read."""
+    `place`: where the letter itself was read; `came_at_ms`: when the broker first had the event (-1: not known)."""
 
     reason: str
     detail: str
@@ -56,6 +58,7 @@ class DeadLetter:
     key: bytes | None
     value: bytes | None
     place: Place | None = field(default=None, compare=False)
+    came_at_ms: int = field(default=-1, compare=False)
 
     def encode(self) -> bytes:
         """The JSON record, key and value in base64 (docs/contracts.md, "Topics")."""
@@ -113,19 +116,22 @@ def read_letters(
     replayed: bool = True,
 ) -> Iterator[DeadLetter]:
     """The letters on the log now, partition by partition, oldest first; `topic` with or without the prefix; without
-    those that were `replayed` if that is False.
+    those that were `replayed` if that is False. What came of a user who was forgotten since is left out.
 
     Raises `BrokerUnavailableError`, `TopicsError` when the topic does not exist, and `DeadLetterError`.
     """
     found = 0
     wanted = topic and {topic, settings.topic(topic)}
-    receipts = set() if replayed else {key for _, key, value in _records(settings) if value is None}
-    for place, _, value in _records(settings):
+    receipts = set() if replayed else {each.key for each in _records(settings) if each.value is None}
+    forgotten = _forgotten(settings)
+    for each in _records(settings):
         if found == limit:
             return
-        if value is None or place.receipt() in receipts:
+        if each.value is None or each.place.receipt() in receipts:
             continue
-        letter = replace(decode(value), place=place)
+        letter = replace(decode(each.value), place=each.place, came_at_ms=each.came_at_ms)
+        if letter.came_at_ms <= forgotten.get(_user_of(letter), -1):
+            continue
         if (reason in (None, letter.reason)) and (not wanted or letter.topic in wanted):
             found += 1
             yield letter
@@ -147,7 +153,10 @@ def replay(settings: Settings, letters: Iterable[DeadLetter]) -> int:
     producer = connect_producer(settings)
     try:
         again = list(letters)
-        sends = [producer.send(letter.topic, value=letter.value, key=letter.key or b"") for letter in again]
+        sends = [
+            producer.send(letter.topic, value=letter.value, key=letter.key or b"", headers=_came(letter))
+            for letter in again
+        ]
         producer.flush(timeout=30.0)
         taken = [letter.place for letter, send in zip(again, sends, strict=True) if send.succeeded()]
         for place in filter(None, taken):
@@ -161,9 +170,46 @@ def replay(settings: Settings, letters: Iterable[DeadLetter]) -> int:
         producer.close(timeout=1.0)
 
 
-def _records(settings: Settings) -> Iterator[tuple[Place, bytes | None, bytes | None]]:
-    """Place, key and value of every record on the topic up to its end as it is now."""
-    name = settings.topic(DEAD_LETTERS)
+def _came(letter: DeadLetter) -> list[tuple[str, bytes]]:
+    return numbered(**{CAME_AT: letter.came_at_ms}) if letter.came_at_ms >= 0 else []
+
+
+def _user_of(letter: DeadLetter) -> str:
+    """Of whom a letter is: as its event says, or its key; nobody for an item's."""
+    if letter.topic.endswith(UPLOADS):
+        return ""
+    try:
+        return _user.decode(letter.value or b"").user_id
+    except msgspec.MsgspecError:
+        return (letter.key or b"").decode("utf-8", "replace")
+
+
+class _User(msgspec.Struct):
+    user_id: str
+
+
+_user = msgspec.json.Decoder(_User)
+
+
+def _forgotten(settings: Settings) -> dict[str, int]:
+    """user → when the user was forgotten."""
+    try:
+        found = forgotten_users(each.value for each in _records(settings, FORGOTTEN_USERS))
+    except TopicsError:  # made by a release that kept none
+        return {}
+    return {user_id: one.forgotten_at_ms for user_id, one in found.items()}
+
+
+class _Read(NamedTuple):
+    place: Place
+    key: bytes | None
+    value: bytes | None
+    came_at_ms: int
+
+
+def _records(settings: Settings, topic: str = DEAD_LETTERS) -> Iterator[_Read]:
+    """Every record on the topic up to its end as it is now."""
+    name = settings.topic(topic)
     with reader(settings, []) as consumer:
         partitions = consumer.partitions_for_topic(name)
         if not partitions:
@@ -174,9 +220,7 @@ def _records(settings: Settings) -> Iterator[tuple[Place, bytes | None, bytes | 
             yield from _partition_records(consumer, place, ends[place], settings)
 
 
-def _partition_records(
-    consumer: Any, place: TopicPartition, end: int, settings: Settings
-) -> Iterator[tuple[Place, bytes | None, bytes | None]]:
+def _partition_records(consumer: Any, place: TopicPartition, end: int, settings: Settings) -> Iterator[_Read]:
     consumer.assign([place])
     consumer.seek_to_beginning(place)
     while consumer.position(place) < end:
@@ -185,7 +229,8 @@ def _partition_records(
             raise BrokerUnavailableError(settings.kafka.bootstrap_servers, "the broker stopped answering")
         for record in records or []:
             if record.offset < end:
-                yield Place(place.partition, record.offset), record.key, record.value
+                at = came_at_ms(record.timestamp, record.headers)
+                yield _Read(Place(place.partition, record.offset), record.key, record.value, at)
 
 
 def _to_text(data: bytes | None) -> str | None:

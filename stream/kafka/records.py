@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from store.events import Decoded, Engagement, Profile, Refusal, Upload, raw_events
 from store.histories import Entry, UserRow
+from store.log import Forgotten
 
 
 class Record(NamedTuple):
@@ -88,5 +89,6 @@ class Effects:
     strays: list[Stray] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     read: list[ReadEngagement] = field(default_factory=list)
+    forgotten: list[Forgotten] = field(default_factory=list)
     absorbed: int = 0
     duplicates: int = 0

@@ -76,6 +76,11 @@ class Attribution:
         )
         return msgspec.msgpack.encode(shown)
 
+    def forget(self, user_id: str) -> None:
+        """Drops what was shown to a user."""
+        for key in [key for key in self._lines if key[0] == user_id]:
+            del self._lines[key]
+
     def elsewhere(self, event: Engagement, example: Example) -> bytes:
         """An `impression` event of a line that was shown by others, as a request of one line."""
         shown = shown_alone(event, example.task, example.columns, example.features)

@@ -22,9 +22,10 @@ from store.events import Engagement
 from store.histories import UserRow
 from store.items import ItemCard, ItemRow, RowOffset
 from store.keys import hash64, partition_of
+from store.log import forgotten_users
 from store.requests import Answer, Request
 from store.settings import Settings
-from store.topics import CHECKPOINTS, ITEM_STATES, RANKING_EXAMPLES, SEMANTIC_IDS
+from store.topics import CHECKPOINTS, FORGOTTEN_USERS, ITEM_STATES, RANKING_EXAMPLES, SEMANTIC_IDS
 from stream.kafka.emitter import Emitter, EmitterError
 from stream.kafka.state_topics import CAUSED_AT, POSITION_KEY, decode_announcement, generation_of
 from stream.metrics.metrics import Metrics
@@ -107,6 +108,7 @@ class Scorer:
         self._lead = 0
         self._ranked_at = 0.0
         self._offsets: dict[str, int] = {}
+        self._forgotten_at_ms: dict[str, int] = {}
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._owners = owners
         self._row_decoder = msgspec.msgpack.Decoder(ItemRow)
@@ -116,7 +118,21 @@ class Scorer:
     # ---- what the broadcast brings ----
 
     def handlers(self) -> dict[str, Callable[[Any], None]]:
-        return {SEMANTIC_IDS: self.on_card, ITEM_STATES: self.on_row, CHECKPOINTS: self.swaps.on_checkpoint}
+        return {
+            SEMANTIC_IDS: self.on_card,
+            ITEM_STATES: self.on_row,
+            CHECKPOINTS: self.swaps.on_checkpoint,
+            FORGOTTEN_USERS: self.on_forgotten,
+        }
+
+    def on_forgotten(self, record: Any) -> None:
+        for user_id, one in forgotten_users([record.value]).items():
+            self._forgotten_at_ms[user_id] = max(one.forgotten_at_ms, self.forgotten_at_ms(user_id))
+            self.attribution.forget(user_id)
+
+    def forgotten_at_ms(self, user_id: str) -> int:
+        """When a user was forgotten last (epoch milliseconds), -1 for never."""
+        return self._forgotten_at_ms.get(user_id, -1)
 
     def on_card(self, record: Any) -> None:
         item_id = record.key.decode()

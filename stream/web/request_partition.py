@@ -7,7 +7,7 @@ worker died before it could commit), it is answered twice: an answer changes not
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -23,17 +23,23 @@ from stream.kafka.state_topics import hole_reader
 from stream.web import parameters
 from stream.web.contract import Service
 
+ForgottenAt = Callable[[str], int]
+"""When a user was forgotten (epoch milliseconds), -1 for never."""
+
 
 class RequestPartition(Partition):
-    """Answers the requests of one partition, in order."""
+    """Answers the requests of one partition, in order, but for those from before their user was forgotten."""
 
     batch = 50
 
-    def __init__(self, number: int, context: PartitionContext, service: Service) -> None:
+    def __init__(
+        self, number: int, context: PartitionContext, service: Service, forgotten_at_ms: ForgottenAt = lambda _: -1
+    ) -> None:
         super().__init__(number, 0.05, hole_reader(context.settings), context.fault)
         self._emitter = context.emitter
         self._metrics = context.metrics
         self._service = service
+        self._forgotten_at_ms = forgotten_at_ms
 
     async def restore(self) -> None:
         """Nothing to restore: the group's committed offset says where to begin."""
@@ -43,23 +49,27 @@ class RequestPartition(Partition):
         refused: list[Refused] = []
         for record in records:
             try:
-                sends.append(await self._answer(record))
+                sends += await self._answer(record)
             except BadRequestError as error:
                 refused.append(Refused(record, Refusal("wrong_type", str(error), record.value or b"")))
         sends += await send_refusals(self._emitter, self._metrics, RECOMMEND_REQUESTS, refused)
         return sends
 
-    async def _answer(self, record: Record) -> asyncio.Future[Any]:
+    async def _answer(self, record: Record) -> list[asyncio.Future[Any]]:
         fields = parameters.json_object(record.value or b"")
         wanted = fields.pop("request_id", None)
         if isinstance(wanted, str) and len(wanted) > 256:  # it comes back: an answer must fit its topic
             raise BadRequestError("request_id", "at most 256 characters")
-        answer = await self._service.recommend(parameters.from_fields(fields))
+        request = parameters.from_fields(fields)
+        if record.first_ms <= self._forgotten_at_ms(request.user_id):
+            self._metrics.duplicated(RECOMMEND_REQUESTS)
+            return []
+        answer = await self._service.recommend(request)
         if isinstance(wanted, str):
             answer = msgspec.structs.replace(answer, request_id=wanted)
         self._metrics.absorbed(RECOMMEND_REQUESTS)
         value = msgspec.json.encode(answer)
-        return await self._emitter.send(RECOMMENDATIONS, value, key=record.key)
+        return [await self._emitter.send(RECOMMENDATIONS, value, key=record.key)]
 
     def publish(self) -> Coroutine[Any, Any, None]:
         return asyncio.sleep(0)

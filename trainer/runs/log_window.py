@@ -23,11 +23,12 @@ from store.log import (
     cards,
     engagements,
     forgotten,
+    forgotten_users,
     newest_first_chunks,
     profiles,
 )
 from store.settings import Settings
-from store.topics import ENGAGEMENTS, PROFILES, SEMANTIC_IDS
+from store.topics import ENGAGEMENTS, FORGOTTEN_USERS, PROFILES, SEMANTIC_IDS
 
 _logger = logging.getLogger(__name__)
 
@@ -71,8 +72,11 @@ def read_window(
     limits = settings.event_limits()
     items = cards(_with_progress(log.read_all(settings.topic(SEMANTIC_IDS)), progress))
     profile_records = list(_with_progress(log.read_all(settings.topic(PROFILES)), progress))
-    forget = forgotten(profile_records)
-    known = profiles(profile_records, now=now, limits=limits)
+    ledger = forgotten_users(record.value for record in log.read_all(settings.topic(FORGOTTEN_USERS)))
+    forget = {user_id: one.forgotten_at_ms for user_id, one in ledger.items()}
+    known = profiles(profile_records, now=now, limits=limits, forget=forget)
+    for user_id, at_ms in forgotten(profile_records).items():  # which may not have been worked on yet
+        forget[user_id] = max(at_ms, forget.get(user_id, -1))
 
     topic = settings.topic(ENGAGEMENTS)
     first, end = log.begins(topic), log.ends(topic)

@@ -22,9 +22,9 @@ import msgspec
 from kafka import KafkaProducer
 
 from store.checkpoints import RANKER_KEY, RankerRecord
-from store.log import Log, client_options
+from store.log import Log, LogRecord, client_options, forgotten_users
 from store.settings import Settings
-from store.topics import CHECKPOINTS, RANKING_EXAMPLES
+from store.topics import CHECKPOINTS, FORGOTTEN_USERS, RANKING_EXAMPLES
 from trainer.ranking.example import Example
 from trainer.ranking.impressions import ImpressionOutcome, Impressions, Shown
 from trainer.ranking.learner import RankerLearner, RankerRules
@@ -63,6 +63,8 @@ class RankerJob:
         self._live = 0
         self._producer: KafkaProducer | None = None
         self._positions: dict[int, int] = {}
+        self._forgotten: dict[str, int] = {}
+        self._ledger_ends: dict[int, int] = {}
         self._caught_up = False
         self._read_at = 0.0
         self._decoder = msgspec.msgpack.Decoder(Example | Shown | ImpressionOutcome)
@@ -102,11 +104,26 @@ class RankerJob:
         until = {p: min(end, begins[p] + READ_PER_POLL) for p, end in ends.items()}
         if begins != until:
             self._read_at = now
+            self._learn_of_forgotten()
             for record in self._log.read(self._topic, begins, until):
-                if record.value is not None:
+                if record.value is not None and not self._is_forgotten(record):
                     self._absorb(record.value, record.timestamp_ms / 1000)
         self._positions = until
         self._caught_up = until == ends
+
+    def _learn_of_forgotten(self) -> None:
+        """Who was forgotten, as far as it is known now: what came of them before is not learned from."""
+        topic = self._settings.topic(FORGOTTEN_USERS)
+        ends = self._log.ends(topic)
+        if ends != self._ledger_ends:
+            begins = {p: at if at <= ends.get(p, 0) else 0 for p, at in self._ledger_ends.items()}
+            found = forgotten_users(record.value for record in self._log.read(topic, begins, ends))
+            self._forgotten |= {user_id: one.forgotten_at_ms for user_id, one in found.items()}
+            self._ledger_ends = ends
+
+    def _is_forgotten(self, record: LogRecord) -> bool:
+        user_id = (record.key or b"").decode("utf-8", "replace")
+        return record.came_at_ms <= self._forgotten.get(user_id, -1)
 
     def _absorb(self, value: bytes, at_s: float) -> None:
         try:
