@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check chaos bench docs profile hooks clean
+.PHONY: help install demo test coverage check chaos bench docs profile hooks clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ demo: install  ## upload, click, train, swap: the whole way in under three minut
 
 test: install  ## all tests (real Kafka is used where its libs are)
 	$(BIN)/python -m pytest $(ARGS)
+
+coverage: install  ## all tests, with the lines that they run, workers and brokers included
+	$(BIN)/python -m pytest --cov --cov-config=tests/coverage_of_processes.toml --cov-report=term $(ARGS)
 
 check: install  ## ruff and mypy
 	$(BIN)/ruff check .
