@@ -30,6 +30,7 @@ from stream.kafka.emitter import Emitter
 from stream.kafka.log_watch import LogWatch
 from stream.metrics.event_loop_load import EventLoopLoad
 from stream.metrics.metrics import Metrics
+from stream.metrics.publication_pace import PublicationPace
 from stream.serving.broadcast import Broadcast
 from stream.serving.peers import Peers
 from stream.serving.scorer import Scorer
@@ -43,8 +44,9 @@ log = logging.getLogger(__name__)
 
 IDLE_FACTOR = 3.0
 """So many times as many item rows are published while the event loop has time: after a burst it shows sooner."""
-USER_ROWS_SHARE = 0.5
-"""User rows are for recovery only: their owner answers from its own."""
+PUBLISHING_TIME = {ENGAGEMENTS: 0.03, ITEM_SIGNALS: 0.1}
+"""Parts of the event loop's time that publishing rows may take. User rows are for recovery only: their owner answers
+from its own."""
 
 
 class Worker:
@@ -60,6 +62,11 @@ class Worker:
         # What all parts share
         self._metrics = Metrics()
         self._load = EventLoopLoad()
+        guess = settings.store.published_rows_per_s
+        self._paces = {
+            ENGAGEMENTS: PublicationPace(PUBLISHING_TIME[ENGAGEMENTS], guess / 2),
+            ITEM_SIGNALS: PublicationPace(PUBLISHING_TIME[ITEM_SIGNALS], guess),
+        }
         self._emitter = Emitter(settings)
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encode")
         encoder = text_encoder(settings.content.encoder)
@@ -104,6 +111,7 @@ class Worker:
             scoring=self.scorer,
             published=self.scorer.recommender.published,
             rows_per_s=self._rows_per_s,
+            published_in=lambda agent, rows, busy_s: self._paces[agent].measured(rows, busy_s),
             own_url=own_url,
         )
         requests = partial(
@@ -168,5 +176,5 @@ class Worker:
     def _rows_per_s(self, agent: str) -> float:
         """One partition's part of the rows that this worker may publish for an agent: more while the event loop has
         time for what others wait for."""
-        factor = {ITEM_SIGNALS: IDLE_FACTOR if self._load.has_time else 1.0, ENGAGEMENTS: USER_ROWS_SHARE}[agent]
-        return factor * self.settings.store.published_rows_per_s / max(1, self._assignment.count(agent))
+        factor = IDLE_FACTOR if agent == ITEM_SIGNALS and self._load.has_time else 1.0
+        return factor * self._paces[agent].rows_per_s / max(1, self._assignment.count(agent))

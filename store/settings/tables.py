@@ -65,8 +65,9 @@ class Events(Table, frozen=True):
 
 
 class Store(Table, frozen=True):
-    """Memory on disk, and how long changes may wait before they are published. A busy worker publishes at
-    most about `published_rows_per_s` item rows, and half as many user rows: a row waits, and travels with more changes.
+    """Memory on disk, and how long changes may wait before they are published. A busy worker publishes as many
+    rows as a bounded part of its time allows, some seconds' worth at once at most: a row waits, and travels with more
+    changes. `published_rows_per_s` is the guess for item rows, half of it for user rows, until it is measured.
     An item's vector counts from its `vector_admit_after`th positive engagement on, and is forgotten `vector_horizon_s`
     of event time after the last; a worker keeps up to `cached_vectors` in memory.
     """

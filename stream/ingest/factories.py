@@ -31,6 +31,9 @@ from trainer.rules import embedding_rules, history_rules, item_rules, vector_rul
 RowsPerS = Callable[[str], float]
 """How many rows a second one partition of an agent may publish now."""
 
+PublishedIn = Callable[[str, int, float], None]
+"""Told of each publication of an agent's partition: its rows, and the seconds of the event loop that it took."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IngestFactories:
@@ -44,6 +47,7 @@ class IngestFactories:
     published: Published
     rows_per_s: RowsPerS
     own_url: Callable[[], str]
+    published_in: PublishedIn = lambda *_: None
 
     def by_agent(self) -> Mapping[str, Factory]:
         """A factory for each agent whose partitions absorb events."""
@@ -57,12 +61,16 @@ class IngestFactories:
         settings = self.context.settings
         rows = RowStore(self.folder / f"users-{number}", UserRow)
         side = UserSide(number, settings.kafka.partitions, rows, history_rules(settings), settings.event_limits())
-        return UserPartition(side, self.context, self.scoring, partial(self.rows_per_s, ENGAGEMENTS))
+        partition = UserPartition(side, self.context, self.scoring, partial(self.rows_per_s, ENGAGEMENTS))
+        partition.measured = partial(self.published_in, ENGAGEMENTS)
+        return partition
 
     def items(self, number: int) -> ItemPartition:
         rows = RowStore(self.folder / f"items-{number}", ItemRow)
         side = ItemSide(number, rows, item_rules(self.context.settings), self._vectors(number))
-        return ItemPartition(side, self.context, partial(self.rows_per_s, ITEM_SIGNALS), self.own_url())
+        partition = ItemPartition(side, self.context, partial(self.rows_per_s, ITEM_SIGNALS), self.own_url())
+        partition.measured = partial(self.published_in, ITEM_SIGNALS)
+        return partition
 
     def _vectors(self, number: int) -> ItemVectors:
         settings = self.context.settings

@@ -33,6 +33,7 @@ class ItemPartition(Partition):
     """Absorbs signals into item rows and publishes them, coalesced: an item as often as the row budget allows."""
 
     beat_s = BEAT_S
+    longest_pause_s = 2.0
 
     def __init__(
         self,
@@ -86,8 +87,11 @@ class ItemPartition(Partition):
         effects = self.side.absorb(cursor.counted(records))
         return await send_refusals(self._emitter, self._metrics, ITEM_SIGNALS, cursor.as_read(effects.refused))
 
-    def pause_s(self) -> float:
-        return max(super().pause_s(), self.side.rows.staged / self._rows_per_s())
+    def gathered_rows(self) -> int:
+        return self.side.rows.staged
+
+    def rows_per_s(self) -> float:
+        return self._rows_per_s()
 
     def publish(self) -> Coroutine[Any, Any, None]:
         dirty = self.side.flush()

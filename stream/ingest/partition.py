@@ -30,8 +30,12 @@ from typing import Any
 from store.rows import LogIdentity
 from stream.kafka.log_identity import ReadingStart
 from stream.kafka.records import ReadHole, Record, Refused
+from stream.metrics.publication_pace import BusyTime
 
 log = logging.getLogger(__name__)
+
+LOOK_S = 0.1
+"""How often a partition that gathers changes looks whether it has gathered enough."""
 
 Fault = Callable[[str], None]
 """A hook called with the name of each boundary of the protocol; off in production, kills the process in chaos tests."""
@@ -93,6 +97,12 @@ class Partition(ABC):
     capacity_bytes = 16 << 20
     gather_s = 0.01
     """So long a partition that was idle lets records gather: what a batch costs is shared by all that are in it."""
+    longest_pause_s = math.inf
+    """So long changes wait to be published, at most, however many more there are than the pace allows."""
+    most_rows = 10_000
+    most_records = 10_000
+    """When so many rows have changed, or records been absorbed, since the last publication, the next one is due, and
+    nothing more is absorbed before it has begun: what is held in memory is bounded whatever arrives."""
     beat_s = math.inf
     """A partition with nothing to publish says after so long where it stands: so it finds what others have written."""
 
@@ -112,6 +122,10 @@ class Partition(ABC):
         self._room = asyncio.Event()
         self._epoch = 0
         self._closed = False
+        self._at_work = False
+        self._taken = asyncio.Event()
+        self.measured: Callable[[int, float], None] = lambda *_: None
+        """Told of every publication: its rows, and how long it kept the event loop busy."""
 
     async def put(self, record: Record) -> None:
         """Queues one record; waits while the partition is behind, so that the agent stops reading."""
@@ -139,6 +153,7 @@ class Partition(ABC):
         try:
             await self.restore()
             self.restored.set()
+            self._at_work = True
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._absorb_loop())
                 tasks.create_task(self._publish_loop())
@@ -166,9 +181,20 @@ class Partition(ABC):
     def close(self) -> None:
         """Gives the rows back."""
 
+    def gathered_rows(self) -> int:
+        """How many rows have changed since the last publication."""
+        return 0
+
+    def rows_per_s(self) -> float:
+        """The pace: how many rows a second this partition may publish."""
+        return math.inf
+
     def pause_s(self) -> float:
         """How long changes are to be gathered before the next publication, by what has been gathered so far."""
-        return self._interval_s
+        return min(self.longest_pause_s, max(self._interval_s, self.gathered_rows() / self.rows_per_s()))
+
+    def _is_crowded(self) -> bool:
+        return self.gathered_rows() >= self.most_rows or len(self._absorbed) >= self.most_records
 
     async def _absorb_loop(self) -> None:
         while True:
@@ -211,15 +237,18 @@ class Partition(ABC):
                 cursor.ahead += 1
             else:
                 run = await self._absorb_run(run)
-                self._absorbed.append(record)
+                self._absorbed.append(_without_bytes(record))
         await self._absorb_run(run)
 
     async def _absorb_run(self, run: list[Record]) -> list[Record]:
         if run:
             self._sends.extend(await self.absorb(run))
             self._fault("absorbed")
-            self._absorbed.extend(run)
+            self._absorbed.extend(map(_without_bytes, run))
             self._unpublished = True
+            while self._at_work and self._is_crowded():
+                self._taken.clear()
+                await self._taken.wait()
         return []
 
     async def _fill_hole(self, cursor: Cursor, beyond: Record) -> None:
@@ -245,9 +274,9 @@ class Partition(ABC):
         published_at = time.monotonic()
         while True:
             began = time.monotonic()
-            await asyncio.sleep(self._interval_s)
-            while (rest_s := began + self.pause_s() - time.monotonic()) > 0:  # it grows while more is absorbed
-                await asyncio.sleep(min(rest_s, self._interval_s))
+            await asyncio.sleep(min(self._interval_s, LOOK_S))
+            while (rest_s := began + self.pause_s() - time.monotonic()) > 0 and not self._is_crowded():
+                await asyncio.sleep(min(rest_s, LOOK_S))  # the pause grows while more is absorbed
             if self._absorbed or self._unpublished or began - published_at > self.beat_s:
                 published_at = began
                 await self._publish_once()
@@ -258,20 +287,30 @@ class Partition(ABC):
         records, self._absorbed = self._absorbed, []
         sends, self._sends = self._sends, []
         self._unpublished = False
+        rows, began = self.gathered_rows(), time.thread_time()
         publication = self.publish()
+        written_s = time.thread_time() - began
+        self._taken.set()
         try:
             await asyncio.gather(*sends)
         except BaseException:
             publication.close()
             raise
         self._fault("sent")
-        await publication
+        sending = BusyTime(publication)
+        await sending
+        self.measured(rows, written_s + sending.busy_s)
         self._fault("published")
         for record in records:
             cursor = self.cursors[record.topic]
             cursor.safe = max(cursor.safe, record.offset)
             record.acknowledge()
         self.keep_safe()
+
+
+def _without_bytes(record: Record) -> Record:
+    """What acknowledging needs of an absorbed record."""
+    return Record(record.topic, record.partition, record.offset, record.timestamp_ms, None, b"", record.acknowledge)
 
 
 def _size(record: Record) -> int:

@@ -45,6 +45,7 @@ class UserPartition(Partition):
     """Absorbs engagements into histories, has them scored, tells the items, publishes the users' rows."""
 
     beat_s = BEAT_S
+    longest_pause_s = 5.0
 
     def __init__(
         self,
@@ -145,8 +146,11 @@ class UserPartition(Partition):
                 examples.append((event.user_id, example))
         return examples
 
-    def pause_s(self) -> float:
-        return max(super().pause_s(), self.side.rows.staged / self._rows_per_s())
+    def gathered_rows(self) -> int:
+        return self.side.rows.staged
+
+    def rows_per_s(self) -> float:
+        return self._rows_per_s()
 
     def publish(self) -> Coroutine[Any, Any, None]:
         dirty = self.side.flush()

@@ -52,6 +52,9 @@ class Owners:
         self._stack = stack
         self._opened: list[UserPartition | ItemPartition] = []
 
+    rows_per_s = 1e9
+    """What the pace allows those that are opened from now on."""
+
     async def emitter(self) -> Emitter:
         emitter = Emitter(self.settings)
         await emitter.start()
@@ -65,7 +68,7 @@ class Owners:
         context = PartitionContext(
             settings=self.settings, emitter=emitter, metrics=Metrics(), generation=lambda: generation, fault=fault
         )
-        opened = UserPartition(side, context, Unscored(), lambda: 1e9)
+        opened = UserPartition(side, context, Unscored(), self._pace())
         self._opened.append(opened)
         await opened.restore()
         return opened
@@ -77,10 +80,14 @@ class Owners:
         context = PartitionContext(
             settings=self.settings, emitter=emitter, metrics=Metrics(), generation=lambda: generation
         )
-        opened = ItemPartition(side, context, lambda: 1e9, f"http://{disk}")
+        opened = ItemPartition(side, context, self._pace(), f"http://{disk}")
         self._opened.append(opened)
         await opened.restore()
         return opened
+
+    def _pace(self) -> Callable[[], float]:
+        rows_per_s = self.rows_per_s
+        return lambda: rows_per_s
 
     async def absorb(self, owner: UserPartition | ItemPartition, begin: int | None = None) -> None:
         """Takes what is on the log from the cursor on, without publishing it."""
@@ -101,6 +108,10 @@ class Owners:
 
     def close(self, owner: UserPartition | ItemPartition) -> None:
         owner.close()
+        self._opened.remove(owner)
+
+    def forget(self, owner: UserPartition | ItemPartition) -> None:
+        """One that has closed itself."""
         self._opened.remove(owner)
 
     def close_all(self) -> None:

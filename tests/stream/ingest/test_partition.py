@@ -263,3 +263,107 @@ def test_topics_are_absorbed_apart() -> None:
         await stop(task)
 
     asyncio.run(scenario())
+
+
+class Gathering(Sample):
+    """Each record changes a row of its own; a publication takes as long as `publish_s`."""
+
+    rate = 1.0
+    publish_s = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows = 0
+        self.most = 0
+        self.publications: list[int] = []
+
+    async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
+        self.rows += len(records)
+        self.most = max(self.most, self.rows + len(self._absorbed))
+        return await super().absorb(records)
+
+    def gathered_rows(self) -> int:
+        return self.rows
+
+    def rows_per_s(self) -> float:
+        return self.rate
+
+    def publish(self) -> Coroutine[Any, Any, None]:
+        self.publications.append(self.rows)
+        self.rows = 0
+        return asyncio.sleep(self.publish_s)
+
+
+async def pour(partition: Sample, records: int, pause_s: float = 0.0) -> None:
+    for offset in range(records):
+        record = partition.record(offset)
+        await partition.put(record._replace(value=b"x" * 100))
+        await asyncio.sleep(pause_s)
+
+
+def test_a_publication_comes_however_many_rows_change() -> None:
+    """A row a millisecond, where the pace allows one a second: the end must not move away as fast as time does."""
+
+    async def scenario() -> None:
+        partition = Gathering()
+        partition.longest_pause_s = 0.2
+        task = asyncio.create_task(partition.run())
+        await pour(partition, 600, 0.001)
+        await asyncio.sleep(0.5)
+        assert len(partition.publications) >= 3
+        assert partition.acknowledged == list(range(600))
+        assert partition.kept[-1] == 599
+        await stop(task)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("what", ["rows", "records"])
+def test_nothing_more_is_absorbed_than_a_publication_takes(what: str) -> None:
+    """The broker is slow: rows, or records, do not pile up behind a publication that is under way."""
+
+    async def scenario() -> None:
+        partition = Gathering()
+        partition.longest_pause_s = 60.0
+        partition.publish_s = 0.05
+        setattr(partition, f"most_{what}", 20)
+        task = asyncio.create_task(partition.run())
+        pouring = asyncio.create_task(pour(partition, 300))
+        await pouring
+        async with asyncio.timeout(20):
+            while len(partition.acknowledged) < 280:
+                await asyncio.sleep(0.01)
+        assert max(partition.publications) <= 20 + partition.batch
+        assert partition.most <= 2 * (20 + partition.batch)
+        assert partition.absorbed == list(range(300))
+        await stop(task)
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_to_be_acknowledged_has_no_bytes() -> None:
+    async def scenario() -> None:
+        partition = Gathering()
+        partition.longest_pause_s = partition.rate = 60.0
+        partition.hold_publish = True
+        task = asyncio.create_task(partition.run())
+        await pour(partition, 5)
+        await partition.put(partition.record(2)._replace(value=b"again"))  # not absorbed, only acknowledged
+        await rest()
+        assert [record.offset for record in partition._absorbed] == [0, 1, 2, 3, 4, 2]
+        assert {record.value for record in partition._absorbed} == {b""}
+        await stop(task)
+
+    asyncio.run(scenario())
+
+
+def test_a_partition_with_nothing_to_publish_says_where_it_stands_now_and_then() -> None:
+    async def scenario() -> None:
+        partition = Gathering()
+        partition.beat_s = 0.1
+        task = asyncio.create_task(partition.run())
+        await asyncio.sleep(0.5)
+        assert 2 <= len(partition.publications) <= 5
+        await stop(task)
+
+    asyncio.run(scenario())

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from store.items import ItemRow
 from store.rows import Position
 from store.settings import Settings
 from stream.ingest.published_rows import LostPartitionError
+from stream.kafka.records import Record
 from stream.kafka.state_topics import GENERATION, POSITION_KEY, Announcement, decode_announcement, encode_announcement
 from stream.kafka.topics import create_topics
 from tests.clusters import EmbeddedCluster
@@ -136,6 +138,12 @@ def at(**position: object) -> tuple[bytes, bytes]:
     return POSITION_KEY, encode_announcement(Announcement(Position(**position)))  # type: ignore[arg-type]
 
 
+async def fill_logs(owners: Owners) -> None:
+    """Ten records: a log that ends before its position is another one."""
+    await owners.publish("engagements", *(click(n, "other") for n in range(10)))
+    await owners.publish("item-signals", *(signal(n, "other") for n in range(10)))
+
+
 async def last_of(owners: Owners, topic: str, key: bytes) -> bytes | None:
     value: bytes | None = [record.value for record in await owners.log_of(topic) if record.key == key][-1]
     return value
@@ -149,6 +157,7 @@ def test_of_two_copies_on_the_topic_the_further_one_counts_and_is_the_last_in_th
     keeps no other."""
 
     async def scenario(owners: Owners) -> None:
+        await fill_logs(owners)
         others = [(b"u%d" % n, user_row(1)) for n in range(between)]
         await owners.publish("user-states", (b"v", user_row(0, 3)), at(absorbed=3, safe=3), *others)
         await owners.publish("user-states", (b"v", user_row(0)))
@@ -172,6 +181,7 @@ def dies(boundary: str) -> None:
 
 def test_a_start_that_dies_before_it_has_healed_is_followed_by_one_that_heals(settings: Settings) -> None:
     async def scenario(owners: Owners) -> None:
+        await fill_logs(owners)
         await owners.publish("user-states", (b"v", user_row(0, 3)), (b"v", user_row(0)), (b"w", user_row(2)))
         with pytest.raises(RuntimeError, match="written"):
             await owners.users("disk", fault=dies)
@@ -212,6 +222,43 @@ def test_an_owner_at_work_contradicts_what_a_former_one_writes(settings: Setting
         position = await last_of(owners, topic, POSITION_KEY)
         assert position is not None
         assert decode_announcement(position).position.safe == 2
+
+    run(settings, scenario)
+
+
+@pytest.mark.parametrize("topic", ["engagements", "item-signals"])
+def test_a_publication_comes_however_many_rows_change(settings: Settings, topic: str) -> None:
+    """New users, or items, come quicker than the pace allows: the end of the pause must not move away as fast as time
+    does."""
+
+    async def scenario(owners: Owners) -> None:
+        owners.rows_per_s = 10.0
+        opened, make = (owners.users, click) if topic == "engagements" else (owners.items, signal)
+        owner = await opened("disk")
+        owner.longest_pause_s = 0.5
+        acknowledged: list[int] = []
+        task = asyncio.create_task(owner.run())
+        await owner.restored.wait()
+        for number in range(300):
+            key, value = make(number, f"new-{number}")
+            await owner.put(
+                Record(
+                    settings.topic(topic),
+                    0,
+                    number,
+                    1_800_000_000_000,
+                    key,
+                    value,
+                    partial(acknowledged.append, number),
+                )
+            )
+            await asyncio.sleep(0.005)
+        assert len(acknowledged) > 50
+        await asyncio.sleep(1.5)
+        assert acknowledged == list(range(300))
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        owners.forget(owner)
 
     run(settings, scenario)
 
