@@ -1,17 +1,19 @@
 """Topics: what the log is made of (docs/contracts.md), and how it comes to exist on a broker.
 
 Invariant: the topics whose keys meet (an item's, a user's) have equal partition counts, so that one worker owns a key
-in all of them. `create_topics` may be called any number of times; it never changes a topic that exists.
+in all of them. `create_topics` may be called any number of times; of a topic that exists it changes only whose time its
+records bear (see `stream.kafka.broker_time`).
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from kafka import KafkaAdminClient
-from kafka.errors import TopicAlreadyExistsError, for_code
+from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
 from store.settings import Settings
 from store.topics import (
@@ -30,6 +32,7 @@ from store.topics import (
     UPLOADS,
     USER_STATES,
 )
+from stream.kafka.broker_time import BROKER_TIME, BY_BROKER, BY_SENDER, TIMESTAMPS, time_by_broker, timestamps_of
 from stream.kafka.connections import LARGEST_RECORD_BYTES, admin_client
 
 COMPACT: Mapping[str, str] = {"cleanup.policy": "compact"}
@@ -41,6 +44,7 @@ for the partition's owner to write it again (`stream.ingest.published_rows`)."""
 LARGE: Mapping[str, str] = {"max.message.bytes": str(LARGEST_RECORD_BYTES)}
 
 
+SETTLE_S = 10.0
 _NO_ID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -62,27 +66,27 @@ class TopicSpec:
 TOPICS: tuple[TopicSpec, ...] = (
     # Inputs take records beyond `kafka.max_record_bytes`, so that one too large is refused by name in `dead-letters`
     # rather than by each producer in its own words.
-    TopicSpec(UPLOADS, "item", {**COMPACT, **LARGE}, co_partitioned=True),
-    TopicSpec(ENGAGEMENTS, "user", {**BY_TIME, **LARGE}, co_partitioned=True),
-    TopicSpec(PROFILES, "user", {**COMPACT, **LARGE}, co_partitioned=True),
-    TopicSpec(ITEM_SIGNALS, "item", {**BY_TIME, **LARGE}, co_partitioned=True),
+    TopicSpec(UPLOADS, "item", {**COMPACT, **LARGE, **BROKER_TIME}, co_partitioned=True),
+    TopicSpec(ENGAGEMENTS, "user", {**BY_TIME, **LARGE, **BROKER_TIME}, co_partitioned=True),
+    TopicSpec(PROFILES, "user", {**COMPACT, **LARGE, **BROKER_TIME}, co_partitioned=True),
+    TopicSpec(ITEM_SIGNALS, "item", {**BY_TIME, **LARGE, **BROKER_TIME}, co_partitioned=True),
     TopicSpec(SEMANTIC_IDS, "item", COMPACT, co_partitioned=True),
     TopicSpec(UPLOAD_STATES, "item", {**STATE, **LARGE}, co_partitioned=True),
     TopicSpec(ITEM_STATES, "item", {**STATE, **LARGE}, co_partitioned=True),
     TopicSpec(USER_STATES, "user", {**STATE, **LARGE}, co_partitioned=True),
     TopicSpec(FORGOTTEN_USERS, "user", COMPACT, co_partitioned=True),
     TopicSpec(CHECKPOINTS, "model", FOR_EVER, partitions=1),
-    TopicSpec(RANKING_EXAMPLES, "user", BY_TIME),
-    TopicSpec(RECOMMEND_REQUESTS, "user", BY_TIME),
-    TopicSpec(RECOMMENDATIONS, "user", BY_TIME),
-    TopicSpec(DEAD_LETTERS, "source", {**BY_TIME, **LARGE}),
+    TopicSpec(RANKING_EXAMPLES, "user", {**BY_TIME, **BROKER_TIME}),
+    TopicSpec(RECOMMEND_REQUESTS, "user", {**BY_TIME, **BROKER_TIME}),
+    TopicSpec(RECOMMENDATIONS, "user", {**BY_TIME, **BROKER_TIME}),
+    TopicSpec(DEAD_LETTERS, "source", {**BY_TIME, **LARGE, **BROKER_TIME}),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
     """A topic as it is on the broker: `partitions` 0 when it does not exist. `created`: by this call. `topic_id`: empty
-    where the broker gives none."""
+    where the broker gives none. `sender_timed`: its records bear their senders' times, and should bear the broker's."""
 
     name: str
     full_name: str
@@ -93,6 +97,7 @@ class TopicState:
     created: bool = False
     topic_id: str = ""
     co_partitioned: bool = False
+    sender_timed: bool = False
 
 
 def create_topics(settings: Settings) -> list[TopicState]:
@@ -105,6 +110,7 @@ def create_topics(settings: Settings) -> list[TopicState]:
         if missing:
             _create(admin, settings, missing)
         created = {topic.name for topic in missing}
+        _time_by_broker(admin, settings)
         states = _states(admin, settings, created)
     check_topics(states, settings)
     return states
@@ -135,6 +141,12 @@ def check_topics(states: list[TopicState], settings: Settings) -> None:
             f"{single.full_name} has {single.partitions} partitions, and order matters across all of its records: "
             "delete it and run `sidestream topics create`"
         )
+    sender_timed = [state.full_name for state in states if state.sender_timed]
+    if sender_timed:
+        raise TopicsError(
+            f"records of {', '.join(sender_timed)} bear the times that their senders set, which would decide what is "
+            f"kept and what is plausible: run `sidestream topics create`, or set {TIMESTAMPS}={BY_BROKER} on them"
+        )
 
 
 def kept_counts(states: list[TopicState], settings: Settings) -> str:
@@ -151,6 +163,19 @@ def kept_counts(states: list[TopicState], settings: Settings) -> str:
 
 def _is_other(state: TopicState, wanted: int) -> bool:
     return state.name != CHECKPOINTS and state.partitions not in (0, wanted)
+
+
+def _time_by_broker(admin: KafkaAdminClient, settings: Settings) -> None:
+    names = [state.full_name for state in _states(admin, settings) if state.sender_timed]
+    try:
+        time_by_broker(admin, names)
+        end = time.monotonic() + SETTLE_S
+        while time.monotonic() < end and BY_SENDER in timestamps_of(admin, names).values():
+            time.sleep(0.05)  # brokers hear of it from their controller
+    except KafkaError as error:
+        raise TopicsError(
+            f"{', '.join(names)}: {TIMESTAMPS} must be {BY_BROKER}, and could not be set from here ({error}): set it"
+        ) from error
 
 
 def id_of(described: Mapping[str, Any]) -> str:
@@ -182,10 +207,16 @@ def _states(admin: KafkaAdminClient, settings: Settings, created: set[str] | Non
     # Only names that exist are described: asking for a missing one makes some brokers create it.
     there = [name for name in admin.list_topics() if name in names]
     found = {entry["name"]: entry for entry in admin.describe_topics(there)} if there else {}
-    return [_state(topic, full, found.get(full) or {}, created or set()) for full, topic in names.items()]
+    times = timestamps_of(admin, [name for name in there if TIMESTAMPS in names[name].configs])
+    by_sender = {name for name, said in times.items() if said != BY_BROKER}
+    return [
+        _state(topic, full, found.get(full) or {}, created or set(), full in by_sender) for full, topic in names.items()
+    ]
 
 
-def _state(topic: TopicSpec, full_name: str, found: Mapping[str, Any], created: set[str]) -> TopicState:
+def _state(
+    topic: TopicSpec, full_name: str, found: Mapping[str, Any], created: set[str], sender_timed: bool
+) -> TopicState:
     partitions: list[dict[str, list[int]]] = found.get("partitions") or []
     return TopicState(
         name=topic.name,
@@ -197,4 +228,5 @@ def _state(topic: TopicSpec, full_name: str, found: Mapping[str, Any], created: 
         created=topic.name in created,
         topic_id=id_of(found),
         co_partitioned=topic.co_partitioned,
+        sender_timed=sender_timed,
     )

@@ -21,6 +21,7 @@ from store.settings import Settings
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.item_side import ItemSide
 from stream.ingest.partition import Partition
+from stream.ingest.partition_context import PartitionContext
 from stream.ingest.user_partition import UserPartition
 from stream.ingest.user_side import UserSide
 from stream.kafka.connections import admin_client
@@ -112,13 +113,11 @@ async def absorb(settings: Settings, disk: Path) -> None:
     """The owners of users and items work through all that is new."""
     async with emitter_on(settings) as emitter:
         users = UserSide(0, 1, RowStore(disk / "users", UserRow), RULES, Limits())
-        owner = UserPartition(users, settings, emitter, Metrics(), Unscored(), lambda: 1, lambda: 1e9)
+        context = PartitionContext(settings=settings, emitter=emitter, metrics=Metrics(), generation=lambda: 1)
+        owner = UserPartition(users, context, Unscored(), lambda: 1e9)
         await work(owner, settings.topic("engagements"))
         items = ItemSide(0, RowStore(disk / "items", ItemRow), ItemRules(), item_vectors(disk / "vectors", 0, 1))
-        await work(
-            ItemPartition(items, settings, emitter, Metrics(), lambda: 1, lambda: 1e9, "http://x"),
-            settings.topic("item-signals"),
-        )
+        await work(ItemPartition(items, context, lambda: 1e9, "http://x"), settings.topic("item-signals"))
 
 
 def published(settings: Settings) -> tuple[list[str], int]:
