@@ -3,6 +3,8 @@
 A Kafka record holds one event or a frame `{"events": [...]}`. Every event of a record is either decoded or refused with
 a reason; one bad event does not spoil its frame. Unknown fields are ignored here and stay in the log.
 
+A time that is ahead of `now`, no further than the limit allows, is set to `now`.
+
 Invariant: decoding never raises. `decode_*` returns the accepted events and the refusals, and together they are all
 events of the record.
 """
@@ -14,6 +16,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
@@ -142,12 +145,13 @@ class _Decoder(Generic[Event]):
     """Decodes the records of one topic. The fast way decodes a frame in one call; anything odd takes the slow way,
     event by event, so that a refusal names exactly what it is about."""
 
-    def __init__(self, kind: type[Event], time_of: Callable[[Event], float]) -> None:
+    def __init__(self, kind: type[Event], time_name: str) -> None:
         fields = [("events", list[kind])]  # type: ignore[valid-type]
         frame = msgspec.defstruct(f"{kind.__name__}Frame", fields, forbid_unknown_fields=True)
         self._one: msgspec.json.Decoder[Event] = msgspec.json.Decoder(kind)
         self._frame: msgspec.json.Decoder[Any] = msgspec.json.Decoder(frame)
-        self._time_of: Callable[[Event], float] = time_of
+        self._time_name = time_name
+        self._time_of: Callable[[Event], float] = attrgetter(time_name)
 
     def decode(self, value: bytes, *, now: float, limits: Limits) -> Decoded[Event]:
         if len(value) > limits.max_record_bytes:
@@ -159,7 +163,7 @@ class _Decoder(Generic[Event]):
             except _UNREADABLE:
                 return self._decode_each(value, now=now, limits=limits)
             if all(_fault(event, self._time_of(event), now, limits) is None for event in events):
-                return Decoded(events, None, [])
+                return Decoded(self._not_ahead(events, now), None, [])
         return self._decode_each(value, now=now, limits=limits)
 
     def _decode_each(self, value: bytes, *, now: float, limits: Limits) -> Decoded[Event]:
@@ -170,9 +174,16 @@ class _Decoder(Generic[Event]):
             if isinstance(outcome, Refusal):
                 decoded.refusals.append(outcome)
             else:
-                decoded.events.append(outcome)
+                decoded.events.extend(self._not_ahead([outcome], now))
                 decoded.raw.append(raw)
         return decoded
+
+    def _not_ahead(self, events: list[Event], now: float) -> list[Event]:
+        """Nothing happens after it is told of: the clock of a sender that is ahead must move nobody else's."""
+        if all(self._time_of(event) <= now for event in events):
+            return events
+        replace, name = msgspec.structs.replace, self._time_name
+        return [replace(event, **{name: min(self._time_of(event), now)}) for event in events]
 
     def _decode_one(self, raw: bytes, *, now: float, limits: Limits) -> Event | Refusal:
         try:
@@ -304,9 +315,9 @@ def tombstone_id(key: bytes | None) -> str | Refusal:
     return found
 
 
-_UPLOADS = _Decoder(Upload, lambda event: event.uploaded_at)
-_ENGAGEMENTS = _Decoder(Engagement, lambda event: event.occurred_at)
-_PROFILES = _Decoder(Profile, lambda event: event.updated_at)
+_UPLOADS = _Decoder(Upload, "uploaded_at")
+_ENGAGEMENTS = _Decoder(Engagement, "occurred_at")
+_PROFILES = _Decoder(Profile, "updated_at")
 
 
 def decode_uploads(value: bytes, *, now: float, limits: Limits = Limits()) -> Decoded[Upload]:

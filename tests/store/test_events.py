@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -234,3 +235,21 @@ def test_accepted_and_refused_are_all_events_of_the_frame(topic: str, parts: lis
 @example(b'{"events":[' + b'\\"' * 100 + b"]}")
 def test_parts_come_from_the_record(value: bytes) -> None:
     assert all(part in value for part in raw_events(value))
+
+
+@pytest.mark.parametrize("framed", [True, False])
+def test_a_time_that_is_ahead_becomes_the_records_own(framed: bool) -> None:
+    """One sender's clock must not move event time for all; what is behind stays as it was."""
+
+    def said(name: str, at: float, **fields: object) -> bytes:
+        event = msgspec.json.encode({**fields, name: at})
+        return frame([event]) if framed else event
+
+    engagement = {"event_id": "e", "user_id": "u", "item_id": "i", "kind": "click"}
+    for at, kept in ((NOW + 3600, NOW), (NOW, NOW), (NOW - 9e8, NOW - 9e8)):
+        (event,) = decode_engagements(said("occurred_at", at, **engagement), now=NOW).events
+        assert event.occurred_at == kept
+        (upload,) = decode_uploads(said("uploaded_at", at, item_id="i"), now=NOW).events
+        assert upload.uploaded_at == kept
+        (profile,) = decode_profiles(said("updated_at", at, user_id="u"), now=NOW).events
+        assert profile.updated_at == kept
