@@ -26,7 +26,7 @@ from store.requests import Answer
 from store.settings import Settings
 from trainer.content.encoder import TextEncoder
 from trainer.evaluation.ablation import ABLATED_FROM, Ablation
-from trainer.evaluation.baselines import Baseline, ItemKnn, Popular
+from trainer.evaluation.baselines import Baseline, all_baselines
 from trainer.evaluation.cold_evaluation import FRESH_BELOW, RankWithinKind, rank_within_kind
 from trainer.evaluation.recorded_streams import evaluable_places, sample_places
 from trainer.evaluation.replayed_feedback import ReplayedFeedback
@@ -64,7 +64,6 @@ class ReplayOptions:
     baselines: bool = True
     ablate: bool = False
     popular_window: float = 0.05
-    knn_half_life_s: float = 720 * 86_400.0
 
 
 @dataclass(slots=True)
@@ -131,9 +130,7 @@ class Replay:
         )
         self._ablation = Ablation(ranker) if options.ablate else None
         window = max(1, int(options.popular_window * len(engagements)))
-        self._baselines: dict[str, Baseline] = (
-            {"popular": Popular(window), "item-knn": ItemKnn(options.knn_half_life_s)} if options.baselines else {}
-        )
+        self._baselines: dict[str, Baseline] = all_baselines(window) if options.baselines else {}
         self._next_upload = self._learned = 0
         self._unfitted: Snapshot | None = None
         self._pending: list[tuple[int, Engagement]] = []

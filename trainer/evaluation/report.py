@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import log2, sqrt
 from typing import Any
 
 import msgspec
 
 from store.settings import Settings
+from trainer.evaluation.baselines import with_best_knn
 from trainer.evaluation.cold_evaluation import FRESH_BELOW, RankWithinKind
 from trainer.evaluation.prequential import EvaluatedEngagement, ReplayOptions, ReplayResult
 
@@ -22,7 +24,8 @@ def report(
     stream: str, result: ReplayResult, options: ReplayOptions, settings: Settings = Settings()
 ) -> dict[str, Any]:
     """The report as plain JSON."""
-    evaluated = result.evaluated
+    ranks = with_best_knn([one.baselines for one in result.evaluated], options.k)
+    evaluated = [replace(one, baselines=known) for one, known in zip(result.evaluated, ranks, strict=True)]
     names = list(evaluated[0].baselines) if evaluated else []
     slices = {
         "cold": [one for one in evaluated if one.positives == 0],

@@ -46,7 +46,11 @@ def test_a_report_has_what_the_design_promises(tmp_path: Path) -> None:
     assert {"evaluated", "hr@10", "ndcg@10", "hr@50"} < set(found["overall"])
     assert {"evaluated", "hr@10", "chance@10"} < set(found["cold"]["within"])
     assert found["heads"] == {}  # too few examples for a first fit
-    assert set(found["baselines"]) == {"popular", "item-knn"}
+    assert {"popular", "pctm", "item-knn"} < set(found["baselines"])
+    variants = [each for name, each in found["baselines"].items() if name.startswith("item-knn (")]
+    assert found["baselines"]["item-knn"] in variants
+    assert found["baselines"]["item-knn"]["overall"]["hr@10"] == max(each["overall"]["hr@10"] for each in variants)
+    assert len(found["baselines"]) == len(variants) + 3
     assert {"everything", "without transitions features", "without source follows"} <= set(found["ablations"])
     assert list(found["delays"]) == ["nothing", "a minute", "an hour", "a day", "a week"]
     assert html.read_text().startswith("<!doctype html>")
