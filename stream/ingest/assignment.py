@@ -167,6 +167,7 @@ def _is_lost(error: BaseException) -> bool:
 def _record_of(event: Any) -> Record:
     """The record of a Faust event, which gives its bytes up: it stays in memory until it is acknowledged."""
     message = event.message
+    headers = getattr(message, "headers", None)
     record = Record(
         message.topic,
         message.partition,
@@ -175,7 +176,7 @@ def _record_of(event: Any) -> Record:
         message.key,
         message.value,
         event.ack,
-        number_in(message.headers, CAME_AT, -1) if message.headers else -1,
+        number_in(headers, CAME_AT, -1) if headers else -1,
     )
     message.key = message.value = event.key = event.value = None
     return record

@@ -21,7 +21,8 @@ from typing import Any, NamedTuple, Protocol
 
 from store.rows import Position, RowStore
 from store.settings import Settings
-from stream.kafka.emitter import Emitter, Header
+from stream.kafka.emitter import Emitter
+from stream.kafka.emitter_lane import Header
 from stream.kafka.state_topics import POSITION_KEY, decode_announcement, generation_of, read_partition
 
 Publication = tuple[bytes, bytes | None, Sequence[Header]]

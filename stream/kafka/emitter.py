@@ -1,23 +1,35 @@
 """The emitter: everything a worker sends, in order, and nothing after a failure.
 
-One idempotent producer per worker. The first send that fails for good closes the emitter: a later record that arrived
-where an earlier one did not would make the reader believe it had both (rule 2 of docs/exactly-once.md).
+One idempotent producer per worker, and a lane for each topic partition (`stream.kafka.emitter_lane`). The first send
+that fails for good closes the emitter, with all that still waits in it: a later record that arrived where an earlier
+one did not would make the reader believe it had both (rule 3 of docs/exactly-once.md). A batch that the broker has not
+taken for `EXPIRES_S` has failed, too.
+
+Invariant: of each partition, what is on the log is a prefix of what was sent.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from store.keys import murmur2
 from store.settings import Settings
+from stream.kafka.emitter_lane import Batch, Header, Landed, Lane
 
-Header = tuple[str, bytes]
 _MAX_BYTES = 16 << 20
+
+EXPIRES_S = 30
+"""Counted in seconds that the process was awake: what was paused for long has not failed."""
+STOP_S = 3.0
+"""So long a stop waits for what is on its way; the log has the rest, or gets it again."""
 
 
 class EmitterError(RuntimeError):
@@ -32,22 +44,36 @@ class Emitter:
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
         self._failed: BaseException | None = None
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._partitions: dict[str, int] = {}
+        self._ageing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         self._producer = AIOKafkaProducer(
             bootstrap_servers=self._settings.kafka.bootstrap_servers,
             enable_idempotence=True,
-            linger_ms=2,
             max_request_size=_MAX_BYTES,
             max_batch_size=1 << 18,
-            request_timeout_ms=30_000,
+            request_timeout_ms=1000 * EXPIRES_S,
             **self._settings.kafka.client,
         )
         await self._producer.start()
+        self._ageing = asyncio.create_task(self._age())
 
     async def stop(self) -> None:
-        if self._producer is not None:
-            await self._producer.stop()
+        """Waits a moment for what is on its way. After a failure nothing more is sent."""
+        if self._producer is None:
+            return
+        if self._failed is None:
+            waits = [lane.emptied() for lane in self._lanes.values()]
+            await asyncio.wait([asyncio.ensure_future(asyncio.gather(*waits))], timeout=STOP_S)
+        self._close(EmitterError("the emitter was stopped"))
+        if self._ageing is not None:
+            self._ageing.cancel()
+        try:
+            await asyncio.wait_for(self._producer.stop(), STOP_S)
+        except TimeoutError:
+            await self._producer.client.close()
 
     async def send(
         self,
@@ -57,16 +83,15 @@ class Emitter:
         key: bytes | None = None,
         partition: int | None = None,
         headers: Sequence[Header] = (),
-    ) -> asyncio.Future[Any]:
+    ) -> asyncio.Future[Landed]:
         """Queues one record; the future ends when every in-sync replica has it."""
-        producer = self._ready()
-        try:
-            future: asyncio.Future[Any] = await producer.send(
-                self._settings.topic(topic), value, key=key, partition=partition, headers=list(headers)
-            )
-        except KafkaError as error:
-            raise self._fail(topic, error) from error
-        return self._watched(future)
+        self._ready()
+        full_name = self._settings.topic(topic)
+        if len(key or b"") + len(value or b"") > _MAX_BYTES:
+            raise self._fail(topic, ValueError(f"a record of {len(value or b'')} bytes, more than {_MAX_BYTES}"))
+        if partition is None:
+            partition = await self._partition_of(full_name, key)
+        return await self._lane(full_name, partition).put(key, value, int(time.time() * 1000), headers)
 
     async def send_rows(
         self, topic: str, partition: int, rows: Iterable[tuple[bytes, bytes | None, Sequence[Header]]]
@@ -74,36 +99,30 @@ class Emitter:
         """Sends many keyed records to one partition and waits until they are safe. The last batch, with the last
         record in it, is sent when all others are safe. Returns the offset at which it begins (reading on from there
         misses nothing that comes later), or -1 when there was none."""
-        futures = await self.queue_rows(topic, partition, rows, settle_before_last=True)
+        futures = await self.queue_rows(topic, partition, rows)
         await self.settle(futures)
-        return max((int(future.result().offset) for future in futures), default=-1)
+        return max((future.result().offset for future in futures), default=-1)
 
     async def queue_rows(
-        self,
-        topic: str,
-        partition: int,
-        rows: Iterable[tuple[bytes, bytes | None, Sequence[Header]]],
-        *,
-        settle_before_last: bool = False,
-    ) -> list[asyncio.Future[Any]]:
+        self, topic: str, partition: int, rows: Iterable[tuple[bytes, bytes | None, Sequence[Header]]]
+    ) -> list[asyncio.Future[Landed]]:
         """Queues many keyed records for one partition, in batches of their own: a tenth of the cost of single sends.
-        The futures, one for each batch, end when every in-sync replica has it."""
+        The futures, one for each batch, end when every in-sync replica has it; a batch is sent when the one before it
+        is safe."""
         producer = self._ready()
-        futures: list[asyncio.Future[Any]] = []
-        full_name = self._settings.topic(topic)
+        futures: list[asyncio.Future[Landed]] = []
+        lane = self._lane(self._settings.topic(topic), partition)
         now_ms = int(time.time() * 1000)
         batch = producer.create_batch()
         for key, value, headers in rows:
+            if len(value or b"") > _MAX_BYTES:
+                raise self._fail(topic, ValueError(f"a record of {len(value or b'')} bytes, more than {_MAX_BYTES}"))
             if batch.append(key=key, value=value, timestamp=now_ms, headers=list(headers)) is None:
-                if batch.record_count():
-                    futures.append(self._watched(await producer.send_batch(batch, full_name, partition=partition)))
-                    batch = producer.create_batch()
-                if batch.append(key=key, value=value, timestamp=now_ms, headers=list(headers)) is None:
-                    futures.append(await self.send(topic, value, key=key, partition=partition, headers=headers))
-        if settle_before_last:
-            await self.settle(futures)
+                futures.append(await lane.put_batch(batch))
+                batch = producer.create_batch()
+                batch.append(key=key, value=value, timestamp=now_ms, headers=list(headers))
         if batch.record_count():
-            futures.append(self._watched(await producer.send_batch(batch, full_name, partition=partition)))
+            futures.append(await lane.put_batch(batch))
         return futures
 
     async def settle(self, futures: Iterable[Awaitable[Any]]) -> None:
@@ -113,6 +132,38 @@ class Emitter:
         except KafkaError as error:
             raise self._fail("records", error) from error
 
+    def _lane(self, full_name: str, partition: int) -> Lane:
+        lane = self._lanes.get((full_name, partition))
+        if lane is None:
+            producer = self._ready()
+            sends = partial(self._give, producer, full_name, partition)
+            failed = partial(self._lane_failed, f"{full_name}-{partition}")
+            lane = self._lanes[full_name, partition] = Lane(producer.create_batch, sends, failed)
+        return lane
+
+    async def _give(
+        self, producer: AIOKafkaProducer, full_name: str, partition: int, batch: Batch
+    ) -> Awaitable[Landed]:
+        sent: Awaitable[Landed] = await producer.send_batch(batch, full_name, partition=partition)
+        return sent
+
+    async def _partition_of(self, full_name: str, key: bytes | None) -> int:
+        count = self._partitions.get(full_name)
+        if count is None:
+            try:
+                count = self._partitions[full_name] = len(await self._ready().partitions_for(full_name))
+            except KafkaError as error:
+                raise self._fail(full_name, error) from error
+        return random.randrange(count) if key is None else (murmur2(key) & 0x7FFFFFFF) % count
+
+    async def _age(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            for where, lane in self._lanes.items():
+                lane.tick()
+                if lane.travelling_for > EXPIRES_S:
+                    self._fail("-".join(map(str, where)), TimeoutError(f"not taken within {EXPIRES_S} s"))
+
     def _ready(self) -> AIOKafkaProducer:
         if self._producer is None:
             raise EmitterError("the emitter has not been started")
@@ -120,14 +171,21 @@ class Emitter:
             raise EmitterError(f"an earlier record was not sent: {self._failed!r}") from self._failed
         return self._producer
 
-    def _watched(self, future: asyncio.Future[Any]) -> asyncio.Future[Any]:
-        future.add_done_callback(self._watch)
-        return future
+    def _fail(self, where: str, error: BaseException) -> EmitterError:
+        failure = _failure(where, error)
+        self._close(failure)
+        return failure
 
-    def _watch(self, future: asyncio.Future[Any]) -> None:
-        if not future.cancelled() and future.exception() is not None:
-            self._failed = self._failed or future.exception()
+    def _lane_failed(self, where: str, error: BaseException) -> None:
+        self._fail(where, error)
 
-    def _fail(self, topic: str, error: KafkaError) -> EmitterError:
-        self._failed = self._failed or error
-        return EmitterError(f"could not send to {topic}: {error!r}")
+    def _close(self, failure: EmitterError) -> None:
+        self._failed = self._failed or failure
+        for lane in self._lanes.values():
+            lane.close(failure)
+
+
+def _failure(where: str, error: BaseException) -> EmitterError:
+    failure = EmitterError(f"could not send to {where}: {error!r}")
+    failure.__cause__ = error
+    return failure

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,3 +121,63 @@ def test_an_emitter_that_was_not_started_says_so() -> None:
         await emitter.stop()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("way", ["send", "queue_rows"])
+def test_nothing_of_a_partition_reaches_the_log_after_a_failed_send(cluster: Any, way: str) -> None:
+    """What waits behind it does not, nor does a stop send it. A broker that knows nothing of this producer yet would
+    take it."""
+    settings = settings_on(cluster.bootstrap_servers, f"em5{way}.")
+    create_topics(settings)
+
+    async def scenario(emitter: Emitter) -> None:
+        sends = [await emitter.send("semantic-ids", b"x" * 300_000, partition=0)]  # compacted: it must have a key
+        if way == "send":
+            sends += [await emitter.send("semantic-ids", b"after", key=b"k", partition=0) for _ in range(3)]
+        else:
+            sends += await emitter.queue_rows("semantic-ids", 0, [(b"k", b"after", [])])
+        elsewhere = await emitter.send("semantic-ids", b"elsewhere", key=b"k", partition=1)
+        found = await asyncio.gather(*sends, elsewhere, return_exceptions=True)
+        assert all(isinstance(each, Exception) for each in found[:-1])
+
+    emitting(settings, scenario)
+    assert [record.value for record in read_topic(settings, "semantic-ids") if record.partition == 0] == []
+
+
+def test_a_batch_that_the_broker_does_not_take_expires_and_takes_the_rest_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker stands still. When it goes on, it may have the batch that was on its way, but nothing after it."""
+    monkeypatch.setattr("stream.kafka.emitter.EXPIRES_S", 2)
+    broker = EmbeddedCluster(tmp_path)
+    broker.start()
+    settings = on_topics(broker, "em6.")
+
+    async def scenario(emitter: Emitter) -> None:
+        await emitter.settle([await emitter.send("item-signals", b"before", partition=0)])
+        broker.pause()
+        try:
+            first = await emitter.send("item-signals", b"expires", partition=0)
+            await asyncio.sleep(0.5)
+            behind = [await emitter.send("item-signals", b"behind", partition=0) for _ in range(3)]
+            found = await asyncio.wait_for(asyncio.gather(first, *behind, return_exceptions=True), 20)
+            assert [type(each) for each in found] == [EmitterError] * 4
+            with pytest.raises(EmitterError, match="an earlier record"):
+                await emitter.send("item-signals", b"after", partition=0)
+        finally:
+            broker.resume()
+
+    emitting(settings, scenario)
+    assert [record.value for record in read_topic(settings, "item-signals")] in ([b"before"], [b"before", b"expires"])
+    broker.stop()
+
+
+def test_a_stop_waits_for_what_is_on_its_way(embedded_broker: EmbeddedCluster) -> None:
+    settings = on_topics(embedded_broker, "em7.")
+
+    async def scenario(emitter: Emitter) -> None:
+        for number in range(1000):
+            await emitter.send("item-signals", b"%d" % number * 1000, partition=0)
+
+    emitting(settings, scenario)
+    assert len(read_topic(settings, "item-signals")) == 1000
