@@ -37,6 +37,12 @@ class ItemOwners:
         if isinstance(partition, ItemPartition):
             partition.contradict(generation)
 
+    def wanted(self, number: int, item_id: str) -> None:
+        """A scorer needs the row of an item again."""
+        partition = self._assignment.get(ITEM_SIGNALS, number)
+        if isinstance(partition, ItemPartition):
+            partition.publish_again(item_id)
+
     def card_read(self, number: int, item_id: str, counts: bool) -> None:
         """A card or take-down was read that counts, or one of a former owner behind what counts."""
         if counts:

@@ -106,6 +106,13 @@ class ItemPartition(Partition):
             self.side.rows.stage(item_id, own)
             self._unpublished = True
 
+    def publish_again(self, item_id: str) -> None:
+        """Publishes a row again that a scorer has passed over."""
+        row = self.side.rows.get(item_id)
+        if row is not None:
+            self.side.rows.stage(item_id, row)
+            self._unpublished = True
+
     def contradict(self, generation: int) -> None:
         """Announces itself again when one of an earlier generation has announced itself as the owner."""
         if generation < self._generation():

@@ -54,6 +54,7 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ranker_calibration_error": ("distance between what a head of the ranker predicts and what comes", ("head",)),
     "exploration_coverage_ratio": ("share of little-known live items that were shown at least once", ()),
     "live_items": ("items that can be recommended", ()),
+    "unknown_items": ("items with engagements that nobody has uploaded", ()),
     "semantic_id_collision_ratio": ("share of live items whose codes another live item has too", ()),
     "codebook_perplexity": ("effective number of codes in use", ("level",)),
     "quantization_error": ("mean squared distance between content vectors and their codes", ()),
@@ -240,6 +241,10 @@ class Metrics:
     def live_items(self, n: int) -> None:
         """How many items can be recommended."""
         self._gauges.put("live_items", n)
+
+    def unknown_items(self, n: int) -> None:
+        """How many items have engagements and no upload, as far as their rows are kept."""
+        self._gauges.put("unknown_items", n)
 
     def swapped(self, result: str, pause_s: float | None = None) -> None:
         """A swap ended with `result` (one of `SWAP_RESULTS`) and held up answers for `pause_s`."""

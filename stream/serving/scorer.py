@@ -35,6 +35,7 @@ from stream.serving.swaps import Swaps
 from stream.serving.time_share import TimeShare
 from stream.serving.traces import Traces
 from stream.serving.upkeep import Upkeep
+from stream.serving.waiting_rows import WaitingRows
 from trainer.content.encoder import TextEncoder
 from trainer.model_bundle import ModelBundle
 from trainer.ranking.example import Example
@@ -66,6 +67,9 @@ class Owners(Protocol):
     def announced(self, number: int, generation: int) -> None:
         """A worker of this generation has announced itself as the owner of a partition."""
 
+    def wanted(self, number: int, item_id: str) -> None:
+        """The row of an item is needed that was passed over while the item had no card."""
+
     def card_read(self, number: int, item_id: str, counts: bool) -> None:
         """A card or take-down was read; if it does not count, it is of a former owner: something further is known."""
 
@@ -84,7 +88,8 @@ class Scorer:
         self.live = LiveMetric()
         self.traces = Traces()
         self.owner_urls: dict[int, str] = {}
-        self.counters: dict[str, dict[int, int]] = {}
+        self.waiting = WaitingRows()
+        self._counters: dict[str, dict[int, int]] = {}
         self._order = CardOrder()
         self.recommender = Recommender(
             recommender_rules(settings),
@@ -147,7 +152,21 @@ class Scorer:
             counts = self._order.admits(item_id, card.upload_offset, offset)
             if counts:
                 self._insert(card, known)
+                self._meet_waiting(record.partition, item_id)
         self._owners.card_read(record.partition, item_id, counts)
+
+    def _meet_waiting(self, partition: int, item_id: str) -> None:
+        """The card of an item has come: its row counts from now on."""
+        row = self.waiting.take(item_id)
+        if row is not None:
+            self._update(item_id, row)
+        elif item_id not in self._offsets and self.waiting.dropped:
+            self._owners.wanted(partition, item_id)
+
+    def counters(self, item_id: str) -> dict[int, int]:
+        """Kind → engagements with an item, live or not, as far as its owner has published them."""
+        waiting = self.waiting.get(item_id)
+        return waiting.counters if waiting is not None else self._counters.get(item_id, {})
 
     def _take_down(self, item_id: str) -> None:
         handle = self.recommender.catalog.handles.get(item_id)
@@ -178,18 +197,25 @@ class Scorer:
         row = self._furthest(record.partition, item_id, self._row_decoder.decode(record.value))
         if row is None:
             return
-        self._offsets[item_id] = row.offset
-        self.counters[item_id] = row.counters
-        self.recommender.update(item_id, row)
+        if item_id in self.recommender.catalog.handles:
+            self._update(item_id, row)
+        else:
+            self.waiting.put(item_id, msgspec.msgpack.encode(row))
         self._note_visible(item_id, record)
+
+    def _update(self, item_id: str, row: ItemRow) -> None:
+        self._offsets[item_id] = row.offset
+        self._counters[item_id] = row.counters
+        self.recommender.update(item_id, row)
 
     def _furthest(self, partition: int, item_id: str, row: ItemRow) -> ItemRow | None:
         """The row that counts, which may be one that was passed over, or None if it is known already."""
         offset, value = self._passed.pop(item_id, (-1, b""))
-        if row.offset >= max(offset, self._offsets.get(item_id, -1)):
+        known = max(self._offsets.get(item_id, -1), self.waiting.offset(item_id))
+        if row.offset >= max(offset, known):
             return row
         self._owners.heal(partition, item_id, row)
-        return self._row_decoder.decode(value) if offset > self._offsets.get(item_id, -1) else None
+        return self._row_decoder.decode(value) if offset > known else None
 
     def on_passed_row(self, record: Any) -> None:
         """A row after which another of the same item has come. What it held is in that one, unless that one is of a

@@ -95,7 +95,7 @@ class WorkerService:
         if handle is None:
             return None
         card = catalog.cards[handle]
-        counters = self._scorer.counters.get(item_id, {})
+        counters = self._scorer.counters(item_id)
         if card is None and not counters:
             return None
         serving = self._scorer.serving
@@ -145,6 +145,7 @@ class WorkerService:
     def status(self) -> dict[str, Any]:
         serving = self._scorer.serving
         self._metrics.live_items(self._scorer.recommender.catalog.live_count)
+        self._metrics.unknown_items(len(self._scorer.waiting))
         return {
             **report(self._metrics.snapshot(), self._settings.freshness),
             "checkpoint": None if serving.checkpoint == NO_CHECKPOINT else serving.checkpoint,
@@ -154,6 +155,7 @@ class WorkerService:
             "space_due": self._scorer.recommender.spectral.due(),
             "ranker_heads": self._heads(),
             "exploration": self._exploration(),
+            "unknown_items": len(self._scorer.waiting),
             "partitions": len(self._assignment),
             "url": self._own_url(),
         }

@@ -56,6 +56,9 @@ class Told:
     def announced(self, number: int, generation: int) -> None:
         self._told.append((number, generation))
 
+    def wanted(self, number: int, item_id: str) -> None:
+        self._told.append(("wanted", number, item_id))
+
     def card_read(self, number: int, item_id: str, counts: bool) -> None:
         self._told.append((number, item_id, counts))
 
@@ -92,13 +95,13 @@ def test_an_older_row_that_comes_later_is_not_believed_and_its_owner_is_told(
 ) -> None:
     rows = [row(2, 3), row(9, 10), row(4, 5)]
     scorer, told = asyncio.run(hear(settings, *([rows] if together else [[one] for one in rows])))
-    assert scorer.counters["i"] == {1: 10}
+    assert scorer.counters("i") == {1: 10}
     assert told == [(0, "i", 4)]
 
 
 def test_of_many_rows_that_come_together_the_last_is_the_furthest(settings: Settings) -> None:
     scorer, told = asyncio.run(hear(settings, [row(n, n) for n in range(20)], [row(19, 19)]))
-    assert (scorer.counters["i"], told) == ({1: 19}, [])
+    assert (scorer.counters("i"), told) == ({1: 19}, [])
 
 
 def test_an_owner_is_told_who_announces_itself(settings: Settings) -> None:
