@@ -101,6 +101,23 @@ def test_an_upload_is_recommended_before_anyone_has_touched_it(running: Running)
     assert stages["first_engaged"] is None
 
 
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_uploads_that_another_producer_compressed_are_live_and_what_comes_after_them(
+    running: Running, codec: str
+) -> None:
+    """With codecs whose libraries were missing the worker fell into a loop of crashes that no restart ended."""
+    kafka = {"bootstrap.servers": running.settings.kafka.bootstrap_servers, "linger.ms": 100}
+    producer = confluent_kafka.Producer({**kafka, "compression.type": codec})
+    items = [f"{codec}-{number}" for number in range(20)]
+    for item_id in items:
+        upload = {"item_id": item_id, "uploaded_at": time.time(), "title": f"pasta carbonara {item_id} " * 5}
+        producer.produce(running.settings.topic("uploads"), key=item_id, value=json.dumps(upload))
+    assert producer.flush(10) == 0
+    running.upload(f"after-{codec}", "Plain")
+    for item_id in [*items, f"after-{codec}"]:
+        eventually(lambda item_id=item_id: running.get(f"/v1/items/{item_id}").get("live"))
+
+
 def test_a_click_changes_the_order_and_is_counted_once(running: Running) -> None:
     for number in range(8):
         running.upload(f"film-{number}", f"{'Space' if number % 2 else 'Garden'} story part {number}")

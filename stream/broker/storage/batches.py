@@ -9,15 +9,14 @@ and the checksum covers everything after the bar.
 
 from __future__ import annotations
 
-import gzip
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from crc32c import crc32c
-from kafka import codec
 
 from stream.broker.errors import Code, RefusedError
+from stream.broker.storage.codecs import CodecError, decompress
 
 Buffer = bytes | bytearray | memoryview
 
@@ -89,7 +88,8 @@ def intact(data: Buffer, batch: Batch, at: int = 0) -> bool:
 
 
 def accept(data: Buffer, max_bytes: int) -> Batch:
-    """Checks what a producer sent for one partition: exactly one intact batch of format v2, not over `max_bytes`."""
+    """Checks what a producer sent for one partition: exactly one intact batch of format v2, not over `max_bytes`, whose
+    records any client can read: one that cannot be read would stop every consumer for good."""
     batch = header_at(data)
     if len(data) > max_bytes:
         raise RefusedError(
@@ -107,6 +107,12 @@ def accept(data: Buffer, max_bytes: int) -> Batch:
         )
     if batch.transactional:
         raise RefusedError(Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    try:
+        _check_records(_decompressed(data, batch), batch.record_count)
+    except CodecError as error:
+        raise RefusedError(Code.INVALID_RECORD, f"the batch cannot be decompressed: {error}") from error
+    except (IndexError, ValueError) as error:
+        raise RefusedError(Code.INVALID_RECORD, f"the batch's records cannot be read: {error}") from error
     return batch
 
 
@@ -122,25 +128,17 @@ def place(data: bytearray, batch: Batch, offset: int, append_time_ms: int | None
 
 
 def payload_of(data: Buffer, batch: Batch, at: int = 0) -> memoryview | None:
-    """The batch's records, decompressed; None where that fails, as without the codec's library."""
-    body = memoryview(data)[at + HEADER_SIZE : at + batch.size]
-    kind = batch.attributes & _CODEC_MASK
-    if kind == 0:
-        return body
+    """The batch's records, decompressed; None where that fails: it is of a release that accepted such batches."""
     try:
-        return memoryview(_decompressor(kind)(bytes(body)))
-    except Exception:  # each codec has errors of its own; what cannot be read is passed on as it is
+        return _decompressed(data, batch, at)
+    except CodecError:
         return None
 
 
-def _decompressor(kind: int) -> Callable[[bytes], bytes]:
-    known: dict[int, Callable[[bytes], bytes]] = {
-        1: gzip.decompress,
-        2: codec.snappy_decode,
-        3: codec.lz4_decode,
-        4: codec.zstd_decode,
-    }
-    return known[kind]
+def _decompressed(data: Buffer, batch: Batch, at: int = 0) -> memoryview:
+    body = memoryview(data)[at + HEADER_SIZE : at + batch.size]
+    codec = batch.attributes & _CODEC_MASK
+    return body if codec == 0 else memoryview(decompress(codec, bytes(body)))
 
 
 def records(payload: memoryview, count: int) -> Iterator[BatchRecord]:
@@ -162,6 +160,38 @@ def records(payload: memoryview, count: int) -> Iterator[BatchRecord]:
         at = end
 
 
+def _check_records(payload: memoryview, count: int) -> None:
+    """Raises IndexError or ValueError unless the payload is `count` whole records, numbered from 0."""
+    at = 0
+    for number in range(count):
+        size, begin = _varint(payload, at)
+        end = begin + size
+        if size < 0 or end > len(payload):
+            raise ValueError(f"record {number} ends outside the batch")
+        _, at = _varint(payload, begin + 1)
+        offset_delta, at = _varint(payload, at)
+        for _ in ("key", "value"):
+            length, at = _varint(payload, at)
+            at += max(0, length)
+        at = _past_headers(payload, at)
+        if offset_delta != number or at != end:
+            raise ValueError(f"record {number} of {count} is not laid out as format v2 says")
+    if at != len(payload):
+        raise ValueError(f"{len(payload) - at} bytes follow the last of {count} records")
+
+
+def _past_headers(payload: memoryview, at: int) -> int:
+    headers, at = _varint(payload, at)
+    if headers < 0:
+        raise ValueError(f"{headers} headers")
+    for _ in range(headers):
+        length, at = _varint(payload, at)
+        str(payload[at : at + length], "utf-8")  # a name that is not UTF-8 stops Python's clients
+        length, at = _varint(payload, at + length)
+        at += max(0, length)
+    return at
+
+
 def thinned(batch: Batch, payload: memoryview, kept: list[BatchRecord]) -> bytes:
     """The batch with only `kept` of its records, uncompressed; offsets and producer fields stay as they were."""
     body = b"".join(payload[record.start : record.end] for record in kept)
@@ -174,6 +204,9 @@ def thinned(batch: Batch, payload: memoryview, kept: list[BatchRecord]) -> bytes
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
     """A zigzag varint at `at`, and where it ends."""
+    raw = data[at]
+    if raw < 0x80:  # mostly
+        return (raw >> 1) ^ -(raw & 1), at + 1
     raw = shift = 0
     while True:
         byte = data[at]

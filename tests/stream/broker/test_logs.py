@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import resource
 import signal
+import struct
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import kafka.codec
 import pytest
+from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -160,6 +165,54 @@ def test_refuses_what_is_not_one_intact_batch(tmp_path: Path, damage: object, co
     with pytest.raises(RefusedError) as refused:
         log.append(damage(batch([(b"k", b"v" * 20)])), NOW_MS)
     assert (refused.value.code, log.end) == (code, 0)
+
+
+def rewritten(sent: bytes, codec: int, body: bytes) -> bytes:
+    """The batch with another codec and body; its length and checksum are right again."""
+    out = bytearray(sent[:61]) + body
+    struct.pack_into(">i", out, 8, len(out) - 12)
+    struct.pack_into(">h", out, 21, codec)
+    struct.pack_into(">I", out, 17, crc32c(bytes(out[21:])))
+    return bytes(out)
+
+
+@pytest.mark.parametrize(
+    ("codec", "body_of"),
+    [
+        (0, lambda body: body[:-1]),
+        (0, lambda body: body + b"x"),
+        (0, lambda body: b"\xff" * len(body)),
+        (1, lambda body: gzip.compress(body)[:-9]),
+        (1, lambda body: gzip.compress(body[:-1])),
+        (1, lambda body: gzip.compress(bytes(65 << 20))),
+        (2, lambda body: b"no snappy"),
+        (2, lambda body: kafka.codec.snappy_encode(body)[:-1]),
+        (2, lambda body: kafka.codec.snappy_encode(bytes(65 << 20))),
+        (3, lambda body: kafka.codec.lz4_encode(body)[:-5]),
+        (3, lambda body: kafka.codec.lz4_encode(bytes(65 << 20))),
+        (4, lambda body: kafka.codec.zstd_encode(body)[:-1]),
+        (4, lambda body: kafka.codec.zstd_encode(bytes(65 << 20))),
+        (5, lambda body: body),
+    ],
+    ids=lambda given: given if isinstance(given, int) else "",
+)
+def test_refuses_a_batch_that_no_consumer_could_read(
+    tmp_path: Path, codec: int, body_of: Callable[[bytes], bytes]
+) -> None:
+    log = opened(tmp_path)
+    sent = batch([(b"k", b"v" * 20), (b"l", None)])
+    log.append(rewritten(sent, 0, sent[61:]), NOW_MS)  # the damage is what is refused, not the rewriting
+    with pytest.raises(RefusedError, match="cannot be") as refused:
+        log.append(rewritten(sent, codec, body_of(sent[61:])), NOW_MS)
+    assert (refused.value.code, log.end) == (Code.INVALID_RECORD, 2)
+
+
+@pytest.mark.parametrize("java", [False, True])
+def test_reads_snappy_as_librdkafka_and_as_java_write_it(tmp_path: Path, java: bool) -> None:
+    log = opened(tmp_path)
+    sent = batch([(b"k", b"v" * 50_000), (b"l", b"w" * 20)])
+    log.append(rewritten(sent, 2, kafka.codec.snappy_encode(sent[61:], xerial_compatible=java)), NOW_MS)
+    assert [row.key for row in read_all(log)] == [b"k", b"l"]
 
 
 def test_a_compacted_topic_refuses_records_without_a_key(tmp_path: Path) -> None:

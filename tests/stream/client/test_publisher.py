@@ -114,6 +114,14 @@ def test_single_events_and_gzip_are_the_same_events(settings: Settings) -> None:
     assert sorted(event["event_id"] for event in events) == sorted([f"e{n}" for n in range(30)] * 2)
 
 
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_every_codec_is_there_out_of_the_box(settings: Settings, codec: Any) -> None:
+    with Publisher(settings=settings, compression=codec) as publisher:
+        for number in range(300):
+            publisher.engagement(engagement(number, query="pasta carbonara " * 5))
+    assert len(events_of(read_topic(settings, "engagements"))) == 300
+
+
 def test_unknown_fields_stay_and_every_form_of_an_event_is_accepted(settings: Settings) -> None:
     plain = engagement(1, surface="hero")
     forms = [plain, msgspec.json.encode(plain), msgspec.json.encode(plain).decode(), Engagement(**engagement(1))]
@@ -188,7 +196,10 @@ def test_a_missing_topic_is_said_with_its_remedy(embedded_broker: EmbeddedCluste
         publisher.engagement(engagement(1))
 
 
-def test_a_codec_that_is_not_installed_is_refused(embedded_broker: EmbeddedCluster) -> None:
+def test_a_codec_that_is_not_installed_is_refused(
+    embedded_broker: EmbeddedCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kafka.codec.snappy", None)
     with pytest.raises(ValueError, match="use gzip"):
         Publisher(embedded_broker.bootstrap_servers, compression="snappy")
 
