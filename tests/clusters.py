@@ -20,6 +20,8 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.waiting import PATIENCE_S
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
 
@@ -72,7 +74,7 @@ class _Process:
                 self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self._env, cwd=REPOSITORY
             )
 
-    def wait_for(self, mark: str, seconds: float = 60.0) -> str:
+    def wait_for(self, mark: str, seconds: float = PATIENCE_S) -> str:
         """The line with `mark` that this run of the broker wrote."""
         assert self._process is not None, "the broker was not started"
         end = time.monotonic() + seconds
@@ -101,7 +103,7 @@ class _Process:
         self._signal(signal.SIGCONT)
         self._signal(signal.SIGTERM)
 
-    def stop(self, seconds: float = 20.0) -> int | None:
+    def stop(self, seconds: float = PATIENCE_S) -> int | None:
         """SIGTERM; SIGKILL if that takes too long. The exit status."""
         if self._process is None:
             return None

@@ -22,6 +22,7 @@ from store.settings import Settings, to_toml
 from stream.kafka.connections import reader
 from stream.kafka.state_topics import POSITION_KEY
 from stream.up.ports import free_port
+from tests.waiting import PATIENCE_S
 
 
 class WorkerProcess:
@@ -54,13 +55,13 @@ class WorkerProcess:
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE_S)
 
-    def await_ready(self, timeout_s: float = 60.0) -> None:
+    def await_ready(self, timeout_s: float = PATIENCE_S) -> None:
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=1.0).status_code == 200:
+                if httpx.get(f"{self.url}/readyz", timeout=5.0).status_code == 200:
                     return
             except httpx.HTTPError:
                 pass
@@ -83,7 +84,7 @@ def committed_to_the_end(settings: Settings) -> bool:
     return all(end == 0 or (place in committed and committed[place].offset >= end) for place, end in ends.items())
 
 
-def await_committed(settings: Settings, timeout_s: float = 90.0) -> None:
+def await_committed(settings: Settings, timeout_s: float = PATIENCE_S) -> None:
     end = time.monotonic() + timeout_s
     while not committed_to_the_end(settings):
         assert time.monotonic() < end, "the group did not reach the end of the log"

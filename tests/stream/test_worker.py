@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from stream.client.publisher import Publisher
 from stream.kafka.dead_letters import decode
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess, read_topic
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -52,7 +53,7 @@ class Running:
         self.publisher = Publisher(settings=settings, framing=None)
 
     def get(self, path: str, **query: Any) -> Any:
-        return httpx.get(f"{self.worker.url}{path}", params=query, timeout=10).json()
+        return httpx.get(f"{self.worker.url}{path}", params=query, timeout=30).json()
 
     def recommended(self, user: str, **query: Any) -> list[str]:
         answer = self.get("/v1/recommend", user_id=user, **query)
@@ -70,14 +71,6 @@ class Running:
     def letters(self) -> list[Any]:
         partitions = range(self.settings.kafka.partitions)
         return [decode(value) for p in partitions for _, value in read_topic(self.settings, "dead-letters", p) if value]
-
-
-def eventually(true: Callable[[], Any], timeout_s: float = 15.0) -> Any:
-    end = time.monotonic() + timeout_s
-    while not (found := true()):
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.05)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +167,7 @@ def test_bad_input_goes_to_the_dead_letters_with_its_reason_and_harms_nothing(ru
     producer.send(topic, mixed, key=b"patient")
     producer.flush(20)
     producer.close()
-    letters = eventually(lambda: len(found := running.letters()) >= len(before) + len(bad) + 1 and found, 30)
+    letters = eventually(lambda: len(found := running.letters()) >= len(before) + len(bad) + 1 and found)
     reasons = [letter.reason for letter in letters]
     assert set(reasons) >= set(bad)
     assert reasons.count("unknown_kind") == 2
@@ -226,8 +219,8 @@ def test_a_worker_asked_for_anothers_user_forwards_once(cluster: Any, tmp_path: 
     second.start()
     try:
         second.await_ready()
-        eventually(lambda: httpx.get(f"{second.url}/v1/status").json()["partitions"] == 4, 40)
-        eventually(lambda: first.get("/v1/status")["partitions"] == 4, 40)
+        eventually(lambda: httpx.get(f"{second.url}/v1/status").json()["partitions"] == 4)
+        eventually(lambda: first.get("/v1/status")["partitions"] == 4)
         users = [f"user-{number}" for number in range(6)]
         for user in users:
             first.engage(user, "some-item")
@@ -278,6 +271,6 @@ def test_clients_that_know_nothing_of_us_publish_and_ask(running: Running) -> No
                 topic("engagements"), json.dumps({**event, "occurred_at": now}).encode(), key=event["user_id"].encode()
             )
         producer.flush(20)
-    eventually(lambda: running.get("/v1/items/foreign-1").get("counters") == {"watch": 4}, 30)
+    eventually(lambda: running.get("/v1/items/foreign-1").get("counters") == {"watch": 4})
     assert "foreign-1" in running.recommended("newcomer", k=50)
     assert "foreign-1" not in running.recommended("guest-0", k=50)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,6 +35,7 @@ from tests.clusters import EmbeddedCluster, KafkaCluster
 from tests.item_vectors import item_vectors
 from tests.stream.ingest.owners import RULES, Unscored
 from tests.stream.log import read_topic, settings_on
+from tests.waiting import eventually
 from trainer.items.item_learning import ItemRules
 
 
@@ -81,17 +81,10 @@ async def anew(settings: Settings, name: str) -> None:
         full = settings.topic(name)
         with admin_client(settings) as admin:
             admin.delete_topics([full])
-            wait_until(lambda: full not in admin.list_topics())
+            eventually(lambda: full not in admin.list_topics())
         create_topics(settings)
 
     await asyncio.to_thread(recreate)
-
-
-def wait_until(true) -> None:
-    end = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 async def work(partition: Partition, *topics: str) -> None:

@@ -13,7 +13,8 @@ import pytest
 from kafka import KafkaProducer
 
 from store.settings import Settings
-from tests.stream.test_worker import Running, eventually, settings_on
+from tests.stream.test_worker import Running, settings_on
+from tests.waiting import eventually
 from trainer.ranking.impressions import NEGATIVE, POSITIVE, Impression
 from trainer.runs.ranker_job import RankerJob
 
@@ -159,8 +160,8 @@ def test_a_late_outcome_reaches_the_learner_from_any_worker(running: Running, jo
     other = Running(settings, running.worker.folder.parent / f"other-{uuid.uuid4().hex[:6]}")
     try:
         running.engage("moved", answer["items"][1]["item_id"], request_id=answer["request_id"])
-        impression = eventually(lambda: learned(job, answer["request_id"]), 30)
-        eventually(lambda: sum(positives(learned(job, answer["request_id"]))) == 1, 30)  # type: ignore[arg-type]
+        impression = eventually(lambda: learned(job, answer["request_id"]))
+        eventually(lambda: sum(positives(learned(job, answer["request_id"]))) == 1)  # type: ignore[arg-type]
         assert positives(impression)[1] == 1
     finally:
         other.publisher.close()

@@ -23,7 +23,7 @@ from stream.client.publisher import Publisher
 from stream.demo.population import Census, Population
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess
-from tests.stream.test_worker import eventually
+from tests.waiting import eventually
 from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import evaluable_places, read_events, sample_places

@@ -25,7 +25,7 @@ from stream.client.training_runs import follow, request_training
 from stream.demo.population import Census, Population
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess, await_committed, read_topic
-from tests.stream.test_worker import eventually
+from tests.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -143,7 +143,7 @@ class System:
 
     def stop(self) -> None:
         self.trainer.terminate()
-        self.trainer.wait(20)
+        self.trainer.wait(PATIENCE_S)
         self.worker.stop()
 
 
@@ -162,9 +162,9 @@ def test_trained_checkpoints_are_swapped_in_and_out_without_a_failed_request(sys
     asker = Asker(system.worker.url, system.users)
     asker.start()
     first = system.train().checkpoint
-    eventually(lambda: system.serving() == first, 30)
+    eventually(lambda: system.serving() == first)
     second = system.train().checkpoint
-    eventually(lambda: system.serving() == second, 30)
+    eventually(lambda: system.serving() == second)
 
     damaged = system.record(first)
     location = Path(damaged.location)
@@ -173,11 +173,11 @@ def test_trained_checkpoints_are_swapped_in_and_out_without_a_failed_request(sys
     weights = next(broken.glob("*.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-100])
     system.say(msgspec.structs.replace(damaged, checkpoint="99991231T000000-0001", location=str(broken)))
-    eventually(lambda: "not served" in httpx.get(f"{system.worker.url}/v1/checkpoints").json()["note"], 20)
+    eventually(lambda: "not served" in httpx.get(f"{system.worker.url}/v1/checkpoints").json()["note"])
     assert system.serving() == second
 
     system.say(msgspec.structs.replace(system.record(first), action="rollback", published_at=time.time()))
-    eventually(lambda: system.serving() == first, 20)
+    eventually(lambda: system.serving() == first)
     asker.end()
     assert asker.failures == []
     served = set(asker.pairs)
@@ -203,7 +203,7 @@ def test_a_codebook_is_refreshed_while_uploads_flow_and_requests_are_answered(sy
             publisher.upload({"item_id": f"meanwhile-{number}", "uploaded_at": time.time(), "title": f"Story {number}"})
             time.sleep(0.05)
         publisher.flush(10)
-    eventually(lambda: system.serving() == ended[0].checkpoint, 30)
+    eventually(lambda: system.serving() == ended[0].checkpoint)
     asker.end()
     assert asker.failures == []
     after = httpx.get(f"{system.worker.url}/v1/checkpoints").json()["codebook"]
@@ -219,7 +219,7 @@ def test_a_codebook_is_refreshed_while_uploads_flow_and_requests_are_answered(sy
                 published[key] = json.loads(value)["codebook"] if value else None
         return set(published.values()) == {after}
 
-    eventually(all_under_the_new_version, 30)
+    eventually(all_under_the_new_version)
 
 
 def test_a_worker_that_starts_again_serves_what_served(system: System) -> None:
@@ -227,4 +227,4 @@ def test_a_worker_that_starts_again_serves_what_served(system: System) -> None:
     system.worker.kill()
     system.worker.start()
     system.worker.await_ready()
-    eventually(lambda: system.serving() == before, 30)
+    eventually(lambda: system.serving() == before)

@@ -18,6 +18,7 @@ import pytest
 
 from sidestream import Client, Publisher
 from store.settings import load_settings
+from tests.waiting import PATIENCE_S, eventually
 
 ROOT = Path(__file__).parents[3]
 
@@ -36,13 +37,13 @@ def up(folder: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[bytes],
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait(30)
+            process.wait(PATIENCE_S)
         process.stdout.close()
 
 
 def sidestream(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "stream.cli", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(400)
 def test_killed_and_started_again_it_goes_on(tmp_path: Path) -> None:
     now = time.time()
     with up(tmp_path) as (process, addresses):
@@ -69,7 +70,7 @@ def test_killed_and_started_again_it_goes_on(tmp_path: Path) -> None:
         asked = sidestream("recommend", "--user", "ada", "--data-dir", str(tmp_path), "--json")
         assert {item["item_id"] for item in json.loads(asked.stdout)["items"]} == {"i3", "i4"}
         process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        process.wait(PATIENCE_S)
         gone = sidestream("status", "--data-dir", str(tmp_path))
         assert (gone.returncode, "has ended" in gone.stderr) == (1, True)
     with up(tmp_path) as (process, again):
@@ -78,32 +79,29 @@ def test_killed_and_started_again_it_goes_on(tmp_path: Path) -> None:
             assert settled(client) == before
             with Publisher(settings=load_settings(Path(again["settings"]), {})) as publisher:
                 publisher.take_down("i3")
-            end = time.monotonic() + 10
-            while len(client.recommend("ada").items) > 1 and time.monotonic() < end:
-                time.sleep(0.05)
-            assert [item.item_id for item in client.recommend("ada").items] == ["i4"]
+            eventually(lambda: [item.item_id for item in client.recommend("ada").items] == ["i4"])
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert "pid" in json.loads((tmp_path / "addresses.json").read_text())
 
 
 def settled(client: Client) -> dict[str, Any]:
     """Counters and history once all three clicks have arrived."""
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
+
+    def arrived() -> dict[str, Any] | None:
         try:
             counters = {f"i{number}": client.item(f"i{number}")["counters"] for number in range(5)}
             history = client.user("ada")["history"]
         except LookupError:
-            time.sleep(0.05)
-            continue
-        if sum(count.get("click", 0) for count in counters.values()) == 3 and len(history) == 3:
-            return {"counters": counters, "history": history}
-        time.sleep(0.05)
-    raise AssertionError("the clicks did not arrive")
+            return None
+        clicks = sum(count.get("click", 0) for count in counters.values())
+        return {"counters": counters, "history": history} if clicks == len(history) == 3 else None
+
+    found: dict[str, Any] = eventually(arrived)
+    return found
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(400)
 def test_two_systems_side_by_side_and_never_one_folder_twice(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     with up(one) as (process, first):
@@ -134,7 +132,7 @@ def test_two_systems_side_by_side_and_never_one_folder_twice(tmp_path: Path) -> 
         assert json.loads((one / "addresses.json").read_text())["pids"] == pids, "a part was started again"
 
 
-def scraped(url: str, within_s: float = 30.0) -> bool:
+def scraped(url: str, within_s: float = PATIENCE_S) -> bool:
     """Whether the metrics are to be had; a trainer loads torch before it serves them."""
     end = time.monotonic() + within_s
     while time.monotonic() < end:
@@ -145,7 +143,7 @@ def scraped(url: str, within_s: float = 30.0) -> bool:
     return False
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(400)
 def test_a_stranger_with_a_process_id_of_old_is_left_alone(tmp_path: Path) -> None:
     """The ids that a killed system wrote down belong to somebody else now, even to a sidestream of another folder."""
     script = "import time; time.sleep(600)  # stream.broker"
@@ -161,7 +159,7 @@ def test_a_stranger_with_a_process_id_of_old_is_left_alone(tmp_path: Path) -> No
         stranger.wait()
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(400)
 def test_it_outlives_what_it_cannot_write(tmp_path: Path) -> None:
     """Addresses on a full disk, a log that is a folder: told, and done without."""
     (tmp_path / "logs" / "trainer.log").mkdir(parents=True)
@@ -169,13 +167,13 @@ def test_it_outlives_what_it_cannot_write(tmp_path: Path) -> None:
     with up(tmp_path, "--web-port", "0", "--broker-port", "0") as (process, addresses):
         os.kill(addresses["pids"]["worker"], signal.SIGKILL)
         with Client(addresses["url"]) as client:
-            client.wait_until_ready(60.0)
+            client.wait_until_ready(PATIENCE_S)
         assert process.poll() is None
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 def test_two_that_start_at_once_take_different_ports(tmp_path: Path) -> None:
     """Each looks at the usual ports before the other has bound them."""
     command = [sys.executable, "-m", "stream.cli", "up", "--json", "--data-dir"]
@@ -184,7 +182,7 @@ def test_two_that_start_at_once_take_different_ports(tmp_path: Path) -> None:
     ]
     try:
         lines = [process.stdout.readline() for process in both if process.stdout is not None]
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE_S
         while True:
             found = [json.loads((tmp_path / name / "addresses.json").read_text()) for name in ("one", "two")]
             places = [place for each in found for place in (each["bootstrap_servers"], *each["metrics"].values())]
@@ -195,4 +193,4 @@ def test_two_that_start_at_once_take_different_ports(tmp_path: Path) -> None:
     finally:
         for process in both:
             process.terminate()
-            process.communicate(timeout=40)
+            process.communicate(timeout=PATIENCE_S)

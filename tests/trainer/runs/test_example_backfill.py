@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 import uuid
 from itertools import islice
@@ -18,6 +19,7 @@ from stream.client.publisher import Publisher
 from stream.demo.population import Census, Population
 from stream.kafka.topics import create_topics
 from tests.stream.log import read_topic
+from tests.waiting import eventually
 from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.ranking.example import Example
@@ -34,7 +36,7 @@ from trainer.runs.ranker_job import RankerJob, RankerRecord
 from trainer.semantic_ids.cards import cards_of
 from trainer.semantic_ids.codebook import zero_codebook
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
@@ -114,11 +116,9 @@ def test_no_more_than_wanted_are_found_and_they_are_of_all_of_the_log(settings: 
 def test_a_ranker_is_announced_though_no_worker_made_an_example(settings: Settings) -> None:
     job = RankerJob(settings)
     try:
-        end = time.monotonic() + 90
-        while not (records := read_topic(settings, "checkpoints")):
-            job.poll(time.time())
-            assert time.monotonic() < end, "no ranker"
-            time.sleep(0.1)
+        records = eventually(lambda: job.poll(time.time()) or read_topic(settings, "checkpoints"), 200)
+        eventually(lambda: job.poll(time.time()) or not multiprocessing.active_children())
+        job.poll(time.time())
         assert any(act.negative for act in job.learner.feedback.acts), "negative engagements teach the heads"
         assert job.learner.feedback.impressions, "so do lines that were shown and passed over"
     finally:

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -29,6 +29,7 @@ from store.log import Log
 from store.settings import Codebook, Events, Kafka, Model, Settings, Training
 from tests.clusters import EmbeddedCluster, KafkaCluster
 from tests.trainer.worlds import WEIGHTS, cards, stream
+from tests.waiting import PATIENCE_S, eventually
 from trainer.checkpoint_loading import load_checkpoint
 from trainer.runs.service import TrainerService
 from trainer.runs.training_run import offsets_of
@@ -104,13 +105,6 @@ def ended(settings: Settings, run: str) -> bool:
     return any(isinstance(one, RunRecord) and one.run == run and one.ended for one in said(settings))
 
 
-def wait_for(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def serving(settings: Settings) -> Iterator[TrainerService]:
     service = TrainerService(settings)
@@ -118,7 +112,7 @@ def serving(settings: Settings) -> Iterator[TrainerService]:
     thread.start()
     yield service
     service.stop()
-    thread.join(20)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
 
 
@@ -127,7 +121,7 @@ def test_asked_for_a_run_it_trains_judges_publishes_and_goes_on(
 ) -> None:
     publish_world(settings, producer)
     ask(settings, producer, "one")
-    wait_for(lambda: ended(settings, "one"))
+    eventually(lambda: ended(settings, "one"))
     assert states(settings, "one") == ["started", "trained", "gated", "published"]
     offer = next(one for one in said(settings) if isinstance(one, CheckpointRecord))
     manifest = verify(Path(offer.location))
@@ -142,10 +136,10 @@ def test_asked_for_a_run_it_trains_judges_publishes_and_goes_on(
     assert 'sidestream_training_runs_total{result="failed"} 0.0' in exposition(serving)
 
     ask(settings, producer, "two")  # only what was held out is new
-    wait_for(lambda: ended(settings, "two"))
+    eventually(lambda: ended(settings, "two"))
     publish_world(settings, producer, users=60, each=8, seed=1)
     ask(settings, producer, "three")
-    wait_for(lambda: ended(settings, "three"))
+    eventually(lambda: ended(settings, "three"))
     folder = CheckpointFolder(settings.checkpoint_folder())
     third = folder.manifest(folder.ids()[-1])
     assert third.parent is not None
@@ -165,7 +159,7 @@ def test_too_little_data_is_said_with_what_is_missing(
 ) -> None:
     publish_world(settings, producer, users=4, each=5)
     ask(settings, producer, "early")
-    wait_for(lambda: "refused" in states(settings, "early"))
+    eventually(lambda: "refused" in states(settings, "early"))
     end = next(one for one in said(settings) if isinstance(one, RunRecord) and one.state == "refused")
     assert "80 are missing" in end.detail
     assert CheckpointFolder(settings.checkpoint_folder()).ids() == []
@@ -198,10 +192,10 @@ def test_ended_in_mid_run_nothing_is_published_and_the_next_one_goes_on(
     ask(settings, producer, "held")
     process = start(msgspec.structs.replace(settings, training=endless))
     try:
-        wait_for(lambda: "started" in states(settings, "held"))
+        eventually(lambda: "started" in states(settings, "held"))
         time.sleep(1.5)
         process.send_signal(number)
-        assert process.wait(20) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+        assert process.wait(PATIENCE_S) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
     finally:
         process.kill()
         process.wait()
@@ -214,10 +208,10 @@ def test_ended_in_mid_run_nothing_is_published_and_the_next_one_goes_on(
     thread = threading.Thread(target=service.serve)
     thread.start()
     try:
-        wait_for(lambda: ended(settings, "held"))
+        eventually(lambda: ended(settings, "held"))
         assert states(settings, "held")[-1] == "published"
     finally:
         service.stop()
-        thread.join(20)
+        thread.join(PATIENCE_S)
     assert len(folder.ids()) == 1
     assert not list(folder.root.glob(".writing*"))
