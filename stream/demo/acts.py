@@ -20,6 +20,9 @@ from stream.client.publisher import Publisher
 from stream.client.training_runs import follow, request_training
 from stream.demo.stream import DemoStream, Feed
 
+LATEST_ANSWER_S = 30.0
+"""An answer later than that counts as failed; how long the longest took is told, so patience hides nothing."""
+
 
 class Tell(Protocol):
     """Prints a line put together of texts and (text, style)."""
@@ -52,7 +55,7 @@ class Stage:
 # ---- first act: an item is published, and recommended before anybody has touched it ----
 
 
-def publish_and_find(stage: Stage, within_s: float = 45.0) -> list[Seen]:
+def publish_and_find(stage: Stage, within_s: float = 90.0) -> list[Seen]:
     """Publishes an item like a popular one, and looks for it in people's home lists."""
     item_id = f"demo-{uuid.uuid4().hex[:8]}"
     model = next(iter(stage.stream.popular()), {})
@@ -114,7 +117,7 @@ class Click:
     seen: Seen
 
 
-def click_and_compare(stage: Stage, within_s: float = 10.0) -> Click:
+def click_and_compare(stage: Stage, within_s: float = 30.0) -> Click:
     """A visitor who is new clicks on one recommended item; the order of the others changes.
 
     The stream is held meanwhile, and the order before is asked for several times: only an order that none of those
@@ -201,10 +204,10 @@ class Traffic:
             self.first_answer_of.setdefault(answer.checkpoint, time.time())
 
 
-def train_and_swap(stage: Stage, timeout_s: float = 120.0) -> list[Seen]:
+def train_and_swap(stage: Stage, timeout_s: float = 300.0) -> list[Seen]:
     """Asks for a training run and follows it to the first answer of the new checkpoint, under traffic all the time."""
     with (
-        Client(stage.client.url) as own,
+        Client(stage.client.url, timeout_s=LATEST_ANSWER_S) as own,
         Traffic(own, stage.stream.people(100) or ["demo-visitor"]) as traffic,
     ):
         request, offset = request_training(stage.settings)

@@ -30,7 +30,7 @@ from stream.client.client import Client, ClientError
 from stream.client.publisher import Publisher
 from stream.client.recordings import Recorded, paced
 from stream.client.training_runs import TrainerSilentError
-from stream.demo.acts import Click, Seen, Stage, click_and_compare, publish_and_find, train_and_swap
+from stream.demo.acts import LATEST_ANSWER_S, Click, Seen, Stage, click_and_compare, publish_and_find, train_and_swap
 from stream.demo.stream import DemoStream, Feed, recorded, simulated
 from stream.terminal.output import span
 from stream.terminal.status_view import show_status
@@ -59,7 +59,7 @@ def run_demo(folder: Path | None, *, leave: bool, speed: float | None, data_dir:
     began = time.time()
     with _folder(data_dir) as where, _system(where, console) as addresses:
         settings = load_settings(Path(addresses["settings"]), {})
-        with Client(addresses["url"], timeout_s=10.0) as client, Publisher(settings=settings) as publisher:
+        with Client(addresses["url"], timeout_s=LATEST_ANSWER_S) as client, Publisher(settings=settings) as publisher:
             _fill(console, client, publisher, stream, speed)
             with Feed(stream, lambda event: _publish(publisher, event)) as feed:
                 seen = _play(console, Stage(settings, client, publisher, stream, feed, partial(_say, console, "  ")))
