@@ -134,7 +134,7 @@ class Worker:
         self._supervise("swaps", self.scorer.swaps.run(self._broadcast.caught_up))
         self._supervise("upkeep", self.scorer.upkeep.run(self._broadcast.caught_up))
         self._supervise("lag", LagWatch(self.settings, self._metrics).run())
-        self._supervise("cards", self._owners.contradict_cards(self._broadcast.caught_up))
+        self._supervise("cards", self._owners.keep_cards(self._broadcast.caught_up))
         self._supervise("log", LogWatch(self.settings, self._assignment.reached).run())
         await self._app.start()
         self._supervise("faust", self._watch_app())

@@ -14,7 +14,7 @@ from stream.ingest.assignment import Assignment
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.upload_partition import UploadPartition
 
-CONTRADICT_EVERY_S = 1.0
+KEEP_EVERY_S = 1.0
 
 
 class ItemOwners:
@@ -24,6 +24,8 @@ class ItemOwners:
         self._assignment = assignment
         self._partitions = partitions
         self._outdated: dict[str, int] = {}
+        self._cards: Callable[[int], Sequence[ItemCard]] = lambda _: ()
+        self._reassigned: dict[int, UploadPartition] = {}
 
     def heal(self, number: int, item_id: str, row: ItemRow) -> None:
         """An older row of the item was read after a further one."""
@@ -50,21 +52,28 @@ class ItemOwners:
         else:
             self._outdated[item_id] = number
 
-    async def contradict_cards(self, caught_up: asyncio.Event) -> None:
-        """Has what counts of an item published again where something older lies behind it, until cancelled."""
+    async def keep_cards(self, caught_up: asyncio.Event) -> None:
+        """Has what counts of an item published again where something older lies behind it, and cards of a partition
+        that was not at work when the codebook changed, until cancelled."""
         await caught_up.wait()  # before, the next record may have said it already
         while True:
-            await asyncio.sleep(CONTRADICT_EVERY_S)
+            await asyncio.sleep(KEEP_EVERY_S)
             outdated, self._outdated = self._outdated, {}
             for item_id, number in outdated.items():
                 partition = self._assignment.get(UPLOADS, number)
                 if isinstance(partition, UploadPartition):
                     await partition.contradict(item_id)
+            self._reassign_due()
 
     def reassign(self, cards: Callable[[int], Sequence[ItemCard]]) -> None:
         """The codebook has changed: the owner of each item publishes it again under the version that serves. `cards`:
-        the live items of a partition."""
+        the live items of a partition. A partition that is still being restored, or comes here later, follows then."""
+        self._cards, self._reassigned = cards, {}
+        self._reassign_due()
+
+    def _reassign_due(self) -> None:
         for number in range(self._partitions):
             partition = self._assignment.get(UPLOADS, number)
-            if isinstance(partition, UploadPartition):
-                partition.reassign(cards(number))
+            if isinstance(partition, UploadPartition) and self._reassigned.get(number) is not partition:
+                self._reassigned[number] = partition
+                partition.reassign(self._cards(number))

@@ -19,7 +19,7 @@ def delivery(offset: int, generation: int, partition: int = 0, timestamp: float 
     """What Faust hands over."""
     message = SimpleNamespace(
         topic="t", partition=partition, offset=offset, timestamp=timestamp, key=b"k", value=b"v",
-        generation_id=generation,
+        generation_id=generation, headers=None,
     )  # fmt: skip
     return SimpleNamespace(message=message, ack=lambda: None)
 

@@ -22,6 +22,7 @@ from stream.metrics.metrics import Metrics
 from tests.clusters import EmbeddedCluster
 from tests.small_world import card
 from tests.stream.log import read_topic, settings_on
+from tests.waiting import eventually
 from trainer.content.encoders import text_encoder
 from trainer.semantic_ids.codebook import zero_codebook
 
@@ -32,7 +33,8 @@ def cards_of(settings: Settings, number: int) -> list[ItemCard]:
     return [one for one in CARDS if partition_of(one.item_id, settings.kafka.partitions) == number]
 
 
-async def reassign(settings: Settings, at_work: list[int]) -> None:
+async def reassign(settings: Settings, at_work: list[int], expected: int) -> None:
+    """Until so many cards are `expected` to have been published."""
     emitter = Emitter(settings)
     await emitter.start()
     failures: list[BaseException] = []
@@ -45,10 +47,14 @@ async def reassign(settings: Settings, at_work: list[int]) -> None:
         )
         make = partial(UploadPartition, context=context, cataloguing=cataloguing)
         await assignment.assign([(UPLOADS, number) for number in at_work], 1, {UPLOADS: make})
-        await asyncio.sleep(0.05)
+        caught_up = asyncio.Event()
+        caught_up.set()
         owners = ItemOwners(assignment, settings.kafka.partitions)
         owners.reassign(partial(cards_of, settings))
-        await asyncio.sleep(1.0)
+        assert not assignment.restored(), "their cards follow when they are"
+        keeping = asyncio.create_task(owners.keep_cards(caught_up))
+        await asyncio.to_thread(eventually, lambda: len(read_topic(settings, SEMANTIC_IDS)) >= expected)
+        keeping.cancel()
         await assignment.stop()
     await emitter.stop()
     assert failures == []
@@ -59,9 +65,9 @@ def test_the_cards_of_the_partitions_at_work_are_published_under_the_codebook_th
 ) -> None:
     settings = settings_on(embedded_broker.bootstrap_servers, "item-owners.", kafka={"partitions": 3})
     create_topics(settings)
-    asyncio.run(reassign(settings, [0, 2]))
-    published = [msgspec.json.decode(record.value, type=ItemCard) for record in read_topic(settings, SEMANTIC_IDS)]
     expected = {one.item_id for number in (0, 2) for one in cards_of(settings, number)}
+    asyncio.run(reassign(settings, [0, 2], len(expected)))
+    published = [msgspec.json.decode(record.value, type=ItemCard) for record in read_topic(settings, SEMANTIC_IDS)]
     assert {one.item_id for one in published} == expected != set()
     assert {one.codebook for one in published} == {zero_codebook(settings).version}
 

@@ -76,7 +76,7 @@ def test_the_largest_record_does_not_stop_the_worker(settings: Settings) -> None
         refused = [Refused(record(value), Refusal("oversized", "too large", value))]
         refused.append(Refused(record(b"x", offset=8), Refusal("not_json", "mend it", b"x")))
         await emitter.settle(await send_refusals(emitter, metrics, "uploads", refused))
-        strays = [Stray("uploads", b"item-1", b'{"a":1}'), Stray("uploads", b"item-1", None)]
+        strays = [Stray("uploads", b"item-1", b'{"a":1}', 7), Stray("uploads", b"item-1", None, 8)]
         await emitter.settle(await send_strays(emitter, "uploads", strays))
         await emitter.stop()
 
