@@ -81,6 +81,9 @@ def committed_to_the_end(settings: Settings) -> bool:
         ends = consumer.end_offsets(places)
     with admin_client(settings) as admin:
         committed = admin.list_group_offsets([settings.kafka.group])[settings.kafka.group]
+    with reader(settings, places) as consumer:
+        if consumer.end_offsets(places) != ends:  # what the last engagements caused came in between
+            return False
     return all(end == 0 or (place in committed and committed[place].offset >= end) for place, end in ends.items())
 
 
