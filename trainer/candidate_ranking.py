@@ -12,7 +12,7 @@ import numpy as np
 from store.histories import UserRow
 from store.requests import Request
 from store.settings import Utility
-from trainer.model_bundle import ModelBundle
+from trainer.model_bundle import ModelBundle, ModelEvidence, model_evidence
 from trainer.ranking.columns import NAMES
 from trainer.ranking.features import compute
 from trainer.ranking.ranker import Ranker
@@ -36,14 +36,14 @@ class Moment:
 class Ranking:
     """Candidates (B) in the order of their scores, and how each came in: `proposed` by source, best first.
 
-    `allowed_N` tells which items could have been candidates, `model_N` what the generative model gives each (None
-    without one)."""
+    `allowed_N` tells which items could have been candidates, `model` what the generative model says (None without
+    one)."""
 
     moment: Moment
     evidence: Evidence
     allowed_N: np.ndarray
     proposed: dict[str, np.ndarray]
-    model_N: np.ndarray | None
+    model: ModelEvidence | None
     handles_B: np.ndarray
     scores_B: np.ndarray
     x_BF: np.ndarray
@@ -55,8 +55,8 @@ class Ranking:
 
     def features_of(self, handles_A: np.ndarray) -> np.ndarray:
         """Features of any items, as they would have them among these candidates (A × F)."""
-        model_A = None if self.model_N is None else self.model_N[handles_A]
-        return compute(self.evidence, handles_A, self.moment.now_s, self.moment.request, model_A, self.handles_B)
+        model = None if self.model is None else self.model.columns
+        return compute(self.evidence, handles_A, self.moment.now_s, self.moment.request, model, self.handles_B)
 
     def scores_of(self, handles_A: np.ndarray) -> np.ndarray:
         """The ranker's scores of any items, as they would have them among these candidates (A)."""
@@ -67,29 +67,17 @@ def rank_candidates(moment: Moment, evidence: Evidence, allowed_N: np.ndarray, *
     """The ranking of a request. One that need not be `ordered` has its candidates by handle, without scores and
     features, for half the cost."""
     proposed = gather(evidence, allowed_N)
-    model_N = _propose(moment, evidence, allowed_N, proposed)
+    model = model_evidence(moment.bundle, moment.request, moment.user, evidence.catalog, allowed_N, moment.now_s)
+    if model is not None:
+        proposed |= model.proposed
     handles_B = united(proposed, evidence.size)
     scores_B, x_BF = np.zeros(0), np.zeros((0, len(NAMES)), np.float32)
     if len(handles_B) and ordered:
-        model_B = None if model_N is None else model_N[handles_B]
-        x_BF = compute(evidence, handles_B, moment.now_s, moment.request, model_B)
+        columns = None if model is None else model.columns
+        x_BF = compute(evidence, handles_B, moment.now_s, moment.request, columns)
         scores_B = moment.ranker.score(x_BF, moment.utility)
         if evidence.query is not None:
             scores_B = by_relevance(evidence.dense["query"][handles_B], scores_B)
         order = np.argsort(-scores_B, kind="stable")
         handles_B, scores_B, x_BF = handles_B[order], scores_B[order], x_BF[order]
-    return Ranking(moment, evidence, allowed_N, proposed, model_N, handles_B, scores_B, x_BF)
-
-
-def _propose(
-    moment: Moment, evidence: Evidence, allowed_N: np.ndarray, proposed: dict[str, np.ndarray]
-) -> np.ndarray | None:
-    """Adds what the generative model proposes; its log-probability of each item (N, NaN where it gave none)."""
-    if moment.bundle.generator is None:
-        return None
-    handles, logs = moment.bundle.propose(moment.request, moment.user, evidence.catalog.handles, moment.now_s)
-    known = handles < evidence.size
-    model_N = np.full(evidence.size, np.nan, np.float32)
-    model_N[handles[known]] = logs[known]
-    proposed["model"] = handles[known][allowed_N[handles[known]]]
-    return model_N
+    return Ranking(moment, evidence, allowed_N, proposed, model, handles_B, scores_B, x_BF)

@@ -8,12 +8,16 @@ Invariant: what is returned was verified file by file, and its model has answere
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from store.checkpoints import CODEBOOK, CheckpointFolder, Manifest, verify
 from trainer.model.beam_search import Generator
 from trainer.model.branch_prior import BranchPrior
 from trainer.model.decoder import Decoder
+from trainer.model.vector_snapshot import load_vectors
 from trainer.model.vocabulary import Vocabulary
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.files import load_codebook
@@ -21,11 +25,13 @@ from trainer.semantic_ids.files import load_codebook
 
 @dataclass(frozen=True, slots=True)
 class LoadedCheckpoint:
-    """A checkpoint in memory: model, words and codebook, bound together."""
+    """A checkpoint in memory: model, words and codebook, bound together; and the items' vectors when it was made, which
+    are what was known before the engagements that the next run learns."""
 
     manifest: Manifest
     generator: Generator
     codebook: Codebook
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def load_checkpoint(folder: CheckpointFolder, checkpoint: str) -> LoadedCheckpoint:
@@ -35,4 +41,5 @@ def load_checkpoint(folder: CheckpointFolder, checkpoint: str) -> LoadedCheckpoi
     vocabulary = Vocabulary.load(path)
     generator = Generator(Decoder.load(path), vocabulary, BranchPrior.load(path, vocabulary.widths))
     generator.dry_run()
-    return LoadedCheckpoint(manifest, generator, load_codebook(path / CODEBOOK / manifest.codebook))
+    codebook = load_codebook(path / CODEBOOK / manifest.codebook)
+    return LoadedCheckpoint(manifest, generator, codebook, load_vectors(path))

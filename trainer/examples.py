@@ -50,6 +50,7 @@ def example_of(engagement: Engagement, weight: float, ranking: Ranking, handle: 
         columns=len(NAMES),
         cold_negatives=len(cold),
         value=engagement.value,
+        items=[catalog.ids[row] for row in sampled.tolist()],
         features=ranking.features_of(sampled).astype("<f2").tobytes(),
     )
 

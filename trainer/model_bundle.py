@@ -10,35 +10,85 @@ Invariant: the tree holds exactly the live items of the catalogue that it has be
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from store.checkpoints import Manifest
 from store.histories import UserRow
 from store.items import ItemCard
 from store.prefix_tree import PrefixTree
 from store.requests import Request
+from trainer.content.projection import raw_of
+from trainer.items.catalog import Catalog
+from trainer.model.branch_prior import SMOOTHING
+from trainer.retrieval.candidates import best_of
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.prefix_words import PrefixWords
 from trainer.semantic_ids.word_map import parts_of
 
 if TYPE_CHECKING:  # the model needs torch, which a worker without a checkpoint never loads
     from trainer.model.beam_search import Generator
+    from trainer.model.item_table import ItemTable
+    from trainer.model.prompts import Prompt
+
+_STRIDE = 4096
 
 log = logging.getLogger(__name__)
 
 NO_CHECKPOINT = "none"
 """The checkpoint named in answers before there is one."""
 
-Proposals = tuple[np.ndarray, np.ndarray]
-"""Handles (M) and their log-probabilities (M), best first."""
+ITEM_QUOTA = 100
+"""So many items are proposed by the score of all items."""
+
+
+class Published(Protocol):
+    """Items' vectors as published (`trainer.items.published_vectors`)."""
+
+    changes_N: np.ndarray
+
+    def known(self, places: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPopularity:
+    """The logits that the model's prior would have now: from the popularity in the catalogue whose half-life is nearest
+    to the prior's, `half_life_s`; `unit` is the weight of one engagement there."""
+
+    half_life_s: float = 8 * 86_400.0
+    unit: float = 1.0
+
+    def logits(self, catalog: Catalog, size: int, now_s: float) -> np.ndarray:
+        """By handle."""
+        window = int(np.argmin(np.abs(np.log(catalog.half_lives_s_W / self.half_life_s))))
+        heat_N = catalog.heat_NW[:size, window] - now_s / catalog.half_lives_s_W[window]
+        return np.asarray(np.log1p(np.exp2(np.maximum(heat_N, -40.0)) / (self.unit * SMOOTHING)), np.float32)
+
+
+def popularity_in(manifest: Manifest) -> ItemPopularity:
+    """What a checkpoint's manifest says of its prior."""
+    told = {name: manifest.metrics.get(f"popularity.{name}", 0.0) for name in ("half_life_s", "unit")}
+    return ItemPopularity(**{name: value for name, value in told.items() if value > 0})
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the model expects of one request. `handles_M`: found by beam search, with log-probabilities `logs_M`, best
+    first. `suits_N`: by handle, how much more than its popularity each item suits; `gain`: what popularity counts."""
+
+    handles_M: np.ndarray
+    logs_M: np.ndarray
+    suits_N: np.ndarray
+    gain: float
 
 
 @dataclass(slots=True, eq=False)
 class ModelBundle:
-    """One checkpoint ready to serve. `published_at`, `data_until`: epoch seconds. Failures of the model are counted."""
+    """One checkpoint ready to serve. `published`: the vectors that its items are read with. `history`: how many
+    engagements of a user the model reads. `published_at`, `data_until`: epoch seconds. Failures are counted."""
 
     codebook: Codebook
     checkpoint: str = NO_CHECKPOINT
@@ -46,13 +96,21 @@ class ModelBundle:
     published_at: float = 0.0
     data_until: float = 0.0
     beams: int = 24
+    published: Published | None = None
+    history: int = 100
+    popularity: ItemPopularity = field(default_factory=ItemPopularity)
     tree: PrefixTree = field(init=False)
     words: PrefixWords = field(default_factory=PrefixWords)
     asked: int = 0
     failures: int = 0
+    _table: ItemTable | None = None
 
     def __post_init__(self) -> None:
         self.tree = PrefixTree(self.codebook.widths)
+        if self.generator is not None and self.published is not None:
+            from trainer.model.item_table import ItemTable
+
+            self._table = ItemTable(self.generator.model, self.published)
 
     def codes(self, cards: Sequence[ItemCard]) -> np.ndarray:
         """Codes (N, levels) of cards under this codebook: as published, or assigned here from their content."""
@@ -71,6 +129,7 @@ class ModelBundle:
         """Puts a live item into the tree, or moves it."""
         codes_L = self.codes([card])[0]
         self.tree.insert(handle, codes_L)
+        self._describe([handle], codes_L[None], [card])
         self.words.add(handle, codes_L.tolist(), card.title, card.tags)
 
     def insert_many(self, handles: Sequence[int], cards: Sequence[ItemCard]) -> None:
@@ -78,8 +137,15 @@ class ModelBundle:
         if cards:
             codes_NL = self.codes(cards)
             self.tree.insert_many(np.asarray(handles), codes_NL)
+            self._describe(handles, codes_NL, cards)
             for handle, card, codes in zip(handles, cards, codes_NL.tolist(), strict=True):
                 self.words.add(handle, codes, card.title, card.tags)
+
+    def _describe(self, handles: Sequence[int], codes_NL: np.ndarray, cards: Sequence[ItemCard]) -> None:
+        if self._table is not None:
+            for start in range(0, len(cards), _STRIDE):
+                some = slice(start, start + _STRIDE)
+                self._table.describe(handles[some], codes_NL[some], np.stack([raw_of(card) for card in cards[some]]))
 
     def remove(self, handle: int) -> None:
         self.tree.remove(handle)
@@ -94,47 +160,99 @@ class ModelBundle:
         codes = self.tree.codes_of(handle)
         return self.words.of(codes[:1], count) if codes else []
 
-    def propose(self, request: Request, user: UserRow | None, handles: dict[str, int], now_s: float) -> Proposals:
-        """What the model expects next: live items by constrained beam search. Nothing when there is no model, or when
-        it fails (counted: the scorer rolls back on that); a request never fails with the model."""
+    def expect(self, request: Request, user: UserRow | None, handles: Mapping[str, int], now_s: float) -> Expected:
+        """What the model expects: live items by constrained beam search, and a score of all. Nothing when there is no
+        model, or when it fails (counted: the scorer rolls back on that); a request never fails with the model."""
         if self.generator is None:
             return _NOTHING
         self.asked += 1
         try:
-            return self._propose(request, user, handles, now_s)
+            return self._expect(self.generator, request, user, handles, now_s)
         except Exception:
             self.failures += 1
             log.exception("the model of %s failed; the answer goes without it", self.checkpoint)
             return _NOTHING
 
-    def _propose(self, request: Request, user: UserRow | None, handles: dict[str, int], now_s: float) -> Proposals:
-        from trainer.model.prompts import Past, prompt_for
+    def prompt(self, request: Request, user: UserRow | None, handles: Mapping[str, int], now_s: float) -> Prompt:
+        """What the model reads of a request."""
+        from trainer.model.prompts import Limits, Past, prompt_for
 
         assert self.generator is not None
         history = []
-        for entry in user.entries[-64:] if user is not None else ():
-            codes = self.tree.codes_of(handles.get(entry.item_id, -1))
+        for entry in user.entries[-2 * self.history :] if user is not None else ():
+            handle = handles.get(entry.item_id, -1)
+            codes = self.tree.codes_of(handle)
             if codes and entry.weight != 0:  # as in training: what a user turned away is part of the history
-                history.append(Past(codes, entry.kind, entry.occurred_at, entry.value))
-        context = self.tree.codes_of(handles.get(request.item_id or "", -1))
-        if not history and context is None and not request.query:
-            return _NOTHING
-        prompt = prompt_for(
+                history.append(Past(codes, entry.kind, entry.occurred_at, entry.value, handle))
+        at_hand = handles.get(request.item_id or "", -1)
+        context = self.tree.codes_of(at_hand)
+        return prompt_for(
             self.generator.vocabulary,
             task=request.task,
             now=now_s,
             history=history,
             attributes=user.attributes if user is not None else None,
-            context=context,
+            context=Past(context, 0, 0.0, None, at_hand) if context else None,
             query=request.query,
+            country=request.country,
+            device=request.device,
+            limits=Limits(history=self.history),
         )
-        leaves = self.generator.generate([prompt], self.tree, self.beams)[0]
+
+    def _expect(
+        self, generator: Generator, request: Request, user: UserRow | None, handles: Mapping[str, int], now_s: float
+    ) -> Expected:
+        prompt = self.prompt(request, user, handles, now_s)
+        asked_1D = generator.read([prompt], self._table)
+        suits_N, gain = _NOTHING.suits_N, 0.0
+        if self._table is not None:
+            suits_RN, gain_R = generator.suits([prompt], asked_1D, self._table)
+            suits_N, gain = suits_RN[0], float(gain_R[0])
+        leaves = generator.search(asked_1D, self.tree, self.beams)[0]
         if not leaves:
-            return _NOTHING
+            return Expected(_NOTHING.handles_M, _NOTHING.logs_M, suits_N, gain)
         place_M, items_M = self.tree.items_of([leaf for leaf, _ in leaves])
         score_M = np.array([probability for _, probability in leaves])[place_M]
         order = np.argsort(-score_M, kind="stable")
-        return items_M[order], score_M[order]
+        return Expected(items_M[order], score_M[order], suits_N, gain)
 
 
-_NOTHING: Proposals = (np.zeros(0, np.int64), np.zeros(0))
+_NOTHING = Expected(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.float32), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEvidence:
+    """What the model says of one request, over the handles of its evidence. `score_N`: how much each suits and, as far
+    as the model counts on it, how popular it is now; `codes_N`: log-probability by beam search, NaN for the others."""
+
+    suits_N: np.ndarray
+    score_N: np.ndarray
+    codes_N: np.ndarray
+    proposed: dict[str, np.ndarray]
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """What the ranker sees, by the names of its features."""
+        return {"model": self.suits_N, "model_score": self.score_N, "model_codes": self.codes_N}
+
+
+def model_evidence(
+    serving: ModelBundle, request: Request, user: UserRow | None, catalog: Catalog, allowed_N: np.ndarray, now_s: float
+) -> ModelEvidence | None:
+    """What the model of a bundle says; None when there is none, or when it failed."""
+    expected = serving.expect(request, user, catalog.handles, now_s)
+    size = len(allowed_N)
+    if not len(expected.handles_M) and not len(expected.suits_N):
+        return None
+    known_M = expected.handles_M < size
+    handles_M = expected.handles_M[known_M]
+    codes_N = np.full(size, np.nan, np.float32)
+    codes_N[handles_M] = expected.logs_M[known_M]
+    proposed = {"model": handles_M[allowed_N[handles_M]]}
+    suits_N = np.full(size, np.nan, np.float32)
+    told = min(size, len(expected.suits_N))
+    suits_N[:told] = expected.suits_N[:told]
+    score_N = suits_N + expected.gain * serving.popularity.logits(catalog, size, now_s)
+    if told:
+        proposed["model_item"] = best_of(np.flatnonzero(np.isfinite(score_N)), score_N, allowed_N, ITEM_QUOTA)
+    return ModelEvidence(suits_N, score_N, codes_N, proposed)

@@ -202,17 +202,19 @@ class Model(Table, frozen=True):
     width: AtLeast1 = 128
     heads: AtLeast1 = 4
     text_vocabulary: AtLeast2 = 4096
-    history: AtLeast1 = 50
+    history: AtLeast1 = 100
 
 
 class Training(Table, frozen=True):
     """When the trainer runs, and for how long it may. Whichever trigger comes first starts a run; the very first one
-    waits for `first_engagements` only. A run reads at most about `max_engagements` new ones (the newest), and
-    `lookback_engagements` from before them. `gate_floor`: part of popular's hits that a model must reach;
-    `gate_min_events`: the smallest slice that decides; with fewer than `gate_least_events` in all nothing passes. For
-    drift the newest `drift_window` live outcomes are compared with as many of the checkpoint's first. An example
-    backfill gives the ranker examples that workers were too busy to make, from the newest `backfill_engagements` (0:
-    none), of which up to `backfill_share` are ranked. `metrics_port` -1: no metrics face.
+    waits for `first_engagements` only. A run learns for at most the share `run_share` of the time since the one before
+    it, of `every_s` at most, and never longer than `max_seconds`. It reads at most about `max_engagements` new ones
+    (the newest), and `lookback_engagements` from before them. `gate_floor`: part of popular's hits that a model must
+    reach; `gate_min_events`: the smallest slice that decides; with fewer than `gate_least_events` in all nothing
+    passes, nor a model whose answers cost a processor more than `gate_answer_ms`. For drift the newest `drift_window` live outcomes
+    are compared with as many of the checkpoint's first. An example backfill gives the ranker examples that workers were
+    too busy to make, from the newest `backfill_engagements` (0: none), of which up to `backfill_share` are ranked.
+    `metrics_port` -1: no metrics face.
     """
 
     every_s: Positive = 4 * 3600.0
@@ -226,13 +228,15 @@ class Training(Table, frozen=True):
     max_steps: AtLeast1 = 100_000
     epochs: Positive = 4.0
     drift_ratio: NotNegative = 0.7
-    max_seconds: Positive = 120.0
+    run_share: Share = 0.2
+    max_seconds: Positive = 3600.0
     replay_ratio: NotNegative = 0.25
     gate_engagements: Count = 500
     gate_tolerance: Share = 0.05
     gate_floor: NotNegative = 0.25
     gate_min_events: Count = 50
     gate_least_events: Count = 20
+    gate_answer_ms: Positive = 100.0
     drift_window: AtLeast1 = 400
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 8471

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+import weakref
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stream.cli.options import SETTINGS, Options, command
 from stream.cli.processes import use_one_thread
 from stream.terminal.output import emit, table
+
+if TYPE_CHECKING:
+    from store.settings import Settings
+    from trainer.evaluation.model_in_replay import ModelInReplay
+    from trainer.recommender import Recommender
 
 app = typer.Typer()
 
@@ -27,6 +34,9 @@ def replay(
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Also: what each source and group of features is worth.")
     ] = False,
+    train_every: Annotated[
+        int, typer.Option(min=0, help="Also: train, judge and swap the model every so many engagements; 0: no model.")
+    ] = 0,
     delays: Annotated[
         bool, typer.Option("--delays", help="Also: the price of a state that is a minute, hour, day, week old; longer.")
     ] = False,
@@ -42,9 +52,11 @@ def replay(
     use_one_thread()
     from trainer.evaluation.replay import run_replay
 
+    settings = options.settings()
     result = run_replay(
         folder,
-        options.settings(),
+        settings,
+        model=_model(settings, train_every),
         sample=sample,
         seed=seed,
         repeats=repeats,
@@ -57,6 +69,26 @@ def replay(
     options.emit(result)
     if not options.as_json:
         show_replay(result)
+
+
+def _model(settings: Settings, every: int) -> Callable[[Recommender], ModelInReplay]:
+    """What trains beside the replay; its checkpoints lie in a folder of their own, which goes with the process."""
+    from trainer.evaluation.model_in_replay import NoModel
+
+    if not every:
+        return lambda _: NoModel()
+    from trainer.runs.replayed_model import ModelOptions, ReplayedModel  # torch comes with it
+
+    first = min(every, settings.training.first_engagements)
+    model_options = ModelOptions(every=every, first=first, swap_after=settings.training.run_share)
+
+    def made(recommender: Recommender) -> ReplayedModel:
+        folder = tempfile.TemporaryDirectory(prefix="sidestream-replay-")
+        model = ReplayedModel(recommender, settings, model_options, Path(folder.name))
+        weakref.finalize(model, folder.cleanup)
+        return model
+
+    return made
 
 
 def show_replay(result: Mapping[str, Any]) -> None:
@@ -76,6 +108,8 @@ def show_replay(result: Mapping[str, Any]) -> None:
     table(headings, rows, title=f"{result['stream']}: {result['evaluated']:,} engagements evaluated")
     for line in result["headline"]:
         emit(None, False, line)
+    if "model" in result:
+        show_model(result["model"], k)
     recalls = {name: {"recall": share} for name, share in result["source_recall"].items()}
     parts = (
         ("source", "recall", recalls),
@@ -85,6 +119,28 @@ def show_replay(result: Mapping[str, Any]) -> None:
     for heading, measure, found in parts:
         if found:
             table((heading, measure), [(name, _share(each, measure)) for name, each in found.items()])
+
+
+def show_model(told: Mapping[str, Any], k: int) -> None:
+    """What the model is worth: alone, and to the ranker."""
+    names = ("alone", "with", "without")
+    rows = [
+        (name, *(_share(told[name], f"{who}_hr@{k}") for who in names), _gain(told[name]))
+        for name in ("overall", "fresh", "cold", "younger", "older")
+    ]
+    table(("model", *(f"{who} hr@{k}" for who in names), "gain"), rows, title=f"{len(told['runs'])} training runs")
+    cold = told["cold_within"]
+    told_cold = ", ".join(f"{who} {_share(cold, key)}" for who, key in (
+        ("model", f"model_hr@{k}"), ("likeness of content", f"content_hr@{k}"), ("chance", f"chance@{k}")))  # fmt: skip
+    emit(None, False, f"first engagements among the untouched: {told_cold} ({cold['evaluated']})")
+    emit(None, False, f"training took {told['train_cpu_s']:.0f} s of a processor")
+
+
+def _gain(found: Mapping[str, Any]) -> str:
+    if found["gain_interval"] is None:
+        return "–"
+    low, high = found["gain_interval"]
+    return f"{found['gain']:+.4f} ({low:+.4f} to {high:+.4f})"
 
 
 def _share(found: Mapping[str, Any] | None, measure: str) -> str:

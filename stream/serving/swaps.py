@@ -28,7 +28,7 @@ from store.topics import CHECKPOINTS
 from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
 from stream.serving.live_metric import LiveMetric
-from trainer.model_bundle import NO_CHECKPOINT, ModelBundle
+from trainer.model_bundle import NO_CHECKPOINT, ModelBundle, popularity_in
 from trainer.ranking.ranker import ranker_from
 from trainer.recommender import Recommender
 from trainer.semantic_ids.codebook import zero_codebook
@@ -167,6 +167,9 @@ class Swaps:
             published_at=self._published_at[target.checkpoint],  # not when somebody returned to it
             data_until=loaded.manifest.data_until,
             beams=self._settings.serving.beams,
+            published=self._recommender.published,
+            history=self._settings.model.history,
+            popularity=popularity_in(loaded.manifest),
         )
         return await self._fill(bundle)
 
@@ -196,7 +199,7 @@ class Swaps:
         catalog = self._recommender.catalog
         for handle in np.flatnonzero(catalog.live_N)[:4].tolist():
             request = Request(task="similar", item_id=catalog.ids[handle])
-            bundle.propose(request, None, catalog.handles, self._recommender.now_s)
+            bundle.expect(request, None, catalog.handles, self._recommender.now_s)
         if bundle.failures:
             raise ValueError("its model fails on a first request: see the log, and roll back or train again")
         bundle.asked = 0

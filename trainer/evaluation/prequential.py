@@ -28,6 +28,7 @@ from trainer.content.encoder import TextEncoder
 from trainer.evaluation.ablation import ABLATED_FROM, Ablation
 from trainer.evaluation.baselines import Baseline, all_baselines
 from trainer.evaluation.cold_evaluation import FRESH_BELOW, RankWithinKind, rank_within_kind
+from trainer.evaluation.model_in_replay import ModelInReplay, ModelRecord, NoModel
 from trainer.evaluation.recorded_streams import evaluable_places, sample_places
 from trainer.evaluation.replayed_feedback import ReplayedFeedback
 from trainer.evaluation.timing import Timer
@@ -91,6 +92,7 @@ class ReplayResult:
     within: list[RankWithinKind] = field(default_factory=list)
     cost: dict[str, float] = field(default_factory=dict)
     ablations: dict[str, Any] = field(default_factory=dict)
+    model: ModelRecord = field(default_factory=ModelRecord)
 
 
 OnProgress = Callable[[int, int, str], None]
@@ -111,6 +113,7 @@ class Replay:
         *,
         learner: RankerLearner | None = None,
         cards: Mapping[str, ItemCard] | None = None,
+        model: Callable[[Recommender], ModelInReplay] = lambda _: NoModel(),
     ) -> None:
         self.uploads, self.engagements, self.options, self.settings = uploads, engagements, options, settings
         self._encoder, self._cards = encoder, cards
@@ -124,7 +127,8 @@ class Replay:
         )
         self.learner = RankerLearner(ranker) if learner is None else learner
         self._feedback = ReplayedFeedback(self.recommender, self.learner, settings, options.examples)
-        self.result = ReplayResult()
+        self.model = model(self.recommender)
+        self.result = ReplayResult(model=self.model.record)
         self._vectors = memory_learners(
             self.recommender.published, vector_rules(settings), embedding_rules(settings), settings.kafka.partitions
         )
@@ -193,6 +197,7 @@ class Replay:
         self._pending.clear()
         self._publish_uploads(now_s)
         self._refit()
+        self.model.advance()
 
     def _publish_uploads(self, now_s: float) -> None:
         first = self._next_upload
@@ -204,6 +209,7 @@ class Replay:
             new = self.uploads[first : self._next_upload]
             for card in self._cards_of(new):
                 self.recommender.insert(card)
+                self.model.follow(card)
 
     def _cards_of(self, uploads: list[Upload]) -> list[ItemCard]:
         if self._cards is not None:
@@ -222,6 +228,7 @@ class Replay:
         absorb_signal(row, signal, self.recommender.rules.item)
         self._vectors[partition_of(event.item_id, len(self._vectors))].absorb(signal)
         self.recommender.update(event.item_id, row)
+        self.model.hear(event)
         if signal.weight > 0:
             for baseline in self._baselines.values():
                 baseline.learn(event.item_id, event.occurred_at, context)
@@ -247,6 +254,7 @@ class Replay:
         if unfitted is not None:
             with Timer(self.result.cost, "ranker_s"):
                 self.recommender.exchange_ranker(unfitted.fit())
+            self.model.fit(unfitted)
 
     def _test(self, place: int, event: Engagement, evaluated: bool, candidate: bool) -> None:
         user = self._users.get(event.user_id)
@@ -275,6 +283,7 @@ class Replay:
             self.learner.absorb(example)
             if evaluated and self._ablation is not None:
                 self._ablation.keep(ranking, handle)
+        self.model.judge(place, ranked, handle, evaluated=evaluated, cold=candidate and positives == 0)
         if evaluated:
             with Timer(self.result.cost, "baselines_s"):
                 others = self._test_baselines(event, user)

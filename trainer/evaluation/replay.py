@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +16,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from store.events import Engagement, Upload
 from store.settings import Settings
 from trainer.content.encoders import text_encoder
+from trainer.evaluation.model_in_replay import ModelInReplay, NoModel
 from trainer.evaluation.prequential import OnProgress, Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import read_events
 from trainer.evaluation.report import report as report_of
+from trainer.recommender import Recommender
 
 DELAYS_S = {"nothing": 0.0, "a minute": 60.0, "an hour": 3600.0, "a day": 86_400.0, "a week": 604_800.0}
 DELAY_SAMPLE, DELAY_EXAMPLES = 1000, 0.05
@@ -39,12 +41,13 @@ def run_replay(
     report: Path | None = None,
     html: Path | None = None,
     quiet: bool = False,
+    model: Callable[[Recommender], ModelInReplay] = lambda _: NoModel(),
 ) -> dict[str, Any]:
     """Replays the stream in `folder` and returns its report, also written to `report` (JSON) and `html` where given.
 
     `ablate` adds what each feature group and source is worth; `delays` replays five times more on a smaller sample,
     with nothing frozen and with the state frozen for a minute, an hour, a day and a week of event time. Raises
-    `StreamError` if the folder is no recorded stream.
+    `StreamError` if the folder is no recorded stream. `model` makes what trains beside it (`trainer.runs`).
     """
     options = ReplayOptions(sample=sample, k=k, seed=seed, delay_s=delay_s, ablate=ablate)
     if repeats:
@@ -54,7 +57,7 @@ def run_replay(
     encoder = text_encoder(settings.content.encoder)
 
     def replayed(name: str, chosen: ReplayOptions) -> dict[str, Any]:
-        replay = Replay(uploads, engagements, encoder, chosen, settings)
+        replay = Replay(uploads, engagements, encoder, chosen, settings, model=model)
         with _progress(name, quiet) as on_progress:
             made = report_of(folder.name, replay.run(on_progress), chosen, settings)
         heads = replay.recommender.ranker.heads

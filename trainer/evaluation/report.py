@@ -13,6 +13,7 @@ import msgspec
 from store.settings import Settings
 from trainer.evaluation.baselines import with_best_knn
 from trainer.evaluation.cold_evaluation import FRESH_BELOW, RankWithinKind
+from trainer.evaluation.model_report import model_report
 from trainer.evaluation.prequential import EvaluatedEngagement, ReplayOptions, ReplayResult
 
 DAY_S = 86_400.0
@@ -26,6 +27,8 @@ def report(
     """The report as plain JSON."""
     ranks = with_best_knn([one.baselines for one in result.evaluated], options.k)
     evaluated = [replace(one, baselines=known) for one, known in zip(result.evaluated, ranks, strict=True)]
+    positives = [one.positives for one in evaluated]
+    told = model_report(result.model, [one.rank for one in evaluated], positives, options.k)
     names = list(evaluated[0].baselines) if evaluated else []
     slices = {
         "cold": [one for one in evaluated if one.positives == 0],
@@ -58,6 +61,7 @@ def report(
         "sources": sources(evaluated, options.k),
         "source_recall": source_recall(evaluated),
         "ablations": result.ablations,
+        **({"model": told} if told else {}),
         "over_time": over_time(evaluated, options.k),
         "cost": {name: round(seconds, 1) for name, seconds in result.cost.items()},
         "settings": settings_of(options, settings),

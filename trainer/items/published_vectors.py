@@ -28,7 +28,8 @@ Prefixes = dict[tuple[int, ...], tuple[np.ndarray, int]]
 
 
 class PublishedVectors:
-    """Vectors by handle of `catalog`: `x_ND` as they are, `expected_ND` from content and prefix alone."""
+    """Vectors by handle of `catalog`: `x_ND` as they are, `expected_ND` from content and prefix alone; `changes_N`
+    counts how often each was published."""
 
     def __init__(
         self, content: ContentVectors, width: int = 64, ridge: float = 10.0, prefix_prior: float = 5.0
@@ -40,6 +41,7 @@ class PublishedVectors:
         self.expected_ND = np.zeros((capacity, width), np.float32)
         self._ridge, self._prefix_prior = ridge, prefix_prior
         self._known_N = np.zeros(capacity, bool)
+        self.changes_N = np.zeros(capacity, np.int32)
         self._map_CD = np.zeros((content.width + 1, width), np.float32)
         self._prefixes: Prefixes = {}
 
@@ -49,6 +51,7 @@ class PublishedVectors:
         vector_D = row.vector_D()
         if len(vector_D) == self.width:
             self._known_N[handle] = True
+            self.changes_N[handle] += 1
             wide_D = vector_D.astype(np.float32)
             self.x_ND[handle] = wide_D / max(sqrt(float(wide_D @ wide_D)), 1e-30)
 
@@ -79,6 +82,13 @@ class PublishedVectors:
         found_ND = x_ND[handles]
         found_ND[handles < 0] = 0.0
         return found_ND
+
+    def known(self, handles: np.ndarray) -> np.ndarray:
+        """Published vectors of some handles (N × D, float32, a copy); zeros for one that has none yet."""
+        x_ND, known_N = self.x_ND, self._known_N
+        inside = handles < min(len(x_ND), len(known_N))
+        at = np.where(inside, handles, 0)
+        return np.asarray(np.where((inside & known_N[at])[:, None], x_ND[at], np.float32(0.0)))
 
     def nearest(self, users_UD: np.ndarray, k: int, draw: int) -> list[str]:
         """Of the k items nearest to each user those that were published, each once, in no order: of all items, or in a
@@ -133,5 +143,6 @@ class PublishedVectors:
         if lack > 0:
             more_ND = np.zeros((lack, self.width), np.float32)
             self.x_ND = np.concatenate([self.x_ND, more_ND])
+            self.changes_N = np.concatenate([self.changes_N, np.zeros(lack, np.int32)])
             self.expected_ND = np.concatenate([self.expected_ND, more_ND])
             self._known_N = np.concatenate([self._known_N, np.zeros(lack, bool)])

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.model.corpus import Corpus
-from trainer.model.prompts import ASK, begin_position
-from trainer.model.vocabulary import BEGIN, NONE, TASKS, VALUES, Vocabulary, gap_buckets
+from trainer.model.prompts import ASK, NO_ITEM, begin_positions, history_positions, surroundings
+from trainer.model.vocabulary import BEGIN, NONE, TASKS, Vocabulary, gap_buckets
 
 DEFAULT_TASKS = ("home", "next", "similar", "notification")
 _DEFAULT_SHARES = np.array([0.45, 0.35, 0.1, 0.1])
@@ -28,32 +28,28 @@ TITLE_TOKENS = 24
 
 
 def event_positions(corpus: Corpus, vocabulary: Vocabulary) -> np.ndarray:
-    """The position (E K) of every engagement, as `prompts.item_position` writes it."""
-    L = vocabulary.levels
-    bag_EK = np.empty((len(corpus), vocabulary.slots), np.int64)
-    bag_EK[:, :L] = corpus.codes_IL[corpus.item_E] + np.array(vocabulary.level_begins)
-    bag_EK[:, L] = vocabulary.kind_begin + corpus.kind_E
-    bag_EK[:, L + 1] = vocabulary.gap_begin + gap_buckets(corpus.gap_E())
-    with np.errstate(invalid="ignore"):
-        steps_E = np.clip(np.nan_to_num(corpus.value_E * 6), 0, 5).astype(np.int64) + 1
-        steps_E[corpus.value_E > 1.0] = VALUES - 1
-    bag_EK[:, L + 2] = vocabulary.value_begin + np.where(np.isnan(corpus.value_E), 0, steps_E)
-    return bag_EK
+    """The position (E K) of every engagement."""
+    codes_EL = corpus.codes_IL[corpus.item_E]
+    return history_positions(vocabulary, codes_EL, corpus.kind_E, corpus.gap_E(), corpus.value_E)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Rows of positions, and what is to be written after some of them.
 
-    Items: at (`row_N`, `column_N`), asked `ask_NA`, the codes `codes_NL` with weight `weight_N`; `moment_N` is
-    the prior's moment that they are learned at.
+    `item_BT`: which item of the corpus a position holds, or none.
+    Items: at (`row_N`, `column_N`), asked `ask_NA` at `occurred_N`, the item `item_N` with weight `weight_N`;
+    `moment_N` is the prior's moment that they are learned at.
     Text: at (`text_row_W`, `text_column_W`), the column `text_W` of the text head.
     """
 
     tokens_BTK: np.ndarray
+    item_BT: np.ndarray
     row_N: np.ndarray
     column_N: np.ndarray
     ask_NA: np.ndarray
+    occurred_N: np.ndarray
+    item_N: np.ndarray
     codes_NL: np.ndarray
     weight_N: np.ndarray
     moment_N: np.ndarray
@@ -86,6 +82,7 @@ class Behaviour:
         self._bag_EK = event_positions(corpus, vocabulary)
         self._gap_E = vocabulary.gap_begin + gap_buckets(corpus.gap_E())
         self._gap_E[np.isinf(corpus.gap_E())] = NONE
+        self._ask_EA = self._asks()
         self._rows = self._cut_rows(row_items)
         self._asked = np.array([e for e in corpus.asked if self._learn_E[e]], np.int64)
 
@@ -130,25 +127,54 @@ class Behaviour:
                 first, target = end - row_items // 2, end
         return np.array(rows, np.int64).reshape(-1, 3)
 
+    def _asks(self) -> np.ndarray:
+        """What is asked at every engagement (E ASK), but for the task."""
+        vocabulary, corpus = self._vocabulary, self._corpus
+        from_PA = np.array([surroundings(vocabulary, *place) for place in corpus.places], np.int64).reshape(-1, 2)
+        hour_E = vocabulary.hour_begin + (corpus.occurred_E % 86_400.0 // 3600.0).astype(np.int64)
+        none_E = np.full(len(corpus), NONE)
+        return np.column_stack([none_E, self._gap_E, from_PA[corpus.from_E], hour_E])
+
     def _batch(self, rows: np.ndarray, random: np.random.Generator) -> Batch:
         vocabulary, corpus = self._vocabulary, self._corpus
-        longest = int((rows[:, 1] - rows[:, 0]).max())
+        openings = [begin_positions(vocabulary, corpus.attributes.get(int(corpus.user_E[row[0]]), {})) for row in rows]
+        longest = max(len(opening) + end - begin - 1 for opening, (begin, end, _) in zip(openings, rows, strict=True))
         tokens_BTK = np.full((len(rows), longest, vocabulary.slots), NONE, np.int64)
+        item_BT = np.full((len(rows), longest), NO_ITEM)
         places: list[np.ndarray] = []
-        for row, (begin, end, target) in enumerate(rows):
-            user = int(corpus.user_E[begin])
-            opening = begin_position(vocabulary, corpus.attributes.get(user, {}))
-            tokens_BTK[row, 0, : len(opening)] = opening
-            tokens_BTK[row, 1 : end - begin] = self._bag_EK[begin : end - 1]
+        for row, (opening, (begin, end, target)) in enumerate(zip(openings, rows, strict=True)):
+            first = len(opening)
+            for column, tokens in enumerate(opening):
+                tokens_BTK[row, column, : len(tokens)] = tokens
+            tokens_BTK[row, first : first + end - begin - 1] = self._bag_EK[begin : end - 1]
+            item_BT[row, first : first + end - begin - 1] = corpus.item_E[begin : end - 1]
             events = np.arange(target, end)[self._target_E[target:end]]
-            places.append(np.stack([np.full(len(events), row), events - begin, events]))
+            places.append(np.stack([np.full(len(events), row), events - begin + first - 1, events]))
         row_N, column_N, event_N = np.concatenate(places, axis=1)
-        tokens_BTK[:, 1:] = blurred(tokens_BTK[:, 1:], vocabulary, random)
+        tokens_BTK = blurred(tokens_BTK, item_BT != NO_ITEM, vocabulary, random)
+        task_N = self._tasks(event_N, random)
+        return self._of_items(tokens_BTK, item_BT, row_N, column_N, event_N, task_N)
+
+    def _of_items(
+        self,
+        tokens_BTK: np.ndarray,
+        item_BT: np.ndarray,
+        row_N: np.ndarray,
+        column_N: np.ndarray,
+        event_N: np.ndarray,
+        task_N: np.ndarray,
+    ) -> Batch:
+        corpus = self._corpus
+        ask_NA = self._ask_EA[event_N]
+        ask_NA[:, 0] = task_N
         return _items_only(
             tokens_BTK,
+            item_BT,
             row_N,
             column_N,
-            ask_NA=np.stack([self._tasks(event_N, random), self._gap_E[event_N]], axis=1),
+            ask_NA=ask_NA,
+            occurred_N=corpus.occurred_E[event_N],
+            item_N=corpus.item_E[event_N],
             codes_NL=corpus.codes_IL[corpus.item_E[event_N]],
             weight_N=self._weight_E[event_N],
             moment_N=self._moment_E[event_N],
@@ -166,27 +192,27 @@ class Behaviour:
         vocabulary, corpus = self._vocabulary, self._corpus
         events = random.choice(self._asked, min(rows, len(self._asked)), replace=False)
         lines: list[list[list[int]]] = []
+        items: list[list[int]] = []
         for event in events:
             query, context = corpus.asked[int(event)]
             begin = max(int(np.searchsorted(corpus.user_E, corpus.user_E[event])), int(event) - 10)
-            line = [begin_position(vocabulary, corpus.attributes.get(int(corpus.user_E[event]), {}))]
-            line.extend(self._bag_EK[begin:event].tolist())
-            if context is not None:
-                line.append(vocabulary.semantic(corpus.codes_IL[context].tolist()))
-            line.extend([word] for word in vocabulary.text(query or "", 32))
-            lines.append(line)
+            opening = begin_positions(vocabulary, corpus.attributes.get(int(corpus.user_E[event]), {}))
+            at_hand = [] if context is None else [context]
+            words = vocabulary.text(query or "", 32)
+            line = [*opening, *self._bag_EK[begin:event].tolist()]
+            line.extend(vocabulary.semantic(corpus.codes_IL[item].tolist()) for item in at_hand)
+            lines.append([*line, *([word] for word in words)])
+            held = [*corpus.item_E[begin:event].tolist(), *at_hand]
+            items.append([*[NO_ITEM] * len(opening), *held, *[NO_ITEM] * len(words)])
         default = [vocabulary.task("search" if corpus.asked[int(e)][0] else "similar") for e in events]
         named = corpus.task_E[events]
+        tokens_BTK = _padded(lines, vocabulary.slots)
+        item_BT = np.full(tokens_BTK.shape[:2], NO_ITEM)
+        for row, held in enumerate(items):
+            item_BT[row, : len(held)] = held
+        last = np.array([len(line) - 1 for line in lines])
         task_N = np.where(named >= 0, vocabulary.task_begin + named, default)
-        return _items_only(
-            _padded(lines, vocabulary.slots),
-            np.arange(len(events)),
-            np.array([len(line) - 1 for line in lines]),
-            ask_NA=np.stack([task_N, self._gap_E[events]], axis=1),
-            codes_NL=corpus.codes_IL[corpus.item_E[events]],
-            weight_N=self._weight_E[events],
-            moment_N=self._moment_E[events],
-        )
+        return self._of_items(tokens_BTK, item_BT, np.arange(len(events)), last, events, task_N)
 
 
 class Metadata:
@@ -198,7 +224,7 @@ class Metadata:
         self._vocabulary = vocabulary
         worded = [place for place, text in enumerate(texts) if text]
         self._words = [vocabulary.text(texts[place], TITLE_TOKENS) for place in worded]
-        self._codes_IL = codes_IL[worded]
+        self._codes_IL, self._items = codes_IL[worded], np.array(worded, np.int64)
         self._drawn = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
@@ -231,12 +257,16 @@ class Metadata:
             text.extend((row, 1 + at, word - vocabulary.text_begin) for at, word in enumerate(words))
             text.append((row, 1 + len(words), vocabulary.text_size))
         text_row_W, text_column_W, text_W = np.array(text, np.int64).reshape(-1, 3).T
-        ask = [vocabulary.task("search"), NONE]
+        ask = [vocabulary.task("search"), *[NONE] * (ASK - 1)]
+        tokens_BTK = _padded(lines, vocabulary.slots)
         return Batch(
-            _padded(lines, vocabulary.slots),
+            tokens_BTK,
+            np.full(tokens_BTK.shape[:2], NO_ITEM),  # content beside codes would give the words away
             np.arange(len(named)),
             column_N,
             np.tile(np.array(ask, np.int64), (len(named), 1)),
+            np.full(len(named), np.inf),
+            self._items[named],
             self._codes_IL[named],
             np.ones(len(named)),
             np.full(len(named), self._moment),
@@ -246,15 +276,18 @@ class Metadata:
         )
 
 
-def blurred(tokens_BTK: np.ndarray, vocabulary: Vocabulary, random: np.random.Generator) -> np.ndarray:
+def blurred(
+    tokens_BTK: np.ndarray, item_BT: np.ndarray, vocabulary: Vocabulary, random: np.random.Generator
+) -> np.ndarray:
     """Positions with the deeper codes of one in ten items hidden (the model learns what a prefix alone tells) and the
-    facets of one in ten."""
+    facets of one in ten. `item_BT`: where items are."""
     tokens_BTK = tokens_BTK.copy()
     B, T, _ = tokens_BTK.shape
     L = vocabulary.levels
     keep_BT = np.where(random.random((B, T)) < 0.1, random.integers(1, max(2, L), (B, T)), L)
+    keep_BT[~item_BT] = L
     tokens_BTK[..., :L][np.arange(L) >= keep_BT[..., None]] = NONE
-    tokens_BTK[..., L:][random.random((B, T)) < 0.1] = NONE
+    tokens_BTK[..., L:][(random.random((B, T)) < 0.1) & item_BT] = NONE
     return tokens_BTK
 
 
@@ -268,14 +301,18 @@ def _padded(lines: Sequence[Sequence[Sequence[int]]], slots: int) -> np.ndarray:
 
 def _items_only(
     tokens_BTK: np.ndarray,
+    item_BT: np.ndarray,
     row_N: np.ndarray,
     column_N: np.ndarray,
     *,
     ask_NA: np.ndarray,
+    occurred_N: np.ndarray,
+    item_N: np.ndarray,
     codes_NL: np.ndarray,
     weight_N: np.ndarray,
     moment_N: np.ndarray,
 ) -> Batch:
     assert ask_NA.shape[1] == ASK
     none = np.zeros(0, np.int64)
-    return Batch(tokens_BTK, row_N, column_N, ask_NA, codes_NL, weight_N, moment_N, none, none, none)
+    items = (ask_NA, occurred_N, item_N, codes_NL, weight_N, moment_N)
+    return Batch(tokens_BTK, item_BT, row_N, column_N, *items, none, none, none)

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from trainer.model.branch_prior import BranchPrior
 from trainer.model.decoder import Cache, Decoder
+from trainer.model.item_table import ItemTable
 from trainer.model.prompts import Prompt, prompt_for
 from trainer.model.vocabulary import BEGIN, Vocabulary
 
@@ -47,10 +48,39 @@ class Generator:
     vocabulary: Vocabulary
     prior: BranchPrior
 
-    def generate(self, prompts: Sequence[Prompt], tree: Tree, beams: int) -> list[Leaves]:
-        """The `beams` best leaves for each prompt."""
+    def read(self, prompts: Sequence[Prompt], table: ItemTable | None = None) -> Tensor:
+        """What is asked of the model (R D) for each prompt: one pass of the trunk over all of them. With a `table`,
+        whose places the prompts name, items are read as what they now are; without, by their codes alone."""
+        longest = max(len(prompt.tokens_TK) for prompt in prompts)
+        tokens_RTK = np.zeros((len(prompts), longest, self.vocabulary.slots), np.int64)
+        for row, prompt in enumerate(prompts):
+            tokens_RTK[row, : len(prompt.tokens_TK)] = prompt.tokens_TK
+        last_R = torch.tensor([len(prompt.tokens_TK) - 1 for prompt in prompts])
         with torch.inference_mode():
-            return self._search(self._read(prompts), tree, beams)
+            items_RTD = None if table is None else torch.from_numpy(table.inputs(prompts))
+            state_RTD = self.model.trunk(torch.from_numpy(tokens_RTK), items_BTD=items_RTD)
+            ask_RA = torch.from_numpy(np.stack([prompt.ask for prompt in prompts]))
+            return self.model.ask(state_RTD[torch.arange(len(prompts)), last_R], ask_RA)
+
+    def generate(
+        self, prompts: Sequence[Prompt], tree: Tree, beams: int, table: ItemTable | None = None
+    ) -> list[Leaves]:
+        """The `beams` best leaves for each prompt."""
+        return self.search(self.read(prompts, table), tree, beams)
+
+    def search(self, asked_RD: Tensor, tree: Tree, beams: int) -> list[Leaves]:
+        """The `beams` best leaves for each that was `read`."""
+        with torch.inference_mode():
+            return self._search(asked_RD, tree, beams)
+
+    def suits(self, prompts: Sequence[Prompt], asked_RD: Tensor, table: ItemTable) -> tuple[np.ndarray, np.ndarray]:
+        """How much more than its popularity every item of the table suits (R N), and how much popularity counts (R):
+        the score of an item is the first plus the second times its logit in the prior."""
+        table.follow()
+        with torch.inference_mode():
+            query_RO, gain_R1 = self.model.tower.asks(asked_RD, torch.from_numpy(table.tastes(prompts)))
+        suits_RN: np.ndarray = query_RO.numpy() @ table.out_NO.T
+        return suits_RN, gain_R1.numpy()[:, 0]
 
     def score(self, prompt: Prompt, codes_NL: np.ndarray) -> np.ndarray:
         """Log-probabilities (N) of these items, not renormalised: how likely the model finds each, live or not."""
@@ -59,9 +89,9 @@ class Generator:
 
     def score_batch(self, prompts: Sequence[Prompt], codes_NL: np.ndarray) -> np.ndarray:
         """Log-probabilities (R N) of the same items for several prompts."""
+        asked_RD = self.read(prompts)
         with torch.inference_mode():
-            asked_RD = self._read(prompts)
-            scores_RN: np.ndarray = np.stack([self._score(asked_D[None], codes_NL) for asked_D in asked_RD])
+            scores_RN: np.ndarray = np.stack([self.log_probabilities(asked_D[None], codes_NL) for asked_D in asked_RD])
             return scores_RN
 
     def describe(self, codes: Sequence[int], limit: int = 24) -> str:
@@ -85,7 +115,8 @@ class Generator:
             raise ValueError("the model's shape is not its vocabulary's: the folder mixes two checkpoints; restore it")
         prompt = prompt_for(self.vocabulary, task="search", now=0.0, query="a dry run")
         codes_NL = np.zeros((1, self.vocabulary.levels), np.int64)
-        if not np.isfinite(self.score(prompt, codes_NL)).all():
+        query_1O = self.model.tower.asks(self.read([prompt]), torch.zeros(1, self.model.shape.tower.out))[0]
+        if not np.isfinite(self.score(prompt, codes_NL)).all() or not torch.isfinite(query_1O).all():
             raise ValueError("the model answers with numbers that are not finite: train again, or roll back")
 
     def _next(self, positions: list[list[int]], cache: Cache) -> Tensor:
@@ -93,17 +124,6 @@ class Generator:
         for row, tokens in enumerate(positions):
             tokens_TK[row, : len(tokens)] = torch.tensor(tokens)
         return self.model.trunk(tokens_TK[None], cache)[0, -1]
-
-    def _read(self, prompts: Sequence[Prompt]) -> Tensor:
-        """The depth decoder's start (R D) for each prompt: one pass of the trunk over all of them."""
-        longest = max(len(prompt.tokens_TK) for prompt in prompts)
-        tokens_RTK = np.zeros((len(prompts), longest, self.vocabulary.slots), np.int64)
-        for row, prompt in enumerate(prompts):
-            tokens_RTK[row, : len(prompt.tokens_TK)] = prompt.tokens_TK
-        last_R = torch.tensor([len(prompt.tokens_TK) - 1 for prompt in prompts])
-        state_RTD = self.model.trunk(torch.from_numpy(tokens_RTK))
-        ask_RA = torch.from_numpy(np.stack([prompt.ask for prompt in prompts]))
-        return self.model.ask(state_RTD[torch.arange(len(prompts)), last_R], ask_RA)
 
     def _search(self, asked_RD: Tensor, tree: Tree, beams: int) -> list[Leaves]:
         R = len(asked_RD)
@@ -133,8 +153,10 @@ class Generator:
             found[owner].append((node, score))
         return found
 
-    def _score(self, asked_1D: Tensor, codes_NL: np.ndarray) -> np.ndarray:
-        """Shared prefixes are computed once: the rows of a level are its distinct prefixes."""
+    @torch.inference_mode()
+    def log_probabilities(self, asked_1D: Tensor, codes_NL: np.ndarray) -> np.ndarray:
+        """Of given items (N), for one that was `read`. Shared prefixes are computed once: the rows of a level are its
+        distinct prefixes."""
         total_N = np.zeros(len(codes_NL))
         prefix_N, path_P = np.zeros(len(codes_NL), np.int64), np.zeros(1, np.int64)
         gain_L = self.model.gains(asked_1D)[0]

@@ -101,6 +101,15 @@ class BranchPrior:
         logits_NV[row_M, taken_P[at_M] % width] = np.log1p(weight_P[at_M] / SMOOTHING)
         return logits_NV
 
+    def items(self, codes_IL: np.ndarray, moments: int) -> np.ndarray:
+        """Logits (moments, I; float16) of whole items at each of the first `moments` moments."""
+        path_I, base = np.zeros(len(codes_IL), np.int64), 1
+        for level, width in enumerate(self.widths):
+            path_I, base = path_I * width + codes_IL[:, level], base * width
+        last = len(self.widths) - 1
+        rows = [self.branches(last, moment * base + path_I).astype(np.float16) for moment in range(moments)]
+        return np.stack(rows)
+
     def path_rows(self, codes_NL: np.ndarray, moment_N: np.ndarray) -> list[np.ndarray]:
         """`rows` along the paths of some items, each at its moment: one array (N V) for each level."""
         prefix_N = moment_N.astype(np.int64)

@@ -14,8 +14,12 @@ import numpy as np
 from store.events import KIND_CODES, Engagement
 from store.items import ItemCard
 from store.log import LoggedEngagement
+from trainer.content.projection import RAW_WIDTH, raw_of
 from trainer.model.branch_prior import BranchPrior
 from trainer.model.vocabulary import TASKS
+
+VECTOR_WIDTH = 64
+"""Of published vectors (`trainer.items.vector_learning`); another width counts as none."""
 
 MOMENTS = 48
 """How finely the prior's time is cut while learning."""
@@ -25,7 +29,9 @@ MOMENTS = 48
 class Corpus:
     """Engagements with items that have a semantic ID, sorted by user and then in the order of the log (E events).
 
-    `value_E` is NaN where there is none; `task_E` is -1 where none is named. `codes_IL` and `texts` are by item.
+    `value_E` is NaN where there is none; `task_E` is -1 where none is named; `from_E` says which of `places` (country,
+    device) it came from. By item: `codes_IL`, `texts`, when it was uploaded, raw content (float16), and the vector
+    that was published before what is to be learned (float16; zeros where there was none).
     `asked`: event → (query, item at hand) where the engagement answered a search or stood beside an item.
     """
 
@@ -43,8 +49,13 @@ class Corpus:
     partition_E: np.ndarray
     offset_E: np.ndarray
     stamp_E: np.ndarray
+    from_E: np.ndarray
+    places: list[tuple[str | None, str | None]]
     asked: Mapping[int, tuple[str | None, int | None]]
     attributes: Mapping[int, Mapping[str, str | float]]
+    uploaded_I: np.ndarray
+    content_IC: np.ndarray
+    vector_IV: np.ndarray
 
     def __len__(self) -> int:
         return len(self.user_E)
@@ -66,6 +77,7 @@ def corpus_of(
     items: Mapping[str, ItemCard],
     weights: Mapping[str, float],
     attributes: Mapping[str, Mapping[str, str | float]] | None = None,
+    vectors: Mapping[str, np.ndarray] | None = None,
 ) -> Corpus:
     """A corpus whose items have no codes yet (`codes_IL` of no levels): which codebook they get depends on it. Kinds of
     weight 0 are left out, and engagements with items that are not live."""
@@ -80,6 +92,8 @@ def corpus_of(
     user_at = {user_id: place for place, user_id in enumerate(user_ids)}
     known.sort(key=lambda logged: (user_at[logged.event.user_id], logged.partition, logged.offset))
     events = [logged.event for logged in known]
+    places = sorted({(e.country, e.device) for e in events}, key=str)
+    place_at = {place: number for number, place in enumerate(places)}
     return Corpus(
         item_ids=item_ids,
         codes_IL=np.zeros((len(item_ids), 0), np.int64),
@@ -95,9 +109,31 @@ def corpus_of(
         partition_E=np.array([logged.partition for logged in known], np.int64),
         offset_E=np.array([logged.offset for logged in known], np.int64),
         stamp_E=np.array([logged.timestamp_ms for logged in known], np.int64),
+        from_E=np.array([place_at[e.country, e.device] for e in events], np.int64),
+        places=places,
         asked=_asked(events, item_at),
         attributes={user_at[u]: a for u, a in (attributes or {}).items() if u in user_at and a},
+        uploaded_I=np.array([items[item_id].uploaded_at for item_id in item_ids]),
+        content_IC=content_of([items[item_id] for item_id in item_ids]),
+        vector_IV=_vectors(item_ids, vectors or {}),
     )
+
+
+def content_of(cards: Sequence[ItemCard]) -> np.ndarray:
+    """Raw content of cards (N C, float16)."""
+    content_NC = np.zeros((len(cards), RAW_WIDTH), np.float16)
+    for place, card in enumerate(cards):
+        content_NC[place] = raw_of(card)
+    return content_NC
+
+
+def _vectors(item_ids: Sequence[str], vectors: Mapping[str, np.ndarray], width: int = VECTOR_WIDTH) -> np.ndarray:
+    vector_IV = np.zeros((len(item_ids), width), np.float16)
+    for place, item_id in enumerate(item_ids):
+        vector_V = vectors.get(item_id)
+        if vector_V is not None and len(vector_V) == width:
+            vector_IV[place] = vector_V
+    return vector_IV
 
 
 def _asked(events: Sequence[Engagement], item_at: Mapping[str, int]) -> dict[int, tuple[str | None, int | None]]:
@@ -135,24 +171,44 @@ def at_or_after(corpus: Corpus, offsets: Mapping[int, int]) -> np.ndarray:
 def recency(corpus: Corpus, learn_E: np.ndarray, half_life: float = 1.0, floor: float = 0.1) -> np.ndarray:
     """How much each event counts (E): half for each `half_life` of the learned events that came after it, and never
     less than `floor`. What is popular now is the prior's business; what goes with what moves slowly."""
-    learned = np.flatnonzero(learn_E)
-    order = learned[np.argsort(corpus.occurred_E[learned], kind="stable")]
+    order = _in_time(corpus, learn_E)
     weight_E = np.full(len(corpus), floor)
     later = np.arange(len(order))[::-1] / max(1, len(order))
     weight_E[order] += 0.5 ** (later / half_life)
     return weight_E
 
 
-def moments(
-    corpus: Corpus, learned_E: np.ndarray, widths: Sequence[int], half_life: float
-) -> tuple[BranchPrior, np.ndarray]:
+PRIOR_HALF_LIFE = 0.03
+"""Half-life of a count in the prior, as a part of the engagements learned from: what is popular moves fast."""
+
+
+def _half_life(learned: int) -> float:
+    return max(100.0, PRIOR_HALF_LIFE * learned)
+
+
+def moments(corpus: Corpus, learned_E: np.ndarray, widths: Sequence[int]) -> tuple[BranchPrior, np.ndarray]:
     """The prior over the learned engagements' time, and each event's moment in it (E; 0, where nothing is known yet,
-    also for those not learned). `half_life` is a part of the learned engagements, at least 100 of them."""
-    learned = np.flatnonzero(learned_E)
-    order = learned[np.argsort(corpus.occurred_E[learned], kind="stable")]
-    prior = BranchPrior.over_time(
-        corpus.codes_IL[corpus.item_E[order]], widths, max(100.0, half_life * len(order)), MOMENTS
-    )
+    also for those not learned)."""
+    order = _in_time(corpus, learned_E)
+    prior = BranchPrior.over_time(corpus.codes_IL[corpus.item_E[order]], widths, _half_life(len(order)), MOMENTS)
     moment_E = np.zeros(len(corpus), np.int64)
     moment_E[order] = np.arange(len(order)) * MOMENTS // max(1, len(order))
     return prior, moment_E
+
+
+def popularity_of(corpus: Corpus, learned_E: np.ndarray) -> dict[str, float]:
+    """What a scorer needs to see popularity as the prior did: `half_life_s`, the half-life of its counts in event time
+    at the end of what was learned, and `unit`, the mean weight of an engagement."""
+    order = _in_time(corpus, learned_E)
+    if not len(order):
+        return {}
+    half_life = _half_life(len(order))
+    newest = order[-round(3 * half_life) :]
+    span_s = max(1.0, float(corpus.occurred_E[newest[-1]] - corpus.occurred_E[newest[0]]))
+    return {"half_life_s": span_s * half_life / len(newest), "unit": float(corpus.weight_E[newest].mean())}
+
+
+def _in_time(corpus: Corpus, learned_E: np.ndarray) -> np.ndarray:
+    """The learned engagements in order of event time."""
+    learned = np.flatnonzero(learned_E)
+    return learned[np.argsort(corpus.occurred_E[learned], kind="stable")]

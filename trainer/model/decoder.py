@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -26,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trainer.model.item_tower import ItemTower, TowerShape
 from trainer.model.vocabulary import Vocabulary
 
 WEIGHTS_FILE = "model.safetensors"
@@ -44,6 +45,7 @@ class Shape:
     width: int = 128
     heads: int = 4
     dropout: float = 0.1
+    tower: TowerShape = field(default_factory=TowerShape)
 
     @staticmethod
     def of(vocabulary: Vocabulary, *, layers: int, width: int, heads: int, dropout: float = 0.1) -> Shape:
@@ -146,6 +148,7 @@ class Decoder(nn.Module):
             self.prior_gain = nn.Linear(D, len(shape.widths))
             self.drop = nn.Dropout(shape.dropout)
             self._initialise()
+            self.tower = ItemTower(shape.tower, D, sum(shape.widths))
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -158,10 +161,12 @@ class Decoder(nn.Module):
             self.prior_gain.weight.zero_()
             self.prior_gain.bias.fill_(1.0)
 
-    def trunk(self, tokens_BTK: Tensor, cache: Cache | None = None) -> Tensor:
-        """States of all positions (B T D). Rows are padded at their end; with a cache, the positions follow it."""
+    def trunk(self, tokens_BTK: Tensor, cache: Cache | None = None, items_BTD: Tensor | None = None) -> Tensor:
+        """States of all positions (B T D). `items_BTD`: what the tower adds where a position holds an item. Rows are
+        padded at their end; with a cache, the positions follow it."""
         begin = cache.length if cache is not None else 0
-        x_BTD = self.drop(self.embedding(tokens_BTK).sum(2))
+        x_BTD = self.embedding(tokens_BTK).sum(2)
+        x_BTD = self.drop(x_BTD if items_BTD is None else x_BTD + items_BTD)
         rotation = _rotation(begin, tokens_BTK.shape[1], self.shape.width // self.shape.heads, x_BTD.device)
         for layer, block in enumerate(self.blocks):
             x_BTD = block(x_BTD, rotation, cache, layer)
@@ -191,6 +196,11 @@ class Decoder(nn.Module):
         end = begin + self.shape.widths[level]
         at = self.shape.semantic_begin
         return self.embedding.weight[at + begin : at + end], self.code_bias[begin:end]
+
+    def code_places(self, codes_NL: Tensor) -> Tensor:
+        """Rows of the tower's codes (N L) for items' codes."""
+        begins = [sum(self.shape.widths[:level]) for level in range(len(self.shape.widths))]
+        return codes_NL + torch.tensor(begins, device=codes_NL.device)
 
     def text_logits(self, state_ND: Tensor) -> Tensor:
         """Logits (N W+1) of the next text token; the last column is the end of the text."""

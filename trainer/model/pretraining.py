@@ -1,7 +1,8 @@
 """Continued pre-training: the parent's weights, the window of the log since it, and some of what came before.
 
-Half behaviour (write the next item of a history), half metadata (text ↔ semantic ID). Every step takes one batch of
-each. A run is bounded in steps and in seconds, and the learning rate falls over whichever is used up first.
+Half behaviour (write the next item of a history, and tell it from others: `trainer.model.contrast`), half metadata
+(text ↔ semantic ID). Every step takes one batch of each. A run is bounded in steps and in seconds, and the learning
+rate falls over whichever is used up first.
 
 When the codebook changed, the semantic-ID tokens are carried over, not drawn anew: an item's old vector (the sum of its
 old code embeddings) is taken apart under its new codes, level by level as means of what is left over. So items that the
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from trainer.model.batches import Batch, Behaviour, Metadata
 from trainer.model.branch_prior import BranchPrior
+from trainer.model.contrast import Contrast
 from trainer.model.decoder import Decoder, Shape
 from trainer.model.vocabulary import Vocabulary
 
@@ -39,6 +41,7 @@ class Plan:
     weight_decay: float = 0.05
     warmup_steps: int = 50
     metadata_weight: float = 0.3
+    item_weight: float = 1.0
     clip: float = 1.0
     seed: int = 0
 
@@ -59,6 +62,7 @@ class Outcome:
     seconds: float
     behaviour_loss: float
     metadata_loss: float
+    item_loss: float
 
 
 def pretrain(
@@ -66,6 +70,7 @@ def pretrain(
     prior: BranchPrior,
     behaviour: Behaviour,
     metadata: Metadata,
+    contrast: Contrast,
     plan: Plan,
     progress: Progress | None = None,
 ) -> Outcome:
@@ -76,7 +81,7 @@ def pretrain(
     optimiser = _optimiser(model, plan)
     began, step, targets = time.monotonic(), 0, 0
     wanted = max(1.0, plan.epochs * behaviour.targets)
-    losses: list[tuple[float, float]] = []
+    losses: list[tuple[float, float, float]] = []
     model.train()
     done = 0.0
     while done < 1.0:
@@ -89,15 +94,15 @@ def pretrain(
                 break
             for group in optimiser.param_groups:
                 group["lr"] = plan.learning_rate * min(1.0, (step + 1) / plan.warmup_steps) * (1.0 - 0.95 * done)
-            losses.append(_step(model, prior, optimiser, batch, behaviour, metadata, plan, random))
+            losses.append(_step(model, prior, optimiser, batch, behaviour, metadata, contrast, plan, random))
             step, targets = step + 1, targets + len(batch.row_N)
             if progress is not None and step % 10 == 0:
                 progress(done, losses[-1][0])
         if step == before:
             break
     model.to("cpu").eval()
-    tail = np.array(losses[-max(1, len(losses) // 10) :] or [(np.nan, np.nan)])
-    return Outcome(step, targets, time.monotonic() - began, float(tail[:, 0].mean()), float(tail[:, 1].mean()))
+    tail = np.array(losses[-max(1, len(losses) // 10) :] or [(np.nan, np.nan, np.nan)])
+    return Outcome(step, targets, time.monotonic() - began, *tail.mean(axis=0).tolist())
 
 
 def _step(
@@ -107,34 +112,39 @@ def _step(
     batch: Batch,
     behaviour: Behaviour,
     metadata: Metadata,
+    contrast: Contrast,
     plan: Plan,
     random: np.random.Generator,
-) -> tuple[float, float]:
-    behaviour_loss = batch_loss(model, prior, batch)
-    loss = behaviour_loss
+) -> tuple[float, float, float]:
+    behaviour_loss, item_loss = batch_loss(model, prior, contrast, batch, random)
+    loss = behaviour_loss + plan.item_weight * item_loss
     asked = behaviour.asked_batch(plan.items, random)
     if asked is not None:
-        loss = loss + 0.5 * batch_loss(model, prior, asked)
+        asked_loss, asked_item_loss = batch_loss(model, prior, contrast, asked, random)
+        loss = loss + 0.5 * (asked_loss + plan.item_weight * asked_item_loss)
     metadata_loss = torch.zeros(())
     if len(metadata):
-        metadata_loss = batch_loss(model, prior, metadata.batch(plan.items, random))
-        loss = loss + plan.metadata_weight * metadata_loss
+        metadata_loss, named_loss = batch_loss(model, prior, contrast, metadata.batch(plan.items, random), random)
+        loss = loss + plan.metadata_weight * (metadata_loss + plan.item_weight * named_loss)
     optimiser.zero_grad(set_to_none=True)
     torch.autograd.backward(loss)
     torch.nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
     optimiser.step()
-    return behaviour_loss.item(), metadata_loss.item()
+    return behaviour_loss.item(), metadata_loss.item(), item_loss.item()
 
 
-def batch_loss(model: Decoder, prior: BranchPrior, batch: Batch) -> Tensor:
-    """Weighted mean loss of a batch: nats per item, plus nats per text token."""
+def batch_loss(
+    model: Decoder, prior: BranchPrior, contrast: Contrast, batch: Batch, random: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Weighted mean losses of a batch: of codes and words (nats per item, plus nats per text token), and of items."""
     on = model.embedding.weight.device
 
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(on)
 
-    states_BTD = model.trunk(tensor(batch.tokens_BTK))
-    loss = torch.zeros((), device=on)
+    read = contrast.inputs(model, batch.item_BT)
+    states_BTD = model.trunk(tensor(batch.tokens_BTK), items_BTD=None if read is None else read[0])
+    loss = item_loss = torch.zeros((), device=on)
     if len(batch.row_N):
         state_ND = states_BTD[tensor(batch.row_N), tensor(batch.column_N)]
         asked_ND = model.ask(state_ND, tensor(batch.ask_NA))
@@ -142,10 +152,14 @@ def batch_loss(model: Decoder, prior: BranchPrior, batch: Batch) -> Tensor:
         prior_LNV = [tensor(rows_NV) for rows_NV in prior.path_rows(batch.codes_NL, batch.moment_N)]
         loss_N = model.code_loss(asked_ND, tensor(batch.codes_NL), prior_LNV)
         loss = loss + (loss_N * weight_N).sum() / weight_N.sum()
+        at = tensor(batch.row_N), tensor(batch.column_N)
+        taste_NO = state_ND.new_zeros(len(state_ND), model.shape.tower.out) if read is None else read[1][at]
+        item_loss_N = contrast.loss(model, batch, asked_ND, taste_NO, random)
+        item_loss = (item_loss_N * weight_N).sum() / weight_N.sum()
     if len(batch.text_W):
         state_WD = states_BTD[tensor(batch.text_row_W), tensor(batch.text_column_W)]
         loss = loss + model.text_loss(state_WD, tensor(batch.text_W)).mean()
-    return loss
+    return loss, item_loss
 
 
 def _optimiser(model: Decoder, plan: Plan) -> torch.optim.Optimizer:
@@ -177,28 +191,37 @@ def grown(
         if same:
             model.load_state_dict(parent.state_dict())
         else:
-            vectors_ID = _item_vectors(parent, torch.from_numpy(old_codes_IL.astype(np.int64)))
-            _take_apart(model, vectors_ID, torch.from_numpy(new_codes_IL.astype(np.int64)))
+            old_IL, new_IL = (torch.from_numpy(codes_IL.astype(np.int64)) for codes_IL in (old_codes_IL, new_codes_IL))
+            for parts, theirs in ((_tables(model), _tables(parent)), (_out_tables(model), _out_tables(parent))):
+                _take_apart(parts, _item_vectors(theirs, old_IL), new_IL)
     return model
 
 
 def _kept(model: Decoder, parent: Decoder) -> set[str]:
-    """Tensors of equal shape, but the table and the output biases."""
+    """Tensors of equal shape, but what belongs to codes."""
     theirs = parent.state_dict()
-    tail = {"embedding.weight", "code_bias"}
+    tail = {"embedding.weight", "code_bias", "tower.codes_out"}
     return {n for n, t in model.state_dict().items() if n not in tail and n in theirs and theirs[n].shape == t.shape}
 
 
-def _item_vectors(model: Decoder, codes_IL: Tensor) -> Tensor:
-    tables = [model.level_table(level)[0] for level in range(codes_IL.shape[1])]
+def _tables(model: Decoder) -> list[Tensor]:
+    """Code embeddings by level."""
+    return [model.level_table(level)[0] for level in range(len(model.shape.widths))]
+
+
+def _out_tables(model: Decoder) -> list[Tensor]:
+    """What codes add to the vector that is scored, by level."""
+    return list(torch.split(model.tower.codes_out, list(model.shape.widths)))
+
+
+def _item_vectors(tables: list[Tensor], codes_IL: Tensor) -> Tensor:
     return torch.stack([table[codes_IL[:, level]] for level, table in enumerate(tables)]).sum(0)
 
 
-def _take_apart(model: Decoder, left_ID: Tensor, codes_IL: Tensor) -> None:
+def _take_apart(tables: list[Tensor], left_ID: Tensor, codes_IL: Tensor) -> None:
     """Sets code embeddings to the means of what is left of the item vectors, level by level. Codes without items keep
     their random start: no item carries them yet."""
-    for level in range(codes_IL.shape[1]):
-        table_VD = model.level_table(level)[0]
+    for level, table_VD in enumerate(tables):
         codes_I = codes_IL[:, level]
         count_V = torch.bincount(codes_I, minlength=len(table_VD)).to(left_ID.dtype)
         sums_VD = torch.zeros_like(table_VD).index_add_(0, codes_I, left_ID)

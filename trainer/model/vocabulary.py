@@ -1,7 +1,7 @@
 """The vocabulary: one set of tokens for words, semantic IDs, tasks and what is known of an event.
 
-Layout, in order: specials, tasks, kinds of engagement, gaps in time, values, hashed attributes, text (byte-level BPE,
-trained on the catalogue's text at the first run and then fixed in the lineage), and last the semantic-ID tokens
+Layout, in order: specials, tasks, kinds of engagement, gaps in time, values, hours, hashed attributes, text (byte-level
+BPE, trained on the catalogue's text at the first run and then fixed in the lineage), and last the semantic-ID tokens
 (level × code). Only the last block depends on the codebook, so a model can follow a new codebook by changing its tail.
 
 Invariant: equal files give equal token ids; a token id never changes its meaning within a lineage but for semantic-ID
@@ -11,6 +11,7 @@ tokens, and those only together with the codebook version.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +33,10 @@ TASKS: tuple[str, ...] = get_args(Task)
 GAPS = 14
 """Buckets of elapsed time: bucket 0 is under a minute, each further one two to four times as long."""
 VALUES = 8
-ATTRIBUTES = 128
+HOURS = 24
+ATTRIBUTES = 2048
+"""Attributes share these by hash: many more than a profile's names and values usually are."""
+_NUMBER = re.compile(r"\s*-?\d+(\.\d+)?")
 _GAP_EDGES_S = np.array(
     [60.0, 300, 1800, 3600 * 2, 3600 * 6, 3600 * 16, *(86_400.0 * d for d in (2, 4, 8, 16, 32, 90, 365))]
 )
@@ -51,11 +55,24 @@ def gap_buckets(gap_s_N: np.ndarray) -> np.ndarray:
     return np.searchsorted(_GAP_EDGES_S, gap_s_N, side="right")
 
 
-def value_bucket(value: float | None) -> int:
-    """0 for no value; a fraction (watched part, rating) in six steps; anything above 1 (a price) in the last bucket."""
-    if value is None or not math.isfinite(value):
-        return 0
-    return VALUES - 1 if value > 1.0 else 1 + int(min(5.0, max(0.0, value * 6)))
+def value_buckets(value_N: np.ndarray) -> np.ndarray:
+    """0 for no value (NaN); a fraction (watched part, rating) in six steps; anything above 1 (a price) in the last."""
+    known_N = np.isfinite(value_N)
+    value_N = np.clip(np.where(known_N, value_N, 0.0), -1.0, 2.0)
+    steps_N = 1 + np.clip(value_N * 6, 0.0, 5.0).astype(np.int64)
+    return np.where(known_N, np.where(value_N > 1.0, VALUES - 1, steps_N), 0)
+
+
+def ordered(value: str | float) -> float | None:
+    """The number that a value stands for, if it has an order: a number, or a text that begins with one, such as an age
+    band (`25-34`, `65+`). None for a plain word."""
+    if isinstance(value, str):
+        begins = _NUMBER.match(value)
+        return float(begins[0]) if begins is not None else None
+    return float(value) if math.isfinite(value) else None
+
+
+_FORMAT = 2
 
 
 class _Saved(msgspec.Struct, frozen=True):
@@ -100,8 +117,12 @@ class Vocabulary:
         return self.gap_begin + GAPS
 
     @cached_property
-    def attribute_begin(self) -> int:
+    def hour_begin(self) -> int:
         return self.value_begin + VALUES
+
+    @cached_property
+    def attribute_begin(self) -> int:
+        return self.hour_begin + HOURS
 
     @cached_property
     def text_begin(self) -> int:
@@ -127,6 +148,17 @@ class Vocabulary:
         """Attributes share buckets by hash: any name and value a profile may hold has a token."""
         return self.attribute_begin + hash64(f"{name}={value}") % ATTRIBUTES
 
+    def attribute_tokens(self, name: str, value: str | float) -> list[int]:
+        """One token for a word. What has an order has two besides: of a narrow and of a wide bucket of its size (wide
+        ones hold about two narrow ones), so that what is learned of one size helps with its neighbours."""
+        exact = self.attribute(name, value)
+        number = ordered(value)
+        if number is None:
+            return [exact]
+        size = math.copysign(math.log2(1.0 + abs(number)), number)
+        narrow = self.attribute(f"{name}, narrow", math.floor(4.0 * size))
+        return [exact, narrow, self.attribute(f"{name}, wide", math.floor(1.5 * size))]
+
     def semantic(self, codes: Sequence[int]) -> list[int]:
         """Tokens of a semantic ID (or of its first levels)."""
         return [begin + code for begin, code in zip(self.level_begins, codes, strict=False)]
@@ -149,11 +181,13 @@ class Vocabulary:
 
     def save(self, folder: Path) -> None:
         self.tokenizer.save(str(folder / TOKENIZER_FILE))
-        (folder / VOCABULARY_FILE).write_bytes(msgspec.json.encode(_Saved(1, list(self.widths))))
+        (folder / VOCABULARY_FILE).write_bytes(msgspec.json.encode(_Saved(_FORMAT, list(self.widths))))
 
     @staticmethod
     def load(folder: Path) -> Vocabulary:
         saved = msgspec.json.decode((folder / VOCABULARY_FILE).read_bytes(), type=_Saved)
+        if saved.format != _FORMAT:
+            raise ValueError(f"{folder.name} has a vocabulary of format {saved.format}, not {_FORMAT}: train another")
         return Vocabulary(Tokenizer.from_file(str(folder / TOKENIZER_FILE)), tuple(saved.widths))
 
 

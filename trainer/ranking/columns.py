@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 CONVERSIONS = ("conversion_short", "conversion_long")
+MODEL_RANKS = ("rank_model", "rank_model_score")
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "transitions": ("together", "follows", "after_last", "before_last", "after_second", "after_third"),
@@ -23,7 +24,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "content_last",
     ),
     "query": ("query",),
-    "model": ("model",),
+    "model": ("model", "model_score", "model_codes"),
     "popularity": (*(f"heat_{n}" for n in range(7)), "positives", "trend_short", "trend_long"),
     "age": ("age", "since_first", "since_last"),
     "quality": ("value", "negative_share", *CONVERSIONS),
@@ -36,6 +37,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "rank_heat_1",
         "rank_heat_2",
         "rank_heat_4",
+        *MODEL_RANKS,
     ),
     "repeats": ("repeats", "repeat_times", "repeat_gap"),
     "refused": ("refused_spectral", "refused_content"),

@@ -18,7 +18,8 @@ class Example(msgspec.Struct, kw_only=True, frozen=True, tag="engaged"):
 
     `rank` is the true item's place (from 0) in the order that would have been served, or -1 when it was not among the
     candidates. `features` holds float16 rows of `columns` columns: the true item's; if `found`, other candidates'; and
-    if it was cold, `cold_negatives` of live items without any engagement. `positives` and `age_s` are the item's then.
+    if it was cold, `cold_negatives` of live items without any engagement; `items` are those of the rows. `positives`
+    and `age_s` are the item's then.
     """
 
     user_id: str
@@ -38,6 +39,7 @@ class Example(msgspec.Struct, kw_only=True, frozen=True, tag="engaged"):
     features: bytes
     value: float | None = None
     ordered: bool = True
+    items: list[str] = []
 
     @property
     def found(self) -> bool:

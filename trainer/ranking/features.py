@@ -7,12 +7,14 @@ Invariant: a feature depends only on what was known before the engagement that i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from store.keys import hash64
 from store.requests import Request, Task
 from trainer.items.catalog import CONVERSION_HALF_LIVES, NEVER, Catalog
-from trainer.ranking.columns import COLUMNS, CONVERSIONS, GROUPS, NAMES
+from trainer.ranking.columns import COLUMNS, CONVERSIONS, GROUPS, MODEL_RANKS, NAMES
 from trainer.retrieval.candidates import Evidence
 
 TASKS: tuple[Task, ...] = ("home", "next", "similar", "search", "notification")
@@ -44,11 +46,11 @@ def compute(
     handles_B: np.ndarray,
     now_s: float,
     request: Request,
-    model_B: np.ndarray | None,
+    model: Mapping[str, np.ndarray] | None,
     among_A: np.ndarray | None = None,
 ) -> np.ndarray:
     """Features of the items (B × F). Their ranks are places among all candidates of the request, `among_A`, where
-    these are only some of them or none of them."""
+    these are only some of them or none of them. `model`: what a generative model says, by column and then by handle."""
     heat_BW = _heat(evidence.catalog, handles_B, now_s)
     age_B = log_days(now_s - evidence.catalog.uploaded_at_N[handles_B])
     columns: Columns = {
@@ -57,7 +59,7 @@ def compute(
         **_vector(evidence, handles_B),
         **_content(evidence, handles_B),
         "query": evidence.dense["query"][handles_B],
-        "model": np.nan if model_B is None else model_B,
+        **{name: np.nan if model is None else model[name][handles_B] for name in GROUPS["model"]},
         **_popularity(evidence.catalog, handles_B, heat_BW),
         **_age(evidence.catalog, handles_B, age_B, now_s),
         **_quality(evidence.catalog, handles_B, heat_BW, now_s),
@@ -71,7 +73,10 @@ def compute(
         x_BF[:, COLUMNS[name]] = values
     for name in GROUPS["ranks"]:
         score_B = x_BF[:, COLUMNS[name.removeprefix("rank_")]]
-        score_A = score_B if among_A is None else _ranked_by(name, evidence, among_A, now_s)
+        if model is None and name in MODEL_RANKS:
+            x_BF[:, COLUMNS[name]] = np.nan
+            continue
+        score_A = score_B if among_A is None else _ranked_by(name, evidence, among_A, now_s, model)
         x_BF[:, COLUMNS[name]] = _ranks(score_B, score_A)
     return x_BF
 
@@ -220,9 +225,13 @@ def _heat(catalog: Catalog, handles_B: np.ndarray, now_s: float, half_life: int 
     return np.asarray(np.maximum(heat_B, FLOOR))
 
 
-def _ranked_by(name: str, evidence: Evidence, among_A: np.ndarray, now_s: float) -> np.ndarray:
+def _ranked_by(
+    name: str, evidence: Evidence, among_A: np.ndarray, now_s: float, model: Mapping[str, np.ndarray] | None
+) -> np.ndarray:
     """What a rank is the rank by, as `compute` has it, of other items."""
     column = name.removeprefix("rank_")
+    if model is not None and column in model:
+        return np.asarray(model[column][among_A], np.float32)
     if column.startswith("heat_"):
         heat_A = _heat(evidence.catalog, among_A, now_s, int(column.removeprefix("heat_")))
         return np.asarray(heat_A, np.float32)

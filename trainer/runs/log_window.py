@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from store.items import ItemCard
+import msgspec
+import numpy as np
+
+from store.items import ItemCard, ItemRow
 from store.log import (
     Log,
     LoggedEngagement,
@@ -28,17 +31,19 @@ from store.log import (
     profiles,
 )
 from store.settings import Settings
-from store.topics import ENGAGEMENTS, FORGOTTEN_USERS, PROFILES, SEMANTIC_IDS
+from store.topics import ENGAGEMENTS, FORGOTTEN_USERS, ITEM_STATES, PROFILES, SEMANTIC_IDS
 
 _logger = logging.getLogger(__name__)
 
 _CHUNK_RECORDS = 20_000
+_ROWS = msgspec.msgpack.Decoder(ItemRow)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
     """What a run learns from. `begin` and `end` are offsets of `engagements`; `begin` is where the new ones start.
-    `topic_id`: of the topic that they count in, if the broker gives one."""
+    `topic_id`: of the topic that they count in, if the broker gives one. `vectors`: what items' owners have published
+    by the end (float16): the next run reads them."""
 
     items: Mapping[str, ItemCard]
     attributes: Mapping[str, Mapping[str, str | float]]
@@ -46,6 +51,7 @@ class Window:
     begin: Offsets
     end: Offsets
     topic_id: str = ""
+    vectors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def new(self) -> int:
         """How many of the engagements came since the parent."""
@@ -90,7 +96,31 @@ def read_window(
     new = _newest(decoded, begin, end, training.max_engagements)
     older = _newest(decoded, first, begin, max(training.lookback_engagements, round(training.replay_ratio * len(new))))
     attributes = {user_id: profile.attributes for user_id, profile in known.items()}
-    return Window(items, attributes, [*older, *new], begin, end, log.topic_id(topic))
+    return Window(
+        items, attributes, [*older, *new], begin, end, log.topic_id(topic), _vectors(log, settings, items, progress)
+    )
+
+
+def _vectors(
+    log: Log, settings: Settings, items: Mapping[str, ItemCard], progress: Progress | None
+) -> dict[str, np.ndarray]:
+    """The published vectors of live items."""
+    found: dict[str, np.ndarray] = {}
+    for record in _with_progress(log.read_all(settings.topic(ITEM_STATES)), progress):
+        item_id = (record.key or b"").decode(errors="replace")
+        vector_V = _vector_of(record.value) if item_id in items else None
+        if vector_V is not None:
+            found[item_id] = vector_V
+    return found
+
+
+def _vector_of(value: bytes | None) -> np.ndarray | None:
+    """The vector of an item's row; None without one, or where the record is another (a partition's position)."""
+    try:
+        row = _ROWS.decode(value) if value else None
+    except msgspec.MsgspecError:
+        return None
+    return row.vector_D() if row is not None and row.vector else None
 
 
 def _newest(

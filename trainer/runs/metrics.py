@@ -6,8 +6,11 @@ Invariant: a gauge that nothing has set is absent; a counter that an alert watch
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from trainer.runs.system_gain import Gain
 
 RUN_RESULTS = ("published", "refused", "failed")
 GATE_ROLES = ("candidate", "serving", "popular")
@@ -21,6 +24,12 @@ class TrainerMetrics:
         self._runs = Counter("sidestream_training_runs", "training runs by end", ["result"], registry=self.registry)
         for result in RUN_RESULTS:
             self._runs.labels(result)  # from the start: `increase` cannot see a series appear
+        self._gains = Gauge(
+            "sidestream_gate_gain_nats",
+            "what the system gained by the last candidate, per held-out engagement, with the ends of its 95 % interval",
+            ["against", "slice", "bound"],
+            registry=self.registry,
+        )
         self._scores = Gauge(
             "sidestream_gate_score",
             "hit ratio at 10 in the gate's last comparison",
@@ -32,7 +41,12 @@ class TrainerMetrics:
         """A training run ended with `result`, one of `RUN_RESULTS`."""
         self._runs.labels(result).inc()
 
-    def gate_measured(self, hit_ratios: Mapping[tuple[str, str], float]) -> None:
-        """The gate's hit ratios by (one of `GATE_ROLES`, slice)."""
+    def gate_measured(
+        self, hit_ratios: Mapping[tuple[str, str], float], gains: Mapping[tuple[str, str], Gain] = MappingProxyType({})
+    ) -> None:
+        """The gate's hit ratios by (one of `GATE_ROLES`, slice), and what the system gains by (against, slice)."""
+        for (against, slice_name), gain in gains.items():
+            for bound, value in (("mean", gain.mean), ("low", gain.low), ("high", gain.high)):
+                self._gains.labels(against, slice_name, bound).set(value)
         for (role, slice_name), value in hit_ratios.items():
             self._scores.labels(role, slice_name).set(value)

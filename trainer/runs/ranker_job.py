@@ -16,6 +16,7 @@ back, so a restarted trainer soon fits on what it had.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
@@ -37,6 +38,8 @@ log = logging.getLogger(__name__)
 
 KEPT = 3
 READ_PER_POLL = 2000
+RECENT = 6_000
+"""So many of the newest examples are kept whole, for the gate."""
 READ_BACK = 2
 CAUGHT_UP_S = 3600.0
 QUIET_S = 10.0
@@ -60,6 +63,7 @@ class RankerJob:
         self._folder = settings.checkpoint_folder() / "rankers"
         self._log = Log(settings.kafka)
         self._backfill = ExampleBackfill(settings, self._log, self._rules.kept)
+        self._recent: deque[Example] = deque(maxlen=RECENT)
         self._live = 0
         self._producer: KafkaProducer | None = None
         self._positions: dict[int, int] = {}
@@ -77,7 +81,7 @@ class RankerJob:
         self._close_windows(now)
         for finding in self._backfill.poll(now, self._live):
             if isinstance(finding, Example):
-                self.learner.absorb(finding)
+                self._learn(finding)
             else:
                 self.learner.absorb_impression(finding)
         if self._fitting is not None and self._fitting.done():
@@ -139,10 +143,19 @@ class RankerJob:
         if isinstance(record, ImpressionOutcome):
             self._impressions.engage(record)
             return
-        self.learner.absorb(record)
+        self._learn(record)
         self._live += record.found and record.weight > 0
         if self._drift is not None and record.weight > 0 and record.ordered:
             self._drift.observe(0 <= record.rank < 10, at_s)
+
+    def recent_examples(self) -> list[Example]:
+        """The newest examples that a training run's gate asks the system with, in event time."""
+        return sorted(self._recent, key=_occurred_at)
+
+    def _learn(self, example: Example) -> None:
+        self.learner.absorb(example)
+        if example.items:
+            self._recent.append(example)
 
     def _close_windows(self, now: float) -> None:
         live = self._caught_up and now - self._now_s < CAUGHT_UP_S
@@ -168,3 +181,7 @@ class RankerJob:
         if self._producer is None:
             self._producer = KafkaProducer(**client_options(self._settings.kafka))
         self._producer.send(self._settings.topic(CHECKPOINTS), value, key=RANKER_KEY).get(timeout=10)
+
+
+def _occurred_at(example: Example) -> float:
+    return example.occurred_at

@@ -19,13 +19,15 @@ Other periodic learning (the ranker's) is a `BackgroundJob`: it is polled betwee
 from __future__ import annotations
 
 import logging
+import math
 import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+import msgspec
 from kafka.errors import KafkaError
 from prometheus_client import start_http_server
 
@@ -34,6 +36,7 @@ from store.log import Log, LogError
 from store.settings import Settings
 from store.topics import ENGAGEMENTS
 from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
+from trainer.ranking.example import Example
 from trainer.runs.codebook_choice import CodebookRequest
 from trainer.runs.drift import Drift
 from trainer.runs.log_window import count_new, read_window, still_known
@@ -48,7 +51,7 @@ from trainer.runs.training_run import (
     offsets_of,
     run_training,
 )
-from trainer.runs.triggers import TriggerState, trigger
+from trainer.runs.triggers import TriggerState, seconds_allowed, trigger
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.drift import CodebookDrift
 from trainer.semantic_ids.files import DamagedCodebookError, load_codebook
@@ -77,8 +80,16 @@ class _Stopped(BaseException):
 class TrainerService:
     """See the module's text. `serve` returns when `stop` was called (by a signal, see `run_trainer`)."""
 
-    def __init__(self, settings: Settings, jobs: Sequence[BackgroundJob] = (), drift: Drift | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        jobs: Sequence[BackgroundJob] = (),
+        drift: Drift | None = None,
+        examples: Callable[[], Sequence[Example]] = tuple,
+    ) -> None:
+        """`examples` gives the newest ranking examples, oldest first: what the gate asks the system with."""
         self._settings = settings
+        self._examples = examples
         self._jobs = list(jobs)
         self._drift = drift or Drift(settings.training.drift_ratio, settings.training.drift_window)
         self._folder = CheckpointFolder(settings.checkpoint_folder())
@@ -91,6 +102,7 @@ class TrainerService:
         self._job_failure = ""
         self._jobs_polled_at = self._counted_at = self._requests_read_at = 0.0
         self._last_run_at = time.time()
+        self._seconds_allowed = settings.training.max_seconds
         self.metrics = TrainerMetrics()
 
     def stop(self) -> None:
@@ -208,6 +220,9 @@ class TrainerService:
 
     def _train(self, runs: list[str], request: CodebookRequest) -> None:
         """One run that answers all of `runs`."""
+        manifest = self._serving_manifest()
+        since_s = math.inf if manifest is None else time.time() - max(self._last_run_at, manifest.created_at)
+        self._seconds_allowed = seconds_allowed(since_s, self._settings.training)
         self._last_run_at = time.time()
         self._run_log.report(runs, "started")
         try:
@@ -250,11 +265,13 @@ class TrainerService:
             since = still_known(self._log, self._settings.topic(ENGAGEMENTS), since, parent.manifest.topic_id)
         progress = lambda at, total: heartbeat("read", at / max(1, total))  # noqa: E731
         window = read_window(self._log, self._settings, since, time.time(), progress)
-        return run_training(window, self._settings, self._folder, parent, heartbeat, request)
+        training = msgspec.structs.replace(self._settings.training, max_seconds=self._seconds_allowed)
+        settings = msgspec.structs.replace(self._settings, training=training)
+        return run_training(window, settings, self._folder, parent, heartbeat, request, self._examples())
 
     def _publish(self, runs: list[str], result: Result) -> None:
         manifest = result.manifest
-        self.metrics.gate_measured(result.judgement.hit_ratio)
+        self.metrics.gate_measured(result.judgement.hit_ratio, result.judgement.nats)
         detail = "; ".join(result.judgement.reasons)
         self._run_log.report(runs, "gated", manifest.checkpoint, detail)
         self._run_log.publish_checkpoint(manifest, str(self._folder.path(manifest.checkpoint).resolve()))
@@ -276,7 +293,8 @@ def run_trainer(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it says, our own errors repeat with a remedy
     drift = Drift(settings.training.drift_ratio, settings.training.drift_window)
-    service = TrainerService(settings, [RankerJob(settings, drift=drift)], drift)
+    ranker = RankerJob(settings, drift=drift)
+    service = TrainerService(settings, [ranker], drift, ranker.recent_examples)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     os.nice(settings.training.niceness)  # serving comes first on a machine that both share

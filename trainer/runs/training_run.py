@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 
@@ -29,19 +29,20 @@ from store.topics import ENGAGEMENTS
 from trainer.checkpoint_loading import LoadedCheckpoint
 from trainer.model.batches import Behaviour, Metadata
 from trainer.model.beam_search import Generator
-from trainer.model.corpus import MOMENTS, Corpus, at_or_after, corpus_of, cut_offsets, moments, recency
+from trainer.model.contrast import Contrast
+from trainer.model.corpus import MOMENTS, Corpus, at_or_after, corpus_of, cut_offsets, moments, popularity_of, recency
 from trainer.model.decoder import Decoder, Shape
 from trainer.model.pretraining import Outcome, Plan, grown, pretrain
+from trainer.model.vector_snapshot import save_vectors
 from trainer.model.vocabulary import Vocabulary, train_vocabulary
+from trainer.ranking.example import Example
 from trainer.runs.codebook_choice import CodebookRequest, assigner, choose_codebook
-from trainer.runs.gate import GateRules, HeldOutEvents, Judgement, evaluate_model, judge
+from trainer.runs.gate import Judgement
+from trainer.runs.judging import Asked, judge_candidate
 from trainer.runs.log_window import Window
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.files import save_codebook
 from trainer.semantic_ids.training import churn
-
-PRIOR_HALF_LIFE = 0.03
-"""Half-life of a count in the prior, as a part of the engagements learned from: what is popular moves fast."""
 
 Heartbeat = Callable[[str, float], None]
 """Called often with (step, part done in 0..1); may raise to end the run, which then leaves nothing behind."""
@@ -69,11 +70,14 @@ def run_training(
     parent: LoadedCheckpoint | None,
     heartbeat: Heartbeat,
     request: CodebookRequest = "",
+    examples: Sequence[Example] = (),
 ) -> Result:
-    """One run; raises NotEnoughDataError before anything is written when the window holds too little."""
+    """One run; raises NotEnoughDataError before anything is written when the window holds too little. `examples`: the
+    newest ranking examples, oldest first, by which the gate asks what the system gains."""
     torch.set_num_threads(settings.training.threads)
     _enough(window, settings, request)
-    corpus = corpus_of(window.engagements, window.items, settings.events.weights, window.attributes)
+    vectors = parent.vectors if parent else {}
+    corpus = corpus_of(window.engagements, window.items, settings.events.weights, window.attributes, vectors)
     window, cut, note = _spans(window, corpus, settings.training, request)
     held_E = at_or_after(corpus, cut)
     heartbeat("codebook", 0.0)
@@ -84,24 +88,35 @@ def run_training(
     corpus = replace(corpus, codes_IL=assigner(codebook)(listed))
     changed = [] if parent is None or parent.codebook.version == codebook.version else _churn(parent, corpus, listed)
     model, vocabulary = _start(corpus, settings, parent, codebook, window)
-    prior, moment_E = moments(corpus, ~held_E & (corpus.weight_E > 0), vocabulary.widths, PRIOR_HALF_LIFE)
+    learned_E = ~held_E & (corpus.weight_E > 0)
+    prior, moment_E = moments(corpus, learned_E, vocabulary.widths)
     outcome = _learn(Generator(model, vocabulary, prior), corpus, held_E, moment_E, window, settings, heartbeat)
-    prior = prior.at(MOMENTS)
+    made = Generator(model, vocabulary, prior.at(MOMENTS))
+    popularity = {f"popularity.{name}": value for name, value in popularity_of(corpus, learned_E).items()}
     checkpoint = folder.next_id(time.time())
     with folder.writing(checkpoint) as path:
         model.save(path)
         vocabulary.save(path)
-        prior.save(path)
+        made.prior.save(path)
+        save_vectors(window.vectors, path)
         save_codebook(codebook, path / CODEBOOK)
-        seal(path, _manifest(checkpoint, parent, codebook, window, corpus, held_E, cut, outcome, settings))
+        seal(path, _manifest(checkpoint, parent, codebook, window, corpus, held_E, cut, outcome, settings, popularity))
     heartbeat("gate", 0.0)
-    judgement = _judge(Generator(model, vocabulary, prior), parent, corpus, held_E, window, settings, heartbeat)
-    metrics = {f"{role}.{name}.hr@10": value for (role, name), value in judgement.hit_ratio.items()}
-    metrics |= {f"{role}.{name}.ndcg@10": value for (role, name), value in judgement.gain.items()}
-    metrics = finite(metrics)
+    asked = judge_candidate(
+        Asked(made, corpus.codes_IL),
+        None if parent is None else Asked(parent.generator, assigner(parent.codebook)(listed)),
+        corpus,
+        held_E,
+        examples,
+        settings.training,
+        history=settings.model.history,
+        heartbeat=lambda done: heartbeat("gate", done),
+    )
+    judgement = asked.judgement
     verdict: Verdict = "passed" if judgement.passed else "refused"
-    reasons = [*judgement.reasons, *([note] if note else [])]
-    return Result(folder.set_verdict(checkpoint, verdict, reasons, metrics), judgement, outcome, changed)
+    reasons = [*judgement.reasons, f"decided by {judgement.rule}", *([note] if note else [])]
+    manifest = folder.set_verdict(checkpoint, verdict, reasons, finite(asked.metrics()))
+    return Result(manifest, judgement, outcome, changed)
 
 
 def _churn(parent: LoadedCheckpoint, corpus: Corpus, listed: list[ItemCard]) -> list[float]:
@@ -186,42 +201,10 @@ def _learn(
         max_seconds=training.max_seconds, max_steps=training.max_steps, epochs=training.epochs, seed=training.seed
     )
     metadata = Metadata(corpus.texts, corpus.codes_IL, made.vocabulary, MOMENTS)
-    return pretrain(made.model, made.prior, behaviour, metadata, plan, lambda done, _: heartbeat("train", done))
-
-
-def _judge(
-    candidate: Generator,
-    parent: LoadedCheckpoint | None,
-    corpus: Corpus,
-    held_E: np.ndarray,
-    window: Window,
-    settings: Settings,
-    heartbeat: Heartbeat,
-) -> Judgement:
-    training = settings.training
-    held_out = HeldOutEvents.of(corpus, held_E, training.gate_engagements, training.seed)
-    history = settings.model.history
-    scores = evaluate_model(
-        candidate, held_out, corpus.codes_IL, history=history, heartbeat=lambda done: heartbeat("gate", done / 2)
+    contrast = Contrast.of(corpus, made.prior, MOMENTS + 1, (new_E | older_E) & (corpus.weight_E > 0))
+    return pretrain(
+        made.model, made.prior, behaviour, metadata, contrast, plan, lambda done, _: heartbeat("train", done)
     )
-    serving = None
-    if parent is not None:
-        listed = [window.items[item_id] for item_id in corpus.item_ids]
-        codes_IL = assigner(parent.codebook)(listed)
-        serving = evaluate_model(
-            parent.generator,
-            held_out,
-            codes_IL,
-            history=history,
-            heartbeat=lambda done: heartbeat("gate", 0.5 + done / 2),
-        )
-    rules = GateRules(
-        tolerance=training.gate_tolerance,
-        floor=training.gate_floor,
-        min_events=training.gate_min_events,
-        least_events=training.gate_least_events,
-    )
-    return judge(held_out.slices(), scores, serving, held_out.popular(), rules)
 
 
 def _manifest(
@@ -234,6 +217,7 @@ def _manifest(
     cut: Mapping[int, int],
     outcome: Outcome,
     settings: Settings,
+    popularity: Mapping[str, float],
 ) -> Manifest:
     learned_E = ~held_E & at_or_after(corpus, window.begin)
     learned_E = learned_E if learned_E.any() else ~held_E
@@ -248,7 +232,7 @@ def _manifest(
         occurred_from=float(corpus.occurred_E[learned_E].min()),
         occurred_until=float(corpus.occurred_E[learned_E].max()),
         data_until=float(corpus.stamp_E[learned_E].max()) / 1000.0,
-        metrics=finite({f"training.{name}": float(value) for name, value in asdict(outcome).items()}),
+        metrics=finite({f"training.{name}": float(value) for name, value in asdict(outcome).items()} | {**popularity}),
         code_version=_code_version(),
         seed=settings.training.seed,
         topic_id=window.topic_id,

@@ -20,6 +20,16 @@ class TriggerState:
     codebook_drifted: bool = False
 
 
+LEAST_SECONDS = 60.0
+"""A run may always learn for so long: the first one, and one that a person asked for right after another."""
+
+
+def seconds_allowed(since_s: float, rules: Training) -> float:
+    """How long a run may learn that starts `since_s` after the one before it."""
+    share_s = rules.run_share * min(since_s, rules.every_s)
+    return min(rules.max_seconds, max(LEAST_SECONDS, share_s))
+
+
 def trigger(state: TriggerState, rules: Training) -> str | None:
     """Why a run should start now (`first`, `engagements`, `time`, `drift`, or `codebook`: with a refresh), or None.
 

@@ -105,8 +105,11 @@ def test_metadata_goes_round_all_items_both_ways() -> None:
 def test_blurring_hides_deep_codes_first() -> None:
     v = vocabulary()
     tokens_BTK = np.ones((20, 50, v.slots), np.int64)
-    out = blurred(tokens_BTK, v, np.random.default_rng(0))
-    hidden = (out[..., :3] == NONE).mean((0, 1))
+    items_BT = np.ones((20, 50), bool)
+    items_BT[:, :5] = False
+    out = blurred(tokens_BTK, items_BT, v, np.random.default_rng(0))
+    assert (out[:, :5] == 1).all(), "what is no item keeps all"
+    hidden = (out[:, 5:, :3] == NONE).mean((0, 1))
     assert hidden[0] == 0
     assert 0.02 < hidden[1] < hidden[2] < 0.15
     assert (tokens_BTK == 1).all()

@@ -85,11 +85,12 @@ def test_the_loss_of_codes_is_what_the_definition_says() -> None:
 
 @torch.inference_mode()
 def test_the_loss_of_this_seed_does_not_move() -> None:
-    """A refactoring must not change the mathematics: these figures were written down when the model was made."""
+    """A refactoring must not change the mathematics: these figures were written down when the vocabulary had got hours
+    and more attributes, which moved the random start of all tokens after them."""
     model = tiny(seed=11)
     asked_ND = model.ask(model.trunk(some_tokens())[:, -1], torch.tensor([[3, 20]] * 3))
     loss_N = model.code_loss(asked_ND, CODES_NL, prior_of(CODES_NL))
-    assert loss_N.tolist() == pytest.approx([6.5713, 4.1402, 7.0895], rel=1e-3)
+    assert loss_N.tolist() == pytest.approx([6.70794, 3.62018, 5.96886], rel=1e-3)
 
 
 def test_a_new_model_says_about_what_the_prior_says() -> None:

@@ -10,6 +10,7 @@ from store.prefix_tree import PrefixTree
 from tests.trainer.worlds import NOW, PER_TOPIC, TOPICS, corpus, prior, vocabulary
 from trainer.model.batches import Behaviour, Metadata
 from trainer.model.beam_search import Generator
+from trainer.model.contrast import Contrast
 from trainer.model.corpus import Corpus
 from trainer.model.decoder import Decoder, Shape
 from trainer.model.pretraining import Outcome, Plan, grown, pretrain
@@ -29,7 +30,13 @@ def learn(world: Corpus, steps: int, seed: int = 0, max_seconds: float = 60.0) -
     plan = Plan(
         max_steps=steps, epochs=1000, max_seconds=max_seconds, positions=256, items=16, warmup_steps=10, seed=seed
     )
-    return model, pretrain(model, prior(), behaviour, Metadata(world.texts, world.codes_IL, v, moment=0), plan)
+    return model, pretrain(
+        model, prior(), behaviour, Metadata(world.texts, world.codes_IL, v, moment=0), contrast_of(world), plan
+    )
+
+
+def contrast_of(world: Corpus) -> Contrast:
+    return Contrast.of(world, prior(), 1, np.ones(len(world), bool))
 
 
 def test_the_same_seed_learns_the_same_weights() -> None:

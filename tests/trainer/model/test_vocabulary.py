@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from store.events import KINDS
 from tests.trainer.worlds import WIDTHS, vocabulary
-from trainer.model.vocabulary import GAPS, TASKS, VALUES, Vocabulary, gap_bucket, value_bucket
+from trainer.model.vocabulary import GAPS, TASKS, VALUES, Vocabulary, gap_bucket, ordered, value_buckets
 
 
 def test_blocks_follow_each_other_and_end_at_the_size() -> None:
@@ -60,4 +61,17 @@ def test_gap_buckets_are_ordered_and_bounded(a: float, b: float) -> None:
 
 @given(st.one_of(st.none(), st.floats()))
 def test_value_buckets_are_bounded(value: float | None) -> None:
-    assert 0 <= value_bucket(value) < VALUES
+    bucket = int(value_buckets(np.array([np.nan if value is None else value]))[0])
+    assert 0 <= bucket < VALUES
+    assert (bucket == 0) == (value is None or not np.isfinite(value))
+
+
+def test_sizes_that_are_near_share_tokens_and_words_do_not() -> None:
+    v = vocabulary()
+    at = {age: set(v.attribute_tokens("age", age)) for age in ("18-24", "25-34", "35-44", "65+")}
+    assert at["25-34"] & at["35-44"]
+    assert not at["18-24"] & at["65+"]
+    assert ordered("25-34") == 25.0
+    assert ordered("NO") is None
+    assert set(v.attribute_tokens("visits", 40)) & set(v.attribute_tokens("visits", 44))
+    assert len(v.attribute_tokens("country", "NO")) == 1

@@ -8,7 +8,10 @@ from tests.trainer.worlds import corpus, prior, vocabulary
 from trainer.model.beam_search import Generator
 from trainer.model.corpus import at_or_after, cut_offsets
 from trainer.model.decoder import Decoder, Shape
-from trainer.runs.gate import GateRules, HeldOutEvents, Scores, evaluate_model, judge
+from trainer.runs.gate import GateRules, SystemOrders, judge
+from trainer.runs.held_out import HeldOutEvents, Scores
+from trainer.runs.model_evaluation import evaluate_model
+from trainer.runs.system_gain import Order
 
 
 def scores(gain: float, events: int = 400, seed: int = 0) -> Scores:
@@ -75,10 +78,66 @@ def test_a_model_is_evaluated_and_popular_beside_it() -> None:
     held_out = HeldOutEvents.of(world, held_E, limit=60, seed=0)
     made = Generator(Decoder(Shape.of(v, layers=1, width=32, heads=2)).eval(), v, prior())
     beats: list[float] = []
-    result = evaluate_model(made, held_out, world.codes_IL, heartbeat=beats.append)
+    answers = evaluate_model(made, held_out, world.codes_IL, heartbeat=beats.append)
+    result = answers.scores
     assert len(result.hit_N) == len(held_out.event_N)
     assert ((result.gain_N > 0) == (result.hit_N > 0)).all()
     assert beats == sorted(beats)
     assert len(held_out.popular().hit_N) == len(held_out.event_N)
-    alone = evaluate_model(made, held_out, world.codes_IL, batch=1)
+    alone = evaluate_model(made, held_out, world.codes_IL, batch=1).scores
+    assert answers.invalid == 0.0
+    assert 0 < answers.loss < 20
+    assert answers.answer_ms > 0
     assert np.array_equal(alone.hit_N, result.hit_N)
+
+
+def system(candidate: float, serving: float | None = None, events: int = 400, seed: int = 0) -> SystemOrders:
+    """Orders in which the candidate (and the serving model) add so many nats to none, with noise."""
+    random = np.random.default_rng(seed)
+    none_M = random.normal(-2.0, 1.0, events)
+
+    def better(by: float) -> Order:
+        nats_M = none_M + random.normal(by, 0.3, events)
+        return Order(nats_M, np.exp(nats_M))
+
+    roles = {"none": better(0.0), "candidate": better(candidate)}
+    return SystemOrders(np.arange(events), roles | ({} if serving is None else {"serving": better(serving)}))
+
+
+def test_a_first_model_must_help_the_system_whatever_it_can_alone() -> None:
+    good, bad = scores(0.3), scores(0.0)
+    helps = judge(EVERY, bad, None, scores(0.2, seed=1), GateRules(), system(0.1))
+    assert helps.passed
+    assert "the system gains by it, in nats: +0." in helps.reasons[0]
+    assert helps.nats["none", "overall"].low > 0
+    useless = judge(EVERY, good, None, scores(0.2, seed=1), GateRules(), system(0.0))
+    assert not useless.passed
+    assert "not served" in useless.reasons[0]
+
+
+def test_a_later_model_must_not_be_surely_worse_for_the_system_on_any_slice() -> None:
+    own = scores(0.3)
+    assert judge(EVERY, own, own, own, GateRules(), system(0.1, serving=0.1)).passed
+    worse = judge(EVERY, own, own, own, GateRules(), system(0.0, serving=0.2))
+    assert "worse than the serving checkpoint" in worse.reasons[0]
+    harmful = judge(EVERY, own, own, own, GateRules(), system(-0.2, serving=-0.2))
+    assert any("better without it" in reason for reason in harmful.reasons)
+    orders = system(0.1, serving=0.1)
+    orders.by_role["candidate"].nats_N[:100] -= 1.0
+    orders.by_role["candidate"].nats_N[100:] += 1.0
+    cold = {**EVERY, "cold": np.arange(400) < 100}
+    assert [reason.split(":")[0] for reason in judge(cold, own, own, own, GateRules(), orders).reasons] == [
+        "cold",
+        "cold",
+    ]
+
+
+def test_too_few_ranking_examples_leave_it_to_the_models_alone_and_the_verdict_says_so() -> None:
+    judged = judge(EVERY, scores(0.2), None, scores(0.1), GateRules(), system(0.0, events=30))
+    assert judged.passed
+    assert "too few ranking examples" in judged.rule
+
+
+def test_faults_refuse_whatever_is_gained() -> None:
+    judged = judge(EVERY, scores(0.2), None, scores(0.1), GateRules(), system(0.5), ["1 % of its answers are dead"])
+    assert judged.reasons == ["1 % of its answers are dead"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from store.settings import Training
-from trainer.runs.triggers import TriggerState, trigger
+from trainer.runs.triggers import LEAST_SECONDS, TriggerState, seconds_allowed, trigger
 
 RULES = Training(every_s=100.0, every_engagements=1000, first_engagements=500, min_engagements=50)
 
@@ -27,3 +27,12 @@ RULES = Training(every_s=100.0, every_engagements=1000, first_engagements=500, m
 )
 def test_whichever_comes_first(moment: TriggerState, cause: str | None) -> None:
     assert trigger(moment, RULES) == cause
+
+
+def test_a_run_learns_for_a_share_of_the_time_between_runs() -> None:
+    rules = Training(every_s=10_000.0, run_share=0.2, max_seconds=1_500.0)
+    assert seconds_allowed(5_000.0, rules) == 1_000.0
+    assert seconds_allowed(1e9, rules) == 1_500.0, "never longer than max_seconds, however long ago the last one was"
+    assert seconds_allowed(float("inf"), Training(every_s=100.0, max_seconds=1e6)) == LEAST_SECONDS
+    assert seconds_allowed(1.0, rules) == LEAST_SECONDS, "a person who asks again gets a run worth its name"
+    assert seconds_allowed(1.0, Training(max_seconds=5.0)) == 5.0
