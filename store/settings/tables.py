@@ -211,10 +211,10 @@ class Training(Table, frozen=True):
     it, of `every_s` at most, and never longer than `max_seconds`. It reads at most about `max_engagements` new ones
     (the newest), and `lookback_engagements` from before them. `gate_floor`: part of popular's hits that a model must
     reach; `gate_min_events`: the smallest slice that decides; with fewer than `gate_least_events` in all nothing
-    passes, nor a model whose answers cost a processor more than `gate_answer_ms`. For drift the newest `drift_window` live outcomes
-    are compared with as many of the checkpoint's first. An example backfill gives the ranker examples that workers were
-    too busy to make, from the newest `backfill_engagements` (0: none), of which up to `backfill_share` are ranked.
-    `metrics_port` -1: no metrics face.
+    passes, nor a model whose answers cost a processor more than `gate_answer_ms`. For drift the newest `drift_window`
+    live outcomes are compared with as many of the checkpoint's first. An example backfill gives the ranker examples
+    that workers were too busy to make, from the newest `backfill_engagements` (0: none), of which up to
+    `backfill_share` are ranked. `metrics_port` -1: no metrics face.
     """
 
     every_s: Positive = 4 * 3600.0

@@ -73,8 +73,9 @@ def evaluate_model(
             losses.append(-float(generator.log_probabilities(asked_RD[place : place + 1], codes_IL[[true]])[0]))
             if len(rows):
                 suits.append(suits_RI[place, rows[begin + place]])
-    invalid, answer_ms = _written_out(generator, held_out, codes_IL, table, history)
-    share = max(wrong / max(1, len(asked)), invalid)
+    share, answer_ms = wrong / max(1, len(asked)), float("nan")
+    if not wrong:  # a search among what is no number says nothing
+        share, answer_ms = _written_out(generator, held_out, codes_IL, table, history)
     return ModelEvaluation(scores_of(ranks), float(np.mean(losses or [np.nan])), share, answer_ms, suits)
 
 

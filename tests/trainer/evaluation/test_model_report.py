@@ -28,7 +28,8 @@ def test_everything_is_told_of_the_engagements_that_a_checkpoint_was_there_for()
     assert told["overall"]["with_hr@10"] == 1.0
     assert told["overall"]["without_hr@10"] == pytest.approx(1 / 3)
     low, high = told["overall"]["gain_interval"]
-    assert low < told["overall"]["gain"] == pytest.approx(2 / 3) < high
+    assert told["overall"]["gain"] == pytest.approx(2 / 3)
+    assert low < told["overall"]["gain"] < high
     assert told["younger"]["evaluated"] == 9
     assert told["younger"]["share_of_older"] == pytest.approx(1.0 / (36 / 81))
     assert told["cold_within"]["gain"] == pytest.approx(0.5)

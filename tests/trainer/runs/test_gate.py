@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.trainer.worlds import corpus, prior, vocabulary
-from trainer.model.beam_search import Generator
-from trainer.model.corpus import at_or_after, cut_offsets
-from trainer.model.decoder import Decoder, Shape
 from trainer.runs.gate import GateRules, SystemOrders, judge
-from trainer.runs.held_out import HeldOutEvents, Scores
-from trainer.runs.model_evaluation import evaluate_model
+from trainer.runs.held_out import Scores
 from trainer.runs.system_gain import Order
 
 
@@ -59,36 +54,6 @@ def test_a_slice_decides_only_when_it_is_large_enough() -> None:
     assert judge(few, candidate, serving, scores(0.1), GateRules()).passed
     refused = judge(many, candidate, serving, scores(0.1), GateRules())
     assert [reason.split(":")[0] for reason in refused.reasons] == ["fresh"]
-
-
-def test_the_held_out_events_are_unseen_first_engagements() -> None:
-    world = corpus()
-    held_E = at_or_after(world, cut_offsets(world, 120))
-    held_out = HeldOutEvents.of(world, held_E, limit=1000, seed=0)
-    assert held_E[held_out.event_N].all()
-    for event in held_out.event_N.tolist():
-        assert int(world.item_E[event]) not in held_out.has(event)
-    assert len(HeldOutEvents.of(world, held_E, limit=7, seed=0).event_N) <= 7
-    assert held_out.slices()["overall"].all()
-
-
-def test_a_model_is_evaluated_and_popular_beside_it() -> None:
-    world, v = corpus(), vocabulary()
-    held_E = at_or_after(world, cut_offsets(world, 300))
-    held_out = HeldOutEvents.of(world, held_E, limit=60, seed=0)
-    made = Generator(Decoder(Shape.of(v, layers=1, width=32, heads=2)).eval(), v, prior())
-    beats: list[float] = []
-    answers = evaluate_model(made, held_out, world.codes_IL, heartbeat=beats.append)
-    result = answers.scores
-    assert len(result.hit_N) == len(held_out.event_N)
-    assert ((result.gain_N > 0) == (result.hit_N > 0)).all()
-    assert beats == sorted(beats)
-    assert len(held_out.popular().hit_N) == len(held_out.event_N)
-    alone = evaluate_model(made, held_out, world.codes_IL, batch=1).scores
-    assert answers.invalid == 0.0
-    assert 0 < answers.loss < 20
-    assert answers.answer_ms > 0
-    assert np.array_equal(alone.hit_N, result.hit_N)
 
 
 def system(candidate: float, serving: float | None = None, events: int = 400, seed: int = 0) -> SystemOrders:

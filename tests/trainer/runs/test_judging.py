@@ -106,6 +106,8 @@ def test_a_model_of_shuffled_histories_is_kept_and_not_served(tmp_path: Path) ->
 
 
 def test_shuffled_weights_are_refused(good: tuple[LoadedCheckpoint, list[str], str]) -> None:
+    """Beside the right ones: what is left of a tower whose weights are shuffled still tells items apart by content, and
+    the ranker of these examples does not know that either."""
     loaded = good[0]
     world = world_of(loaded)
     broken = Decoder(loaded.generator.model.shape).eval()
@@ -116,8 +118,10 @@ def test_shuffled_weights_are_refused(good: tuple[LoadedCheckpoint, list[str], s
             for name, tensor in loaded.generator.model.state_dict().items()
         }
     )
-    verdict = judged(Asked(replace(loaded.generator, model=broken), world.codes_IL), None, world).judgement
+    shuffled = Asked(replace(loaded.generator, model=broken), world.codes_IL)
+    verdict = judged(shuffled, Asked(loaded.generator, world.codes_IL), world).judgement
     assert not verdict.passed
+    assert "worse than the serving checkpoint" in verdict.reasons[0]
 
 
 def test_weights_that_are_no_numbers_are_refused(good: tuple[LoadedCheckpoint, list[str], str]) -> None:
