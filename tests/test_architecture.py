@@ -35,7 +35,7 @@ PACKAGES: dict[str, set[str]] = {
     "trainer.retrieval": {"store", "trainer.content", "trainer.items"},
     "trainer.ranking": {"store", "trainer.items", "trainer.retrieval"},
     "trainer.semantic_ids": {"store", "trainer.content"},
-    "trainer.model": {"store"},
+    "trainer.model": {"store", "trainer.content"},
     "trainer": {
         *("store", "trainer.content", "trainer.items", "trainer.retrieval", "trainer.ranking", "trainer.semantic_ids"),
         "trainer.model",

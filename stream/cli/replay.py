@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from stream.cli.options import SETTINGS, Options, command
 from stream.cli.processes import use_one_thread
 from stream.terminal.output import emit, table
-
-if TYPE_CHECKING:
-    from store.settings import Settings
-    from trainer.evaluation.model_in_replay import ModelInReplay
-    from trainer.recommender import Recommender
 
 app = typer.Typer()
 
@@ -53,10 +46,15 @@ def replay(
     from trainer.evaluation.replay import run_replay
 
     settings = options.settings()
+    more: dict[str, Any] = {}
+    if train_every:
+        from trainer.runs.replayed_model import trained_every  # torch comes with it
+
+        more["model"] = trained_every(train_every, settings)
     result = run_replay(
         folder,
         settings,
-        model=_model(settings, train_every),
+        **more,
         sample=sample,
         seed=seed,
         repeats=repeats,
@@ -69,26 +67,6 @@ def replay(
     options.emit(result)
     if not options.as_json:
         show_replay(result)
-
-
-def _model(settings: Settings, every: int) -> Callable[[Recommender], ModelInReplay]:
-    """What trains beside the replay; its checkpoints lie in a folder of their own, which goes with the process."""
-    from trainer.evaluation.model_in_replay import NoModel
-
-    if not every:
-        return lambda _: NoModel()
-    from trainer.runs.replayed_model import ModelOptions, ReplayedModel  # torch comes with it
-
-    first = min(every, settings.training.first_engagements)
-    model_options = ModelOptions(every=every, first=first, swap_after=settings.training.run_share)
-
-    def made(recommender: Recommender) -> ReplayedModel:
-        folder = tempfile.TemporaryDirectory(prefix="sidestream-replay-")
-        model = ReplayedModel(recommender, settings, model_options, Path(folder.name))
-        weakref.finalize(model, folder.cleanup)
-        return model
-
-    return made
 
 
 def show_replay(result: Mapping[str, Any]) -> None:

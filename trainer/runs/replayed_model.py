@@ -15,8 +15,11 @@ Invariant: no model has learned from an engagement at or after the one that it i
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
+import weakref
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -214,6 +217,20 @@ class ReplayedModel:
     def _end(self, loaded: LoadedCheckpoint) -> int:
         """The offset up to which a checkpoint has learned."""
         return offsets_of(loaded.manifest, self._settings.topic("engagements")).get(0, 0)
+
+
+def trained_every(every: int, settings: Settings) -> Callable[[Recommender], ReplayedModel]:
+    """What makes a replay's model, as settings say; its checkpoints lie in a folder of its own, which goes with it."""
+    first = min(every, settings.training.first_engagements)
+    options = ModelOptions(every=every, first=first, swap_after=settings.training.run_share)
+
+    def made(recommender: Recommender) -> ReplayedModel:
+        folder = tempfile.TemporaryDirectory(prefix="sidestream-replay-")
+        model = ReplayedModel(recommender, settings, options, Path(folder.name))
+        weakref.finalize(model, folder.cleanup)
+        return model
+
+    return made
 
 
 def _rank_alone(ranking: Ranking, handle: int) -> int:
