@@ -43,8 +43,10 @@ PACKAGES: dict[str, set[str]] = {
     "trainer.evaluation": {
         *("store", "trainer", "trainer.content", "trainer.items", "trainer.ranking", "trainer.semantic_ids"),
     },
+    "trainer.gate": {"store", "trainer", "trainer.model", "trainer.ranking"},
     "trainer.runs": {
-        *("store", "trainer", "trainer.content", "trainer.evaluation", "trainer.model", "trainer.ranking"),
+        *("store", "trainer", "trainer.content", "trainer.evaluation", "trainer.gate", "trainer.model"),
+        "trainer.ranking",
         "trainer.semantic_ids",
     },
     "stream.broker": {"store"},

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from trainer.runs.system_gain import Gain
+from trainer.gate.system_gain import Gain
 
 RUN_RESULTS = ("published", "refused", "failed")
 GATE_ROLES = ("candidate", "serving", "popular")

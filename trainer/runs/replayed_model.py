@@ -34,6 +34,7 @@ from trainer.candidate_ranking import Ranking
 from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.evaluation.model_in_replay import ColdOutcome, ModelOutcome, ModelRecord
 from trainer.examples import RankedEngagement
+from trainer.gate.system_gain import COLUMNS
 from trainer.model_bundle import ModelBundle, popularity_in
 from trainer.ranking.example import Example
 from trainer.ranking.learner import Snapshot
@@ -41,7 +42,6 @@ from trainer.ranking.ranker import Ranker
 from trainer.recommender import Recommender
 from trainer.runs.log_window import Window
 from trainer.runs.ranker_job import RECENT
-from trainer.runs.system_gain import COLUMNS
 from trainer.runs.training_run import (
     NotEnoughDataError,
     offsets_of,

@@ -27,6 +27,8 @@ from store.items import ItemCard
 from store.settings import Settings, Training
 from store.topics import ENGAGEMENTS
 from trainer.checkpoint_loading import LoadedCheckpoint
+from trainer.gate.gate import Judgement
+from trainer.gate.judging import Asked, judge_candidate
 from trainer.model.batches import Behaviour, Metadata
 from trainer.model.beam_search import Generator
 from trainer.model.contrast import Contrast
@@ -37,8 +39,6 @@ from trainer.model.vector_snapshot import save_vectors
 from trainer.model.vocabulary import Vocabulary, train_vocabulary
 from trainer.ranking.example import Example
 from trainer.runs.codebook_choice import CodebookRequest, assigner, choose_codebook
-from trainer.runs.gate import Judgement
-from trainer.runs.judging import Asked, judge_candidate
 from trainer.runs.log_window import Window
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.files import save_codebook

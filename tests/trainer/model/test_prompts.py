@@ -24,6 +24,7 @@ from tests.trainer.worlds import (
     stream,
     vocabulary,
 )
+from trainer.gate.held_out import HeldOutEvents, prompt_of
 from trainer.model import batches
 from trainer.model.batches import Behaviour, event_positions
 from trainer.model.beam_search import Generator
@@ -32,7 +33,6 @@ from trainer.model.decoder import Decoder, Shape
 from trainer.model.prompts import Limits, Past, prompt_for
 from trainer.model.vocabulary import BEGIN, NONE
 from trainer.model_bundle import ModelBundle
-from trainer.runs.held_out import HeldOutEvents, prompt_of
 from trainer.semantic_ids.codebook import zero_codebook
 
 

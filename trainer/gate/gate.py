@@ -1,6 +1,6 @@
 """The gate: no model serves unless the system is better with it, on the newest events, which it has not seen.
 
-What decides is what the system gains (`trainer.runs.system_gain`): the ranker's order with the candidate's score
+What decides is what the system gains (`trainer.gate.system_gain`): the ranker's order with the candidate's score
 against the order with the serving model's, and with none, in nats per held-out engagement. A first model must surely
 help; a later one must not surely be worse than the serving one, less a tolerance, nor than none (one-sided, 90 %),
 overall and on every slice of at least `min_events`: per task, fresh, cold, younger than what it learned. A model that
@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trainer.runs.held_out import Scores
-from trainer.runs.system_gain import NONE, Gain, Order, gain_of
+from trainer.gate.held_out import Scores
+from trainer.gate.system_gain import NONE, Gain, Order, gain_of
 
 _CONFIDENCE_Z = 1.2816
 """One-sided 90 %."""

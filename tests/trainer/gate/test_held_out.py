@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from tests.trainer.worlds import NOW, corpus
+from trainer.gate.held_out import HeldOutEvents
 from trainer.model.corpus import at_or_after, cut_offsets
-from trainer.runs.held_out import HeldOutEvents
 
 
 def test_the_held_out_events_are_unseen_first_engagements() -> None:

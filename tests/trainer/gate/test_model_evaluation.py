@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from tests.trainer.worlds import corpus, prior, vocabulary
+from trainer.gate.held_out import HeldOutEvents
+from trainer.gate.model_evaluation import best_of, evaluate_model
 from trainer.model.beam_search import Generator
 from trainer.model.corpus import at_or_after, cut_offsets
 from trainer.model.decoder import Decoder, Shape
-from trainer.runs.held_out import HeldOutEvents
-from trainer.runs.model_evaluation import best_of, evaluate_model
 
 
 def test_a_model_is_evaluated_and_popular_beside_it() -> None:

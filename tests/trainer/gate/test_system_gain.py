@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from tests.trainer.runs.test_judging import EXAMPLES
+from tests.trainer.gate.test_judging import EXAMPLES
+from trainer.gate.system_gain import NONE, base_ranker, gain_of, orders, rows_of
 from trainer.ranking.columns import NAMES
 from trainer.ranking.example import Group
 from trainer.ranking.ranker import HeuristicRanker
-from trainer.runs.system_gain import NONE, base_ranker, gain_of, orders, rows_of
 
 
 def groups(count: int = 200, rows: int = 20) -> list[Group]:

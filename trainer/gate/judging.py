@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from store.settings import Training
+from trainer.gate.gate import GateRules, Judgement, SystemOrders, judge
+from trainer.gate.held_out import HeldOutEvents
+from trainer.gate.model_evaluation import ModelEvaluation, evaluate_model
+from trainer.gate.system_gain import base_ranker, orders, rows_of
 from trainer.model.beam_search import Generator
 from trainer.model.corpus import Corpus
 from trainer.ranking.example import Example, Group
-from trainer.runs.gate import GateRules, Judgement, SystemOrders, judge
-from trainer.runs.held_out import HeldOutEvents
-from trainer.runs.model_evaluation import ModelEvaluation, evaluate_model
-from trainer.runs.system_gain import base_ranker, orders, rows_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ import numpy as np
 from torch import Tensor
 
 from store.prefix_tree import PrefixTree
+from trainer.gate.held_out import CUTOFF, HeldOutEvents, Scores, prompt_of, rank_of, scores_of
 from trainer.model.beam_search import Generator
 from trainer.model.item_table import FixedVectors, ItemTable
-from trainer.runs.held_out import CUTOFF, HeldOutEvents, Scores, prompt_of, rank_of, scores_of
 
 PROPOSED = 64
 """For so many of the engagements, items are written out by beam search, too."""

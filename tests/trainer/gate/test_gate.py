@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.runs.gate import GateRules, SystemOrders, judge
-from trainer.runs.held_out import Scores
-from trainer.runs.system_gain import Order
+from trainer.gate.gate import GateRules, SystemOrders, judge
+from trainer.gate.held_out import Scores
+from trainer.gate.system_gain import Order
 
 
 def scores(gain: float, events: int = 400, seed: int = 0) -> Scores:

@@ -16,11 +16,11 @@ from store.log import LoggedEngagement
 from tests.trainer.runs.test_training_run import ENDS, EVENTS, settings, window
 from tests.trainer.worlds import NOW, PER_TOPIC, TOPICS, WEIGHTS, cards
 from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
+from trainer.gate.judging import Asked, Judged, judge_candidate
 from trainer.model.corpus import Corpus, at_or_after, corpus_of, cut_offsets
 from trainer.model.decoder import Decoder
 from trainer.ranking.columns import NAMES
 from trainer.ranking.example import Example
-from trainer.runs.judging import Asked, Judged, judge_candidate
 from trainer.runs.training_run import run_training
 
 ITEMS = [f"{topic}-{number}" for topic in TOPICS for number in range(PER_TOPIC)]
