@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def _plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_killed_and_started_again_it_goes_on(tmp_path: Path) -> None:
     now = time.time()
     with up(tmp_path) as (process, addresses):
@@ -101,7 +101,7 @@ def settled(client: Client) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_two_systems_side_by_side_and_never_one_folder_twice(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     with up(one) as (process, first):
@@ -143,7 +143,7 @@ def scraped(url: str, within_s: float = PATIENCE_S) -> bool:
     return False
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_a_stranger_with_a_process_id_of_old_is_left_alone(tmp_path: Path) -> None:
     """The ids that a killed system wrote down belong to somebody else now, even to a sidestream of another folder."""
     script = "import time; time.sleep(600)  # stream.broker"
@@ -159,7 +159,7 @@ def test_a_stranger_with_a_process_id_of_old_is_left_alone(tmp_path: Path) -> No
         stranger.wait()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_it_outlives_what_it_cannot_write(tmp_path: Path) -> None:
     """Addresses on a full disk, a log that is a folder: told, and done without."""
     (tmp_path / "logs" / "trainer.log").mkdir(parents=True)
@@ -173,7 +173,7 @@ def test_it_outlives_what_it_cannot_write(tmp_path: Path) -> None:
         assert process.wait(PATIENCE_S) == 0
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_two_that_start_at_once_take_different_ports(tmp_path: Path) -> None:
     """Each looks at the usual ports before the other has bound them."""
     command = [sys.executable, "-m", "stream.cli", "up", "--json", "--data-dir"]
@@ -193,4 +193,8 @@ def test_two_that_start_at_once_take_different_ports(tmp_path: Path) -> None:
     finally:
         for process in both:
             process.terminate()
-            process.communicate(timeout=PATIENCE_S)
+        for process in both:
+            with suppress(subprocess.TimeoutExpired):
+                process.communicate(timeout=PATIENCE_S)
+            process.kill()  # nothing, where it has ended
+            process.communicate()
