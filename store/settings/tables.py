@@ -211,10 +211,11 @@ class Training(Table, frozen=True):
     it, of `every_s` at most, and never longer than `max_seconds`. It reads at most about `max_engagements` new ones
     (the newest), and `lookback_engagements` from before them. `gate_floor`: part of popular's hits that a model must
     reach; `gate_min_events`: the smallest slice that decides; with fewer than `gate_least_events` in all nothing
-    passes, nor a model whose answers cost a processor more than `gate_answer_ms`. For drift the newest `drift_window`
-    live outcomes are compared with as many of the checkpoint's first. An example backfill gives the ranker examples
-    that workers were too busy to make, from the newest `backfill_engagements` (0: none), of which up to
-    `backfill_share` are ranked. `metrics_port` -1: no metrics face.
+    passes, nor a model whose answers cost a processor more than `gate_answer_ms`. With fewer than `gate_examples`
+    ranking examples of what is held out the models alone decide, not what the system gains by them. For drift the
+    newest `drift_window` live outcomes are compared with as many of the checkpoint's first. An example backfill gives
+    the ranker examples that workers were too busy to make, from the newest `backfill_engagements` (0: none), of which
+    up to `backfill_share` are ranked. `metrics_port` -1: no metrics face.
     """
 
     every_s: Positive = 4 * 3600.0
@@ -237,6 +238,7 @@ class Training(Table, frozen=True):
     gate_min_events: Count = 50
     gate_least_events: Count = 20
     gate_answer_ms: Positive = 100.0
+    gate_examples: Count = 50
     drift_window: AtLeast1 = 400
     metrics_host: str = "127.0.0.1"
     metrics_port: Port = 8471

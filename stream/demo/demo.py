@@ -38,8 +38,10 @@ from stream.terminal.text import json_line, styled
 
 ABSORBED_S = 120.0
 DEMO_SETTINGS = """\
-# Nobody but the demonstration asks for training, and for no longer than people like to watch.
+# Nobody but the demonstration asks for training, and for no longer than people like to watch. After half a minute a
+# model need not surely help a ranker, so here the models alone decide.
 [training]
+gate_examples = 1000000000
 max_seconds = 30.0
 every_s = 1e9
 every_engagements = 1000000000

@@ -31,13 +31,14 @@ _CONFIDENCE_Z = 1.2816
 class GateRules:
     """`tolerance`: part of the serving model's gain that a candidate may lack; `floor`: part of popular's hits that it
     must reach; `min_events`: the smallest slice that decides; below `least_events` overall nothing passes; an answer
-    may take `answer_ms` of a processor's time."""
+    may take `answer_ms` of a processor's time; with fewer than `examples` ranking examples the models alone decide."""
 
     tolerance: float = 0.05
     floor: float = 0.25
     min_events: int = 50
     least_events: int = 20
     answer_ms: float = 100.0
+    examples: int = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def judge(
     if (asked := int(slices["overall"].sum())) < rules.least_events:
         reasons.append(f"only {asked} held-out engagements with items new to their users: too few to judge on")
     nats, ndcg = _gains(slices, system) if system is not None else ({}, {})
-    measured = system is not None and len(system.event_M) >= rules.min_events
+    measured = system is not None and len(system.event_M) >= rules.examples
     if measured and system is not None:
         reasons += _system_reasons(slices, system, nats, rules)
         holds = f"the system gains by it, in nats: {nats[NONE, 'overall']}"

@@ -93,6 +93,7 @@ def judge_candidate(
         min_events=training.gate_min_events,
         least_events=training.gate_least_events,
         answer_ms=training.gate_answer_ms,
+        examples=training.gate_examples,
     )
     other = models["serving"].scores if serving is not None else None
     faults = _faults(models["candidate"], rules)

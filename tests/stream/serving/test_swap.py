@@ -51,6 +51,7 @@ def small_settings(bootstrap_servers: str, folder: Path) -> Settings:
                 "min_engagements": 100,
                 "gate_engagements": 200,
                 "gate_floor": 0.0,
+                "gate_examples": 1_000_000,
                 "gate_tolerance": 1.0,
                 "metrics_port": -1,
             },
