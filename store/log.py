@@ -22,6 +22,7 @@ from store.card_order import CardOrder
 from store.events import Engagement, Limits, Profile, Upload, decode_engagements, decode_profiles, decode_uploads
 from store.headers import came_at_ms
 from store.items import ItemCard
+from store.security import client_security
 from store.settings import Kafka
 
 Offsets = dict[int, int]
@@ -64,7 +65,7 @@ Progress = Callable[[int, int], None]
 
 def client_options(kafka: Kafka) -> dict[str, Any]:
     """The options that every kafka-python client of this project is made with."""
-    return {"bootstrap_servers": kafka.bootstrap_servers.split(","), **kafka.client}
+    return {"bootstrap_servers": kafka.bootstrap_servers.split(","), **client_security(kafka)}
 
 
 class Log:

@@ -15,6 +15,7 @@ import msgspec
 
 from store.settings import Settings
 from store.topics import ENGAGEMENTS
+from stream.kafka.access import WORKER, check_access
 from stream.kafka.topics import check_topics, describe_topics
 from stream.worker import Worker
 
@@ -71,6 +72,7 @@ def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     states = describe_topics(settings)
     check_topics(states, settings)
+    check_access(settings, WORKER, group=True)
     partitions = next(state.partitions for state in states if state.name == ENGAGEMENTS)
     kafka = msgspec.structs.replace(settings.kafka, partitions=partitions)
     return asyncio.run(serve(msgspec.structs.replace(settings, kafka=kafka), started))

@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.waiting import PATIENCE_S
@@ -169,9 +169,20 @@ class EmbeddedCluster:
 
 
 class KafkaCluster:
-    """One or three brokers of real Kafka, each its own controller; nodes are numbered from 1."""
+    """One or three brokers of real Kafka, each its own controller; nodes are numbered from 1. `door` names the listener
+    for clients; with `internal`, a port, there is a second one of this name without security. `scram`: credentials."""
 
-    def __init__(self, folder: Path, brokers: int = 1, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        brokers: int = 1,
+        settings: Mapping[str, str] | None = None,
+        *,
+        door: str = "PLAINTEXT",
+        internal: int | None = None,
+        scram: Sequence[str] = (),
+    ) -> None:
+        self._door, self.internal, self._scram = door, internal, scram
         self.folder = folder
         self.home = kafka_home()
         self._ports = free_ports(2 * brokers)
@@ -225,6 +236,7 @@ class KafkaCluster:
         java += ["-cp", f"{self.home / 'libs'}/*"]
         cluster_id = urlsafe_b64encode(uuid.uuid5(uuid.NAMESPACE_URL, str(self.folder)).bytes).decode().rstrip("=")
         tool = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", f"--config={properties}"]
+        tool += [f"--add-scram={credential}" for credential in self._scram]
         formatted = subprocess.run(tool, capture_output=True, text=True, check=False)
         if formatted.returncode:
             raise BrokerStartError(f"formatting failed: {formatted.stdout[-800:]}{formatted.stderr[-800:]}")
@@ -237,7 +249,10 @@ class KafkaCluster:
             "process.roles": "broker,controller",
             "node.id": node,
             "controller.quorum.voters": ",".join(f"{i}@{HOST}:{port}" for i, port in enumerate(controllers, 1)),
-            "listeners": f"PLAINTEXT://{HOST}:{servers[node - 1]},CONTROLLER://{HOST}:{controllers[node - 1]}",
+            "listeners": ",".join(
+                [f"{self._door}://{HOST}:{servers[node - 1]}", f"CONTROLLER://{HOST}:{controllers[node - 1]}"]
+                + ([f"INTERNAL://{HOST}:{self.internal}"] if self.internal else [])
+            ),
             "controller.listener.names": "CONTROLLER",
             "log.dirs": self.folder / f"broker-{node}" / "data",
             "num.partitions": 4,

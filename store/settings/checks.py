@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from store.events import KINDS
-from store.settings.tables import Settings, Table
+from store.settings.tables import Security, Settings, Table
 
 RENAMED: Mapping[str, str] = {"training.rehearsal_engagements": "training.backfill_engagements"}
 """Keys of earlier versions → what they are called now."""
@@ -92,11 +92,36 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             "kafka.heartbeat_s",
             f"kafka.heartbeat_s = {kafka.heartbeat_s} is not below kafka.session_timeout_s = {kafka.session_timeout_s}",
         )
+    yield from _insecure(kafka.security)
     if store.context_length > store.history_length:
         yield (
             "store.context_length",
             f"store.context_length = {store.context_length} is more than store.history_length = {store.history_length}",
         )
+
+
+def _insecure(security: Security) -> Iterator[tuple[str, str]]:
+    """A `[kafka.security]` that no broker could accept, or whose words would be ignored."""
+    sasl, tls = security.protocol.startswith("SASL"), security.protocol.endswith("SSL")
+    bearer = security.mechanism == "OAUTHBEARER"
+    here = "kafka.security"
+    if sasl and bearer and not security.token:
+        yield f"{here}.token", f'{here}.mechanism is OAUTHBEARER: name a hook, {here}.token = "module:function"'
+    if sasl and not bearer and not security.username:
+        yield f"{here}.username", f"{here}.protocol = {security.protocol} needs {here}.username"
+    if sasl and not bearer and not (security.password or security.password_file):
+        yield f"{here}.password", f"{here}.protocol = {security.protocol} needs {here}.password or password_file"
+    for name in ("username", "password", "password_file", "token"):
+        if getattr(security, name) and not sasl:
+            yield f"{here}.{name}", f"{here}.{name} is ignored with protocol = {security.protocol}: use SASL_SSL"
+    for name in ("ca_file", "certificate_file", "key_file"):
+        if getattr(security, name) and not tls:
+            yield f"{here}.{name}", f"{here}.{name} is ignored with protocol = {security.protocol}: use SSL or SASL_SSL"
+    if security.key_file and not security.certificate_file:
+        yield f"{here}.certificate_file", f"{here}.key_file needs {here}.certificate_file"
+    for name in ("password", "key_password"):
+        if getattr(security, name) and getattr(security, f"{name}_file"):
+            yield f"{here}.{name}", f"{here}.{name} and {here}.{name}_file are both given: remove one"
 
 
 def unknown(key: str) -> str:

@@ -49,7 +49,8 @@ def read_settings(file: Path | None = None, environment: Mapping[str, str] = os.
     origins = dict.fromkeys(_leaves(tree), str(named))
     for name, text in environment.items():
         if name.startswith(PREFIX) and "__" in name:
-            _put(tree, origins, name[len(PREFIX) :].lower().split("__"), _value(text), name)
+            path = name[len(PREFIX) :].lower().split("__")
+            _put(tree, origins, path, text if KEYS.get(".".join(path)) is str else _value(text), name)
     for name, key in _PLAIN.items():
         if environment.get(name):
             _put(tree, origins, key.split("."), environment[name], name)

@@ -36,6 +36,25 @@ class Table(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=Tru
     """A table of the settings file."""
 
 
+class Security(Table, frozen=True):
+    """How Kafka's clients prove who they are and whom they trust. With SASL: `mechanism` with `username` and `password`
+    (or `password_file`), or OAUTHBEARER with `token`, a hook `module:function` that returns a bearer token. With TLS:
+    `ca_file` (PEM; empty: what the system trusts), and for mutual TLS `certificate_file`, `key_file`."""
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "PLAIN"
+    username: str = ""
+    password: str = ""
+    password_file: str = ""
+    token: str = ""
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    key_password: str = ""
+    key_password_file: str = ""
+    check_hostname: bool = True
+
+
 class Kafka(Table, frozen=True):
     """How to reach the log. With session timeout 10 s a dead worker's partitions move within 10 to 15 s."""
 
@@ -52,7 +71,8 @@ class Kafka(Table, frozen=True):
     """What to do with a log that is not the one that was read before, or ends before what was read: refuse to start, or
     go on from its beginning (it was created anew) or from its end (it was cut, or restored from a copy)."""
     client: dict[str, str | int | bool] = {}
-    """More properties for every Kafka client by aiokafka's names (security_protocol, sasl_mechanism, ssl_cafile…)."""
+    """More properties for every Kafka client, by the names that kafka-python and aiokafka share."""
+    security: Security = Security()
 
 
 class Events(Table, frozen=True):

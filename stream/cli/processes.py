@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -110,9 +111,13 @@ def trainer(options: Options) -> None:
     Example: sidestream trainer --bootstrap-servers kafka:9092 --settings production.toml
     """
     use_one_thread()  # torch has a setting of its own: training.threads
+    from stream.kafka.access import TRAINER, check_access
+    from stream.kafka.connections import BrokerUnavailableError
     from trainer.runs.service import run_trainer
 
     settings = options.settings()
+    with suppress(BrokerUnavailableError):  # the trainer waits for a broker by itself
+        check_access(settings, TRAINER)
     with FolderLock(Path(settings.data_dir), "trainer"):
         raise typer.Exit(run_trainer(settings))
 

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from faust.auth import OAuthCredentials
 from faust.types import TP
+from faust.types.auth import AuthProtocol
 
+from store.security import async_client_security
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, PROFILES, RECOMMEND_REQUESTS, UPLOADS
 from stream.ingest.assignment import Assignment, Factory
@@ -81,18 +84,25 @@ def _follow_rebalances(
 
 
 def _security(settings: Settings) -> dict[str, Any]:
-    """Faust's words for the client properties that aiokafka has."""
-    client = settings.kafka.client
-    mechanism = client.get("sasl_mechanism")
-    if mechanism:
-        credentials = faust.SASLCredentials(
-            username=str(client.get("sasl_plain_username", "")),
-            password=str(client.get("sasl_plain_password", "")),
-            mechanism=str(mechanism),
+    """Faust's words for what an aiokafka client takes: it knows no TLS without credentials of a kind."""
+    options = async_client_security(settings.kafka)
+    protocol, context = AuthProtocol(options["security_protocol"]), options.get("ssl_context")
+    if protocol == AuthProtocol.PLAINTEXT:
+        return {}
+    if protocol == AuthProtocol.SSL:
+        return {"broker_credentials": faust.SSLCredentials(context)}
+    if "sasl_oauth_token_provider" in options:
+        return {
+            "broker_credentials": OAuthCredentials(oauth_cb=options["sasl_oauth_token_provider"], ssl_context=context)
+        }
+    return {
+        "broker_credentials": faust.SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            mechanism=options["sasl_mechanism"],
+            ssl_context=context,
         )
-        credentials.protocol = str(client.get("security_protocol", "SASL_PLAINTEXT"))
-        return {"broker_credentials": credentials}
-    return {}
+    }
 
 
 def _silence() -> None:

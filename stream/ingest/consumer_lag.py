@@ -9,6 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from store.security import async_client_security
 from store.settings import Settings
 from stream.ingest.agents import AGENTS
 from stream.kafka.state_topics import consumer_options
@@ -34,7 +35,7 @@ class LagWatch:
         """Watches until cancelled; a broker that does not answer leaves the gauges as they are."""
         kafka = self._settings.kafka
         consumer = AIOKafkaConsumer(**consumer_options(self._settings))
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers, **kafka.client)
+        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers, **async_client_security(kafka))
         await consumer.start()
         await admin.start()
         try:

@@ -13,12 +13,18 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaConnectionError, KafkaTimeoutError
+from kafka.errors import AuthorizationError, KafkaConnectionError, KafkaTimeoutError
 
+from store.security import client_security, refusal_of, security_of
 from store.settings import Settings
 
 CONNECT_TIMEOUT_S = 5.0
 LARGEST_RECORD_BYTES = 16 << 20
+
+
+class BrokerRefusedError(ConnectionError):
+    """A broker answers, but does not let this client in: the message names the setting of `[kafka.security]`, or the
+    access that is missing."""
 
 
 class BrokerUnavailableError(ConnectionError):
@@ -42,12 +48,13 @@ def client_options(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> 
         "bootstrap_servers": settings.kafka.bootstrap_servers.split(","),
         "bootstrap_timeout_ms": int(timeout_s * 1000),
         "reconnect_backoff_max_ms": 1000,
-        **settings.kafka.client,
+        **client_security(settings.kafka),
     }
 
 
 def knock(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
-    """Raises `BrokerUnavailableError` unless some bootstrap address accepts a connection.
+    """Raises `BrokerUnavailableError` unless some bootstrap address accepts a connection, and `BrokerRefusedError` if
+    that does not let this client in.
 
     Asked first, because a refusal is known at once, while Kafka clients go on trying until their time is over.
     """
@@ -56,20 +63,42 @@ def knock(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
         host, _, port = server.strip().rpartition(":")
         try:
             socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
-            return
+            break
         except (OSError, ValueError):
             continue
-    raise BrokerUnavailableError(servers)
+    else:
+        raise BrokerUnavailableError(servers)
+    _raise_refusal(settings, timeout_s)
+
+
+def _raise_refusal(settings: Settings, timeout_s: float) -> None:
+    try:
+        reason = refusal_of(settings.kafka, timeout_s)
+    except TimeoutError:
+        silence = f"no Kafka broker answered within {timeout_s:g} s"
+        raise BrokerUnavailableError(settings.kafka.bootstrap_servers, silence) from None
+    if reason:
+        raise BrokerRefusedError(reason)
 
 
 @contextmanager
 def reaching(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterator[None]:
-    """Turns the client's own words for "nobody there" into `BrokerUnavailableError`."""
+    """Turns the client's own words for "nobody there" and "not you" into `BrokerUnavailableError` and
+    `BrokerRefusedError`."""
     try:
         yield
+    except AuthorizationError as error:
+        raise BrokerRefusedError(missing_access(settings, error)) from error
     except (KafkaTimeoutError, KafkaConnectionError) as error:
         servers = settings.kafka.bootstrap_servers
         raise BrokerUnavailableError(servers, f"no Kafka broker answered within {timeout_s:g} s") from error
+
+
+def missing_access(settings: Settings, error: AuthorizationError) -> str:
+    """What a refused request lacks, as one line."""
+    security = security_of(settings.kafka)
+    who = f"user {security.username!r}" if security.username else "this client"
+    return f"{who} lacks access ({error}): give it the ACLs of docs/security.md"
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from store.keys import murmur2
+from store.security import async_client_security
 from store.settings import Settings
 from stream.kafka.emitter_lane import Batch, Header, Landed, Lane
 
@@ -55,7 +56,7 @@ class Emitter:
             max_request_size=_MAX_BYTES,
             max_batch_size=1 << 18,
             request_timeout_ms=1000 * EXPIRES_S,
-            **self._settings.kafka.client,
+            **async_client_security(self._settings.kafka),
         )
         await self._producer.start()
         self._ageing = asyncio.create_task(self._age())

@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from store.headers import CAME_AT, number_in
 from store.rows import Position
+from store.security import async_client_security
 from store.settings import Settings
 from stream.kafka.records import ReadHole, Record
 
@@ -53,7 +54,7 @@ def consumer_options(settings: Settings) -> dict[str, object]:
         "auto_offset_reset": "earliest",
         "fetch_max_wait_ms": 250,
         "max_partition_fetch_bytes": 4 << 20,
-        **settings.kafka.client,
+        **async_client_security(settings.kafka),
     }
 
 

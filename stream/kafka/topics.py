@@ -15,6 +15,7 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
+from store.security import security_of
 from store.settings import Settings
 from store.topics import (
     CHECKPOINTS,
@@ -126,7 +127,9 @@ def check_topics(states: list[TopicState], settings: Settings) -> None:
     """Raises `TopicsError` if a topic is missing or keys would lie in different partitions of different topics."""
     missing = [state.full_name for state in states if not state.partitions]
     if missing:
-        raise TopicsError(f"topics are missing ({', '.join(missing)}): run `sidestream topics create`")
+        user = security_of(settings.kafka).username
+        unseen = f", or give user {user!r} access to them (docs/security.md)" if user else ""
+        raise TopicsError(f"topics are missing ({', '.join(missing)}): run `sidestream topics create`{unseen}")
     together = {topic.name for topic in TOPICS if topic.co_partitioned}
     counts = {state.full_name: state.partitions for state in states if state.name in together}
     if len(set(counts.values())) > 1:

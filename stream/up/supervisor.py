@@ -94,6 +94,8 @@ class Supervisor:
     def _write_settings(self) -> None:
         file = self.folder / "settings.toml"
         try:
+            file.touch(mode=0o600)
+            file.chmod(0o600)  # a password may be in it
             file.write_text(to_toml(self.settings))
         except OSError as error:
             raise StartError(

@@ -1,0 +1,10 @@
+"""Security of the log: who a Kafka client says it is and whom it trusts, and why a broker would not let it in.
+
+May import the rest of `store`. Invariant: nothing else turns `[kafka.security]` into options of clients, and no secret
+leaves it in any other way.
+"""
+
+from store.security.options import SecurityError, async_client_security, client_security, security_of
+from store.security.probe import refusal_of
+
+__all__ = ["SecurityError", "async_client_security", "client_security", "refusal_of", "security_of"]

@@ -1,0 +1,213 @@
+"""The whole way on secured Kafka: every client gets in, and whoever is refused is told why in one line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from kafka import KafkaAdminClient
+from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
+
+from store.security import refusal_of
+from store.settings import Settings, settings_from
+from stream.client.publisher import Publisher
+from stream.client.training_runs import follow, request_training
+from stream.kafka.access import TRAINER, WORKER, check_access
+from stream.kafka.connections import BrokerRefusedError
+from stream.kafka.topics import TopicsError, create_topics
+from tests.chaos.workers import WorkerProcess
+from tests.clusters import HOST, KafkaCluster, why_no_kafka
+from tests.secured import PASSWORD, USER, Certificates, make_certificates, secured_cluster, security
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def opened(
+    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
+) -> Iterator[Callable[..., KafkaCluster]]:
+    """Starts secured clusters; each is kept for the module."""
+    reason = why_no_kafka()
+    if reason:
+        pytest.skip(reason)
+    running: dict[Any, KafkaCluster] = {}
+
+    def start(protocol: str, mechanism: str = "PLAIN", **options: Any) -> KafkaCluster:
+        key = (protocol, mechanism, *sorted(options.items()))
+        if key not in running:
+            folder = tmp_path_factory.mktemp("kafka")
+            tls = certificates if protocol.endswith("SSL") else None
+            running[key] = secured_cluster(folder / "kafka", protocol, mechanism, certificates=tls, **options)
+            running[key].start()
+        return running[key]
+
+    yield start
+    for cluster in running.values():
+        cluster.stop()
+
+
+def settings_on(bootstrap_servers: str, given: dict[str, Any]) -> Settings:
+    name = f"secured-{uuid.uuid4().hex[:8]}"
+    kafka = {"bootstrap_servers": bootstrap_servers, "topic_prefix": f"{name}.", "group": name, "partitions": 1}
+    return settings_from({"kafka": {**kafka, "session_timeout_s": 6.0, "heartbeat_s": 0.5, "security": given}})
+
+
+def the_whole_way(settings: Settings, folder: Path) -> None:
+    """Published, live and recommended; the trainer hears a request and answers."""
+    worker = WorkerProcess(settings, folder / "worker")
+    worker.start()
+    command = [sys.executable, "-m", "stream.cli", "trainer", "--settings", str(worker.file)]
+    log = (folder / "trainer.log").open("wb")
+    trainer = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        worker.await_ready()
+        with Publisher(settings=settings) as publisher:
+            publisher.upload({"item_id": "v1", "uploaded_at": time.time(), "title": "Sourdough"}).result(20)
+            event = {"event_id": "e1", "user_id": "ada", "item_id": "v1", "kind": "click", "occurred_at": time.time()}
+            publisher.engagement(event).result(20)
+        eventually(lambda: recommended(worker, "bob") == ["v1"])
+        eventually(lambda: recommended(worker, "ada") == [])
+        request, offset = request_training(settings)
+        states = [record.state for record in follow(settings, request.run, offset, answer_s=60.0, timeout_s=90.0)]
+        assert states, (folder / "trainer.log").read_text()
+        assert PASSWORD not in worker.log.read_text() + (folder / "trainer.log").read_text()
+    finally:
+        trainer.terminate()
+        worker.stop()
+        trainer.wait(30)
+        log.close()
+
+
+def recommended(worker: WorkerProcess, user: str) -> list[str]:
+    answer = httpx.get(f"{worker.url}/v1/recommend", params={"user_id": user}, timeout=10).json()
+    return [item["item_id"] for item in answer["items"]]
+
+
+def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "mechanism"),
+    [("SASL_PLAINTEXT", "PLAIN"), ("SASL_SSL", "PLAIN"), ("SASL_SSL", "SCRAM-SHA-512"), ("SSL", "")],
+)
+def test_the_whole_way_is_secured(
+    opened: Callable[..., KafkaCluster], certificates: Certificates, tmp_path: Path, protocol: str, mechanism: str
+) -> None:
+    mutual = {"client_auth": "required"} if protocol == "SSL" else {}
+    cluster = opened(protocol, mechanism or "PLAIN", **mutual)
+    files = {"ca_file": str(certificates.ca)} if protocol.endswith("SSL") else {}
+    files |= {"certificate_file": str(certificates.client)} if mutual else {}
+    settings = settings_on(cluster.bootstrap_servers, security(protocol, mechanism, **files))
+    create_topics(settings)
+    the_whole_way(settings, tmp_path)
+
+
+def test_a_user_whom_acls_restrict_needs_no_more_than_is_documented(
+    opened: Callable[..., KafkaCluster], tmp_path: Path
+) -> None:
+    cluster = opened("SASL_PLAINTEXT", acls=True)
+    settings = settings_on(cluster.bootstrap_servers, security("SASL_PLAINTEXT"))
+    with pytest.raises(TopicsError, match="TopicAuthorizationFailed"):
+        create_topics(settings)
+    create_topics(settings_from({"kafka": {**inside(cluster), "topic_prefix": settings.kafka.topic_prefix}}))
+    refused = pytest.raises(BrokerRefusedError, match=rf"user '{USER}' lacks access .*uploads.*docs/security\.md")
+    with Publisher(settings=settings) as publisher, refused:
+        publisher.upload({"item_id": "v1", "uploaded_at": time.time()})
+    allow(cluster, ResourceType.TOPIC, settings.kafka.topic_prefix, ACLOperation.READ)
+    complaint = (
+        rf"user '{USER}' lacks WRITE on {settings.kafka.topic_prefix}.*; READ on the group {settings.kafka.group}"
+    )
+    eventually(lambda: complains(settings, complaint))
+    check_access(settings, dict.fromkeys(TRAINER, ("READ",)))
+    allow(cluster, ResourceType.TOPIC, settings.kafka.topic_prefix, ACLOperation.WRITE)
+    allow(cluster, ResourceType.GROUP, settings.kafka.group, ACLOperation.READ)
+    eventually(lambda: not complains(settings, ""))
+    the_whole_way(settings, tmp_path)
+
+
+def inside(cluster: KafkaCluster) -> dict[str, Any]:
+    return {"bootstrap_servers": f"{HOST}:{cluster.internal}", "partitions": 1}
+
+
+def allow(cluster: KafkaCluster, kind: ResourceType, name: str, operation: ACLOperation) -> None:
+    pattern = ResourcePattern(kind, name, ACLResourcePatternType.PREFIXED)
+    admin = KafkaAdminClient(bootstrap_servers=f"{HOST}:{cluster.internal}")
+    admin.create_acls([ACL(f"User:{USER}", "*", operation, ACLPermissionType.ALLOW, pattern)])
+    admin.close()
+
+
+def complains(settings: Settings, pattern: str) -> bool:
+    try:
+        check_access(settings, WORKER, group=True)
+    except BrokerRefusedError as error:
+        import re
+
+        return re.search(pattern, str(error)) is not None
+    return False
+
+
+@pytest.mark.parametrize(
+    ("protocol", "given", "named"),
+    [
+        ("SASL_PLAINTEXT", {"password": "42"}, rf"refuses the password of user '{USER}' \(PLAIN\)"),
+        ("SASL_PLAINTEXT", {"mechanism": "SCRAM-SHA-256"}, r"does not offer SCRAM-SHA-256"),
+        ("SASL_SSL", {"ca_file": "stranger"}, r"is not trusted .*kafka\.security\.ca_file"),
+        ("SASL_SSL", {"protocol": "SASL_PLAINTEXT", "ca_file": ""}, r"kafka\.security\.protocol is SASL_PLAINTEXT"),
+        ("SASL_PLAINTEXT", {"protocol": "SASL_SSL", "ca_file": "ca"}, r"does not speak TLS at this port"),
+        ("SSL", {"certificate_file": ""}, r"refuses this client's certificate .*certificate_file"),
+        ("SSL", {"certificate_file": "expired"}, r"refuses this client's certificate .*certificate_file"),
+    ],
+)
+def test_whoever_is_refused_is_told_why_at_once(
+    opened: Callable[..., KafkaCluster],
+    certificates: Certificates,
+    protocol: str,
+    given: dict[str, str],
+    named: str,
+) -> None:
+    mutual = {"client_auth": "required"} if protocol == "SSL" else {}
+    cluster = opened(protocol, **mutual)
+    files = {"ca_file": "ca"} if protocol.endswith("SSL") else {}
+    files |= {"certificate_file": "client"} if mutual else {}
+    wanted = security(protocol, **files) | given
+    paths = {key: str(getattr(certificates, value)) if value else "" for key, value in wanted.items() if "_file" in key}
+    began = time.monotonic()
+    with pytest.raises(BrokerRefusedError, match=named) as refused:
+        create_topics(settings_on(cluster.bootstrap_servers, wanted | paths))
+    assert time.monotonic() - began < 10
+    assert "\n" not in str(refused.value)
+
+
+def test_a_broker_whose_certificate_has_expired_is_named(tmp_path: Path) -> None:
+    reason = why_no_kafka()
+    if reason:
+        pytest.skip(reason)
+    old = make_certificates(tmp_path / "certificates", broker_days=-1)
+    cluster = secured_cluster(tmp_path / "kafka", "SASL_SSL", certificates=old)
+    cluster.start()
+    try:
+        settings = settings_on(cluster.bootstrap_servers, security("SASL_SSL", ca_file=str(old.ca)))
+        assert "has expired: renew it on the broker" in refusal_of(settings.kafka)
+    finally:
+        cluster.stop()
+
+
+def test_a_client_without_security_is_told_of_the_section(opened: Callable[..., KafkaCluster]) -> None:
+    with pytest.raises(BrokerRefusedError, match=r"may expect TLS or SASL, set kafka\.security\.protocol"):
+        create_topics(settings_on(opened("SASL_PLAINTEXT").bootstrap_servers, {}))
