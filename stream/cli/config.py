@@ -68,7 +68,7 @@ def check(
 def rows_of(loaded: LoadedSettings) -> list[dict[str, Any]]:
     """Key, value (secrets masked) and origin of every setting, in the order of the tables."""
     tree = msgspec.to_builtins(loaded.settings)
-    return [{"key": key, "value": _masked(_at(tree, key)), "origin": loaded.origin(key)} for key in KEYS]
+    return [{"key": key, "value": _masked(key, _at(tree, key)), "origin": loaded.origin(key)} for key in KEYS]
 
 
 def _at(tree: Any, key: str) -> Any:
@@ -77,10 +77,12 @@ def _at(tree: Any, key: str) -> Any:
     return tree
 
 
-def _masked(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {name: MASKED if any(word in name.lower() for word in SECRETS) else one for name, one in value.items()}
+def _masked(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {below: _masked(below, one) for below, one in value.items()}
+    # The name of a file, and the hook of a token, are no secrets themselves.
+    secret = any(word in name.lower() for word in SECRETS) and not name.endswith(("_file", "security.token"))
+    return MASKED if secret and value else value
 
 
 def _under(key: str) -> str:

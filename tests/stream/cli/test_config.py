@@ -85,3 +85,13 @@ def test_check_tells_every_mistake_and_where(tmp_path: Path, capsys: pytest.Capt
 def test_check_accepts_what_is_right(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "check", str(file), "--json") == (0, '{"ok": true, "problems": []}\n')
     assert run(capsys, "check", str(file))[0] == 0
+
+
+def test_secrets_of_the_security_section_are_masked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "secured.toml"
+    file.write_text('[kafka.security]\nprotocol = "SASL_PLAINTEXT"\nusername = "ada"\npassword = "opensesame"\n')
+    found = shown(capsys, "--settings", str(file))
+    assert found["kafka.security.password"]["value"] == "***"
+    assert found["kafka.security.username"]["value"] == "ada"
+    assert found["kafka.security.password_file"]["value"] == ""
+    assert "opensesame" not in run(capsys, "show", "--settings", str(file))[1]
