@@ -50,7 +50,10 @@ def read_settings(file: Path | None = None, environment: Mapping[str, str] = os.
     for name, text in environment.items():
         if name.startswith(PREFIX) and "__" in name:
             path = name[len(PREFIX) :].lower().split("__")
-            _put(tree, origins, path, text if KEYS.get(".".join(path)) is str else _value(text), name)
+            value = _value(text)
+            if KEYS.get(".".join(path)) is str and not isinstance(value, str):
+                value = text  # a password of digits stays text
+            _put(tree, origins, path, value, name)
     for name, key in _PLAIN.items():
         if environment.get(name):
             _put(tree, origins, key.split("."), environment[name], name)
