@@ -84,7 +84,7 @@ def judge_candidate(
     groups = [asked[n][0] for n in places]
     suits = {role: [model.suits[n] for n in places] for role, model in models.items()}
     system = None
-    if groups:
+    if groups and len(groups) >= training.gate_examples:
         ranker = base_ranker(earlier, training.threads, training.seed)
         system = SystemOrders(np.array(places, np.int64), orders(groups, ranker, suits))
     rules = GateRules(
