@@ -161,9 +161,7 @@ def test_a_topic_that_has_grown_beyond_the_position_is_another_one_all_the_same(
 def test_engagements_that_were_cut_go_on_from_their_end(tmp_path: Path) -> None:
     """What a power cut, or an unclean election, leaves: the same topic with fewer records."""
 
-    async def scenario() -> None:
-        broker = EmbeddedCluster(tmp_path / "broker")
-        broker.start()
+    async def scenario(broker: EmbeddedCluster) -> None:
         settings = settings_on(broker.bootstrap_servers, "cut.", kafka={"partitions": 1})
         await asyncio.to_thread(create_topics, settings)
         await publish(settings, *range(10))
@@ -182,9 +180,13 @@ def test_engagements_that_were_cut_go_on_from_their_end(tmp_path: Path) -> None:
         await publish(settings, 201)
         await absorb(settings, tmp_path / "disk")
         assert published(settings) == ([f"e{n}" for n in (*range(10), 201)], 11)
-        broker.stop()
 
-    asyncio.run(scenario())
+    broker = EmbeddedCluster(tmp_path / "broker")
+    broker.start()
+    try:
+        asyncio.run(scenario(broker))
+    finally:
+        broker.stop()
 
 
 def test_signals_created_anew_are_refused_and_then_absorbed(settings: Settings, tmp_path: Path) -> None:
