@@ -24,7 +24,7 @@ from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess, read_topic
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 def settings_on(cluster: Any) -> Settings:

@@ -14,7 +14,7 @@ from stream.demo.population import Census, Population
 from tests.stream.conftest import Run
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_a_recording_is_evaluated(run: Run, tmp_path: Path) -> None:
     events = list(islice(Population(Census(users=40, creators=5, first_items=40, seed=3)), 800))
     for name, wanted in (("uploads", True), ("engagements", False)):

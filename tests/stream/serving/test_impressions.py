@@ -18,7 +18,7 @@ from tests.waiting import eventually
 from trainer.ranking.impressions import NEGATIVE, POSITIVE, Impression
 from trainer.runs.ranker_job import RankerJob
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 WINDOW_S = 3.0
 ITEMS = 12

@@ -29,7 +29,7 @@ from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import evaluable_places, read_events, sample_places
 from trainer.ranking.ranker import Ranker
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 
 DATA = Path(os.environ.get("SIDESTREAM_TEST_DATA", Path(__file__).parents[4] / "shared" / "data"))
 MOMENTS = 50

@@ -27,7 +27,7 @@ from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess, await_committed, read_topic
 from tests.waiting import PATIENCE_S, eventually
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(900)
 
 
 def small_settings(bootstrap_servers: str, folder: Path) -> Settings:

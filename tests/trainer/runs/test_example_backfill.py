@@ -36,7 +36,7 @@ from trainer.runs.ranker_job import RankerJob, RankerRecord
 from trainer.semantic_ids.cards import cards_of
 from trainer.semantic_ids.codebook import zero_codebook
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
