@@ -3,9 +3,13 @@
 Engagements of one partition are gathered into frames (one Kafka record of many events) until a frame is full or old
 enough. Uploads and profiles live in compacted topics, where a record stands for its key: they go one per record.
 
-Invariants: every accepted event belongs to exactly one `Delivery`, which ends acknowledged or failed, never in silence;
-an event lies in the partition of its key (murmur2, as any Kafka client would place it); no more than
-`max_buffered_bytes` are held: beyond it `publish` waits, and raises when waiting does not help.
+Invariants: every accepted event belongs to exactly one `Delivery`, which ends acknowledged or failed within
+`delivery_timeout_s` of leaving its frame, however long the broker is away; an event lies in the partition of its key
+(murmur2, as any Kafka client would place it); no more than `max_buffered_bytes` are held, events that failed included
+until the Kafka client lets go of them: beyond it `publish` waits, and raises when waiting does not help.
+
+Failed means: not known to be on the log. What was on its way when its time ended may still arrive; publishing it again
+is harmless (an engagement counts once by its `event_id`, of uploads and profiles the newest counts).
 
 Errors, all subclasses of what they are to Python::
 
@@ -17,6 +21,7 @@ Errors, all subclasses of what they are to Python::
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,18 +29,23 @@ from types import TracebackType
 from typing import Literal
 
 import msgspec
-from kafka import KafkaProducer
 from kafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
-from kafka.errors import KafkaError
 
 from store.events import frame
 from store.keys import partition_of
 from store.settings import Settings, load_settings
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
 from stream.client.admission import Event, admit, admit_key
+from stream.client.outstanding import Outstanding
+from stream.client.steady_producer import SteadyProducer
 from stream.kafka.connections import BrokerUnavailableError, admin_client, connect_producer, reaching
 from stream.kafka.deliveries import Delivery, DeliveryError, Framing, PublishTimeoutError
 from stream.kafka.topics import TopicsError
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.1
+"""How often deliveries are looked at that are not acknowledged."""
 
 _CODECS: Mapping[str, Callable[[], bool]] = {"gzip": has_gzip, "snappy": has_snappy, "lz4": has_lz4, "zstd": has_zstd}
 
@@ -58,8 +68,11 @@ class _OpenFrame:
 class Publisher:
     """Publishes events; safe to share between threads.
 
-    `framing` None sends every event in its own record. `on_delivery` is called with each finished `Delivery`, from the
-    sending thread: keep it short. Times in seconds, sizes in bytes.
+    `delivery_timeout_s`: so long a record may be on its way; then it has failed, and `flush` and `close` say so. During
+    an outage what is published goes on failing at that age, until the broker is back; then it is taken again, with
+    nothing to be done. `max_buffered_bytes`: so much may wait for the broker; then `publish` waits up to `block_s`, and
+    raises. `framing` None sends every event in its own record. `on_delivery` is called with each finished `Delivery`,
+    from a sending thread: keep it short. Times in seconds, sizes in bytes.
     """
 
     def __init__(
@@ -79,6 +92,8 @@ class Publisher:
         if bootstrap_servers is not None:
             kafka = msgspec.structs.replace(settings.kafka, bootstrap_servers=bootstrap_servers)
             settings = msgspec.structs.replace(settings, kafka=kafka)
+        if delivery_timeout_s <= 0:
+            raise ValueError(f"delivery_timeout_s = {delivery_timeout_s:g}: give the seconds that a record may take")
         if compression is not None and not _CODECS[compression]():
             raise ValueError(f"compression {compression}: its library is not installed; use gzip, or None")
         self._settings = settings
@@ -87,35 +102,47 @@ class Publisher:
         self._max_buffered = max_buffered_bytes
         self._block_s = block_s
         self._delivery_timeout_s = delivery_timeout_s
+        self._outstanding = Outstanding(settings.kafka.bootstrap_servers, delivery_timeout_s)
         self._on_delivery = on_delivery
         self._limits = settings.event_limits()
         # Reentrant: a record that fails at once is settled by the thread that hands it over.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
+        self._begun = threading.Condition(self._lock)
         self._open: dict[tuple[str, int], _OpenFrame] = {}
         self._partitions: dict[str, int] = {}
         self._buffered = 0
-        self._outstanding = 0
-        self._failures: list[DeliveryError] = []
         self._closed = False
         self._ended = threading.Event()
-        self.acknowledged = 0
-        """Events that the broker has."""
-        self.failed = 0
-        """Events that the broker did not take."""
-        self._producer: KafkaProducer = connect_producer(
-            settings,
-            connect_timeout_s,
-            max_block_ms=2000,  # how long a topic may be unknown; back-pressure is ours
-            compression_type=compression,
-            request_timeout_ms=int(min(10.0, delivery_timeout_s) * 1000),
-            delivery_timeout_ms=int(delivery_timeout_s * 1000) + 100,
-            batch_size=128 << 10,
-            linger_ms=1,
+        self._producer = SteadyProducer(
+            lambda: connect_producer(
+                settings,
+                connect_timeout_s,
+                max_block_ms=2000,  # how long a topic may be unknown; back-pressure is ours
+                compression_type=compression,
+                request_timeout_ms=int(min(10.0, 0.8 * delivery_timeout_s) * 1000),
+                delivery_timeout_ms=int(0.95 * delivery_timeout_s * 1000) + 2,
+                batch_size=128 << 10,
+                linger_ms=1,
+            )
         )
-        self._lingerer = threading.Thread(target=self._linger, name="sidestream-publisher", daemon=True)
-        if framing is not None:
-            self._lingerer.start()
+        self._watcher = threading.Thread(target=self._watch, name="sidestream-publisher", daemon=True)
+        self._watcher.start()
+
+    @property
+    def acknowledged(self) -> int:
+        """Events that the broker has."""
+        return self._outstanding.acknowledged
+
+    @property
+    def failed(self) -> int:
+        """Events that the broker did not take."""
+        return self._outstanding.failed
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What is held now."""
+        return self._buffered
 
     # What applications say.
 
@@ -158,7 +185,6 @@ class Publisher:
         size = len(value or b"")
         with self._lock:
             self._reserve(size)
-            self._outstanding += 1
             self._hand_over(delivery, key.encode(), value, size)
         return delivery
 
@@ -174,15 +200,13 @@ class Publisher:
             while self._outstanding:
                 if not self._changed.wait(deadline - time.monotonic()):
                     raise PublishTimeoutError(
-                        f"{self._outstanding} records not acknowledged within {timeout_s:g} s by "
+                        f"{len(self._outstanding)} records not acknowledged within {timeout_s:g} s by "
                         f"{self._settings.kafka.bootstrap_servers}: look at the broker, then flush again"
                     )
-            failures, self._failures = self._failures, []
-        if failures:
-            raise DeliveryError(f"{len(failures)} records failed; the first: {failures[0]}") from failures[0]
+            self._outstanding.raise_failures()
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Flushes and disconnects. Raises what `flush` raises; it is closed even so."""
+        """Flushes and disconnects. Raises what `flush` raises; it is closed even so, and every delivery has ended."""
         if self._closed:
             return
         try:
@@ -190,17 +214,24 @@ class Publisher:
         finally:
             with self._lock:
                 self._closed = True
-                self._changed.notify_all()
+                self._begun.notify_all()
             self._ended.set()
-            if self._lingerer.is_alive():
-                self._lingerer.join()
-            self._producer.close(timeout=1.0)
+            self._watcher.join()
+            self._producer.close()
+            for delivery in self._outstanding.all():
+                self._settle(delivery, -1, PublishTimeoutError("the publisher was closed: publish its events again"))
 
     def __enter__(self) -> Publisher:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        if error is None:
+            self.close()
+            return
+        try:
+            self.close()
+        except (DeliveryError, PublishTimeoutError) as failed:
+            error.add_note(f"and while the publisher was closed: {failed}")  # the first cause is what must be seen
 
     # How it happens.
 
@@ -216,9 +247,8 @@ class Publisher:
             if held is None:
                 held = _OpenFrame(Delivery(self._settings.topic(topic), partition), key.encode())
                 self._open[topic, partition] = held
-                self._outstanding += 1
                 if len(self._open) == 1:
-                    self._changed.notify_all()
+                    self._begun.notify_all()
             held.events.append(value)
             held.size += len(value) + 1
             held.delivery.events += 1
@@ -236,29 +266,35 @@ class Publisher:
         """
 
         def settle(offset: int, error: Exception | None) -> None:
-            self._settle(delivery, size, offset, error)
+            with self._lock:
+                self._buffered -= size
+                self._changed.notify_all()
+            if not self._settle(delivery, offset, error):
+                self._producer.said_late()
 
+        self._outstanding.open(delivery)
+        if len(self._outstanding) == 1:
+            self._begun.notify_all()
         try:
-            sent = self._producer.send(delivery.topic, value=value, key=key, partition=delivery.partition)
-        except (KafkaError, ValueError) as error:
+            sent = self._producer.send(delivery.topic, key, value, delivery.partition)
+        except Exception as error:  # whatever it is: the event was accepted, so its delivery must end
             settle(-1, error)
             return
         sent.add_callback(lambda metadata: settle(metadata.offset, None))
         sent.add_errback(lambda error: settle(-1, error))
 
-    def _settle(self, delivery: Delivery, size: int, offset: int, error: Exception | None) -> None:
-        delivery.finish(offset, error)
+    def _settle(self, delivery: Delivery, offset: int, error: Exception | None) -> bool:
+        """Whether it had not ended before."""
         with self._lock:
-            self._buffered -= size
-            self._outstanding -= 1
-            if error is None:
-                self.acknowledged += delivery.events
-            else:
-                self.failed += delivery.events
-                self._failures.append(DeliveryError(f"{delivery.topic} partition {delivery.partition}: {error}"))
+            if not self._outstanding.finish(delivery, offset, error):
+                return False
             self._changed.notify_all()
         if self._on_delivery is not None:
-            self._on_delivery(delivery)
+            try:
+                self._on_delivery(delivery)
+            except Exception:
+                log.exception("on_delivery failed for a record of %s", delivery.topic)
+        return True
 
     def _reserve(self, size: int) -> None:
         """Back-pressure: waits, holding the lock's condition, until `size` more bytes may be held."""
@@ -286,18 +322,23 @@ class Publisher:
             count = self._partitions[topic] = len(found)
         return count
 
-    def _linger(self) -> None:
-        """Closes frames that have waited long enough, until the publisher closes."""
-        assert self._framing is not None
-        while True:
+    def _watch(self) -> None:
+        """Closes frames that have waited long enough and fails deliveries whose time is over, until the end."""
+        linger_s = self._framing.linger_s if self._framing is not None else 0.0
+        while not self._ended.is_set():
             with self._lock:
-                if self._closed:
-                    return
-                if not self._open:
-                    self._changed.wait()
-                    continue
-            self._ended.wait(self._framing.linger_s / 2)
-            self._close_frames(time.monotonic() - self._framing.linger_s)
+                if not (self._open or self._outstanding or self._closed):
+                    self._begun.wait()
+                pause_s = min(linger_s / 2, LOOK_S) if self._open else LOOK_S
+            self._ended.wait(pause_s)
+            self._close_frames(time.monotonic() - linger_s)
+            for delivery in self._overdue():
+                if self._settle(delivery, -1, self._outstanding.timeout()):
+                    self._producer.missed()
+
+    def _overdue(self) -> list[Delivery]:
+        with self._lock:
+            return self._outstanding.overdue()
 
     def _close_frames(self, opened_before: float) -> None:
         with self._lock:

@@ -129,6 +129,17 @@ def connect_producer(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S, *
         )
 
 
+def close_producer(producer: KafkaProducer, timeout_s: float = 1.0) -> None:
+    """Closes a producer whatever its state. What it holds after `timeout_s` is given up, and failed.
+
+    Its own `close` waits for each record, and where one is late it raises and leaves its thread at work."""
+    try:
+        producer.close(timeout=timeout_s)
+    except KafkaTimeoutError:
+        producer._sender.force_close()
+        producer._sender.join(timeout_s)
+
+
 @contextmanager
 def reader(
     settings: Settings, partitions: Iterable[TopicPartition], timeout_s: float = CONNECT_TIMEOUT_S, **options: Any

@@ -44,9 +44,14 @@ class Delivery:
         """Whether it is acknowledged or failed."""
         return self._done.is_set()
 
-    def result(self, timeout_s: float = 30.0) -> Delivery:
-        """Itself once acknowledged; raises `DeliveryError` when it failed, `PublishTimeoutError` when neither."""
-        if not self._done.wait(timeout_s):
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Waits until it is acknowledged or failed; None: until its time is over. Whether it is."""
+        return self._done.wait(timeout_s)
+
+    def result(self, timeout_s: float | None = None) -> Delivery:
+        """Itself once acknowledged; raises `DeliveryError` when it failed, and `PublishTimeoutError` when it is neither
+        after `timeout_s` (None: waits until its time is over, then it has failed)."""
+        if not self.wait(timeout_s):
             raise PublishTimeoutError(f"no acknowledgement from {self.topic} within {timeout_s:g} s")
         if self.error is not None:
             raise DeliveryError(f"{self.topic} partition {self.partition}: {self.error}") from self.error
