@@ -60,7 +60,7 @@ def settings(cluster: EmbeddedCluster | KafkaCluster, tmp_path: Path) -> Setting
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
     topics = {
         made.topic(name): 2
-        for name in ("engagements", "profiles", "semantic-ids", "ranking-examples", "forgotten-users")
+        for name in ("engagements", "profiles", "semantic-ids", "ranking-examples", "forgotten-users", "item-states")
     } | {made.topic("checkpoints"): 1}
     admin.create_topics({n: {"num_partitions": p, "replication_factor": -1, "configs": {}} for n, p in topics.items()})
     admin.wait_for_topics(list(topics))
