@@ -38,6 +38,7 @@ from trainer.ranking.negatives import NegativeRules
 from trainer.ranking.ranker import HeuristicRanker, Ranker
 from trainer.retrieval.candidates import CandidateRules, Evidence, taste_of
 from trainer.retrieval.filters import allowed_items
+from trainer.retrieval.lexical import LexicalIndex
 from trainer.retrieval.search import Query, WordIndex
 
 
@@ -80,7 +81,7 @@ class Recommender:
         self.serving = serving
         self._encode = encode
         self.exploration = Exploration(rules.explore_share, rules.explore_below, rules.seed)
-        self._words = WordIndex()
+        self._words, self._lexical = WordIndex(), LexicalIndex()
         self._answers = 0
 
     # What it is fed with
@@ -89,6 +90,7 @@ class Recommender:
         """Makes an item recommendable, or moves it."""
         self._words.replace(self.catalog.handle(card.item_id), self._card(card.item_id), card)
         self.spectral.describe(handle := self.catalog.insert(card))
+        self._lexical.replace(handle, card)
         self.published.describe(handle)
         self.uploaded_s = max(self.uploaded_s, card.uploaded_at)
         self.now_s = self.now_s if self._engaged else self.uploaded_s
@@ -96,6 +98,8 @@ class Recommender:
     def remove(self, item_id: str) -> None:
         """Takes an item down, from this moment on."""
         self._words.replace(self.catalog.handles.get(item_id, -1), self._card(item_id), None)
+        if item_id in self.catalog.handles:
+            self._lexical.replace(self.catalog.handles[item_id], None)
         self.catalog.remove(item_id)
 
     def _card(self, item_id: str) -> ItemCard | None:
@@ -182,7 +186,7 @@ class Recommender:
         catalog, rules = self.catalog, self.rules.candidates
         viewed = catalog.handles.get(request.item_id or "") if request.task != "search" else None
         taste = taste_of(user, catalog, rules, viewed, self.rules.repeats)
-        return Evidence(catalog, self.spectral, self.published, taste, rules, self._query(request))
+        return Evidence(catalog, self.spectral, self.published, taste, rules, self._query(request), self._lexical)
 
     def _query(self, request: Request) -> Query | None:
         text = request.query

@@ -12,6 +12,7 @@ MODEL_RANKS = ("rank_model", "rank_model_score")
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "transitions": ("together", "follows", "after_last", "before_last", "after_second", "after_third"),
+    "counts": ("counts",),
     "two_hops": ("two_hops",),
     "spectral": ("spectral_taste", "spectral_last", "spectral_max"),
     "vector": ("vector_taste", "vector_last", "vector_max", "expected_taste", "expected_last", "expected_max"),
@@ -23,6 +24,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "content_max",
         "content_last",
     ),
+    "words": ("words", "words_last"),
     "query": ("query",),
     "model": ("model", "model_score", "model_codes"),
     "popularity": (*(f"heat_{n}" for n in range(7)), "positives", "trend_short", "trend_long"),
@@ -31,9 +33,11 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "ranks": (
         "rank_together",
         "rank_follows",
+        "rank_counts",
         "rank_two_hops",
         "rank_spectral_taste",
         "rank_vector_taste",
+        "rank_words",
         "rank_heat_1",
         "rank_heat_2",
         "rank_heat_4",
@@ -47,7 +51,13 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 NAMES: tuple[str, ...] = tuple(name for names in GROUPS.values() for name in names)
 COLUMNS: Mapping[str, int] = {name: place for place, name in enumerate(NAMES)}
 
-CONTENT_ALONE: tuple[str, ...] = (*GROUPS["content"], "expected_taste", "expected_last", "expected_max")
+CONTENT_ALONE: tuple[str, ...] = (
+    *GROUPS["content"],
+    *GROUPS["words"],
+    "expected_taste",
+    "expected_last",
+    "expected_max",
+)
 """What is known of an item by its content, with or without any engagement: as it is, and by where behaviour is expected
 to put it."""
 

@@ -58,7 +58,7 @@ def compute(
         **_spectral(evidence, handles_B),
         **_vector(evidence, handles_B),
         **_content(evidence, handles_B),
-        "query": evidence.dense["query"][handles_B],
+        **{name: evidence.dense[name][handles_B] for name in (*GROUPS["words"], "query")},
         **{name: np.nan if model is None else model[name][handles_B] for name in GROUPS["model"]},
         **_popularity(evidence.catalog, handles_B, heat_BW),
         **_age(evidence.catalog, handles_B, age_B, now_s),
@@ -87,7 +87,7 @@ def log_days(age_s: np.ndarray) -> np.ndarray:
 
 
 def _transitions(evidence: Evidence, handles_B: np.ndarray) -> Columns:
-    names = (*GROUPS["transitions"], *GROUPS["two_hops"])
+    names = (*GROUPS["transitions"], *GROUPS["counts"], *GROUPS["two_hops"])
     return {name: np.log2(FAINT + evidence.dense[name][handles_B]) for name in names}
 
 
@@ -236,7 +236,7 @@ def _ranked_by(
         heat_A = _heat(evidence.catalog, among_A, now_s, int(column.removeprefix("heat_")))
         return np.asarray(heat_A, np.float32)
     score_A = evidence.dense[column][among_A]
-    if column in GROUPS["spectral"] or column in GROUPS["vector"]:
+    if any(column in GROUPS[group] for group in ("spectral", "vector", "words")):
         return np.asarray(score_A, np.float32)
     return np.asarray(np.log2(FAINT + score_A), np.float32)
 

@@ -15,6 +15,7 @@ from store.histories import UserRow
 from trainer.items.catalog import Catalog
 from trainer.items.published_vectors import PublishedVectors
 from trainer.items.spectral_embedding import SpectralEmbedding, unit
+from trainer.retrieval.lexical import LexicalIndex
 from trainer.retrieval.repeats import NOTHING, Repeats, repeats_of
 from trainer.retrieval.search import Query
 
@@ -23,12 +24,14 @@ QUOTAS: Mapping[str, int] = {
     "together": 150,
     "two_hops": 150,
     "after_last": 60,
+    "counts": 0,
     "spectral_taste": 100,
     "spectral_last": 80,
     "vector_taste": 100,
     "vector_last": 60,
     "content_spectral": 60,
     "content_taste": 60,
+    "words": 60,
     "query": 100,
     "popular": 50,
     "fresh": 30,
@@ -38,6 +41,12 @@ QUOTAS: Mapping[str, int] = {
 
 _DIRECTED = {(0, 0): "after_last", (0, 1): "before_last", (1, 0): "after_second", (2, 0): "after_third"}
 _HEAT_OF_COSINE = -2
+_COUNT_PER_DOUBT = 3.0
+"""Transitions are counted in parts of a third: `counts` sums log(1 + 3 c) over the recent items (PCTM, Petrov et al.,
+RecSys 2026), each place weighing `_COUNT_DECAY` of the one before."""
+_COUNT_DECAY = 0.6
+_WORDS_DECAY = 0.6
+_WORDS_ITEMS = 10
 _VECTORS = ("spectral_taste", "spectral_last", "vector_taste", "vector_last", "content_spectral", "content_taste")
 
 
@@ -105,6 +114,7 @@ class Evidence:
         taste: Taste,
         rules: CandidateRules,
         query: Query | None = None,
+        lexical: LexicalIndex | None = None,
     ) -> None:
         self.catalog, self.spectral, self.published, self.taste, self.rules = catalog, spectral, published, taste, rules
         self.query, self.content = query, spectral.content
@@ -116,15 +126,17 @@ class Evidence:
         self._transitions()
         self._two_hops()
         self._vectors(query)
+        self._words(lexical)
 
     def _transitions(self) -> None:
         """Co-engagement from the recent items: `together` by cosine, `follows` by conditional share, and the directed
         shares of the last three items on their own."""
         catalog, size = self.catalog, self.size
         zero_N = np.zeros(size, np.float32)
-        self.dense.update((name, zero_N) for name in ("together", "follows", *_DIRECTED.values()))
+        self.dense.update((name, zero_N) for name in ("together", "follows", "counts", *_DIRECTED.values()))
         items: list[np.ndarray] = []
         cosine: list[np.ndarray] = []
+        counts: list[np.ndarray] = []
         share: list[np.ndarray] = []
         heat_N = catalog.heat_NW[:size, _HEAT_OF_COSINE]
         for place, handle in enumerate(self.taste.handles_L[: self.rules.recent].tolist()):
@@ -134,6 +146,7 @@ class Evidence:
                     continue
                 part = np.exp2(log - log.max())
                 part /= part.sum()
+                counts.append(self._counts(log, place, direction))
                 items.append(item)
                 share.append(part * (discount if direction == 0 else 0.5 * discount))
                 norm = 0.5 * (np.maximum(heat_N[item], heat_N[handle] - 40) + heat_N[handle])
@@ -145,6 +158,14 @@ class Evidence:
             every = np.concatenate(items)
             self.dense["together"] = np.bincount(every, np.concatenate(cosine), size)
             self.dense["follows"] = np.bincount(every, np.concatenate(share), size)
+            self.dense["counts"] = np.bincount(every, np.concatenate(counts), size)
+
+    def _counts(self, log: np.ndarray, place: int, direction: int) -> np.ndarray:
+        """What transitions out of an item add to `counts`; those into it add nothing."""
+        if direction:
+            return np.zeros(len(log))
+        decayed = np.exp2(np.clip(log - self.catalog.heaviest, -60, 60))
+        return np.asarray(np.log1p(_COUNT_PER_DOUBT * decayed) * _COUNT_DECAY**place)
 
     def _two_hops(self) -> None:
         """Where the strongest of `follows` lead in turn."""
@@ -181,6 +202,16 @@ class Evidence:
         dense["vector_taste"], dense["vector_last"] = published_N2[:, 0], published_N2[:, 1]
         near_L = handles_L[: self.rules.near]
         dense["content_taste"] = content_NC @ unit(discount_L[: len(near_L)] @ content_NC[near_L])
+
+    def _words(self, lexical: LexicalIndex | None) -> None:
+        """Likeness of words to the recent items, and to the last."""
+        recent_L = self.taste.handles_L[:_WORDS_ITEMS]
+        if lexical is None or not len(recent_L):
+            self.dense["words"] = self.dense["words_last"] = np.zeros(self.size, np.float32)
+            return
+        weights_L = _WORDS_DECAY ** np.arange(len(recent_L))
+        self.dense["words"] = lexical.likeness(recent_L, weights_L / weights_L.sum(), self.size)
+        self.dense["words_last"] = lexical.likeness(recent_L[:1], np.ones(1), self.size)
 
 
 def _ends(catalog: Catalog, handle: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

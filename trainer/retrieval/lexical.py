@@ -1,0 +1,111 @@
+"""Lexical likeness: the cosine between items' words and word pairs, those that few items have counting most (TF-IDF,
+Salton and Buckley 1988).
+
+Terms are kept by a hash below `BUCKETS`, so the vocabulary cannot grow without bound; an item has at most 64 words and
+as many pairs of them. Lengths of items follow the rarity of terms with a little delay, as embeddings follow the
+transitions.
+
+Invariant: after items are added and removed the postings are those of the items it holds; a reader may ask meanwhile.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from itertools import pairwise
+
+import numpy as np
+
+from store.items import ItemCard
+from trainer.content.words import terms, terms_of
+
+BUCKETS = 1 << 20
+CHANGED = 0.1
+"""Lengths are computed anew when so great a share of the items has come, changed or gone since."""
+COMMON, COMMON_ITEMS = 0.02, 2000
+"""A term that more than this share of the items have, and more than so many, is passed over: it says little and costs
+most."""
+_NONE = np.zeros(0, np.int32)
+
+
+class LexicalIndex:
+    """Hashed term → handles of the items that have it, and each item's terms."""
+
+    def __init__(self) -> None:
+        self._postings: dict[int, array[int]] = {}
+        self._items_T = np.zeros(BUCKETS, np.int32)
+        self._terms: list[np.ndarray] = []
+        self._length_N = np.ones(0, np.float32)
+        self._items = 0
+        self._changed = 0
+
+    def replace(self, handle: int, card: ItemCard | None) -> None:
+        """An item's card has changed; None: it has none any more. Equal terms cost little."""
+        self._terms += [_NONE] * (handle + 1 - len(self._terms))
+        if handle >= len(self._length_N):
+            more = np.ones(max(1024, handle + 1), np.float32)
+            self._length_N = np.concatenate([self._length_N, more])
+        before, after = self._terms[handle], terms_hashed(card)
+        if np.array_equal(before, after):
+            return
+        for term in before.tolist():
+            self._postings[term].remove(handle)
+        for term in after.tolist():
+            self._postings.setdefault(term, array("i")).append(handle)
+        self._items_T[before] -= 1
+        self._items_T[after] += 1
+        self._items += (len(after) > 0) - (len(before) > 0)
+        self._terms[handle] = after
+        self._length_N[handle] = self._length(after)
+        self._changed += 1
+        if self._changed > CHANGED * self._items:
+            self._measure()
+
+    def likeness(self, handles_L: np.ndarray, weights_L: np.ndarray, size: int) -> np.ndarray:
+        """Cosine of each of the first `size` handles to each of the given ones, summed by weight (N, float32)."""
+        asked: dict[int, float] = {}
+        for handle, weight in zip(handles_L.tolist(), weights_L.tolist(), strict=True):
+            if handle < len(self._terms) and len(terms_E := self._terms[handle]):
+                part_E = self._rarity(terms_E) ** 2 * (weight / float(self._length_N[handle]))
+                for term, part in zip(terms_E.tolist(), part_E.tolist(), strict=True):
+                    asked[term] = asked.get(term, 0.0) + part
+        found, parts, counts = [], [], []
+        most = max(COMMON_ITEMS, int(COMMON * self._items))
+        for term, part in asked.items():
+            posting = self._postings.get(term)
+            if posting is not None and 1 < len(posting) <= most:
+                handles = np.frombuffer(posting.tobytes(), np.int32)
+                found.append(handles)
+                parts.append(part)
+                counts.append(len(handles))
+        if not found:
+            return np.zeros(size, np.float32)
+        every_E, part_E = np.concatenate(found), np.repeat(parts, counts)
+        here_E = every_E < size
+        score_N = np.bincount(every_E[here_E], part_E[here_E], size).astype(np.float32)
+        length_N = self._length_N[:size]
+        score_N[: len(length_N)] /= length_N
+        return score_N
+
+    def _rarity(self, terms_E: np.ndarray) -> np.ndarray:
+        return np.asarray(np.log((1.0 + self._items) / np.maximum(1, self._items_T[terms_E])))
+
+    def _length(self, terms_E: np.ndarray) -> float:
+        return float(np.linalg.norm(self._rarity(terms_E))) + 1e-6
+
+    def _measure(self) -> None:
+        """All lengths anew: rarities have moved."""
+        count_N = np.array([len(terms_E) for terms_E in self._terms])
+        square_E = self._rarity(np.concatenate(self._terms)) ** 2
+        at_E = np.repeat(np.arange(len(count_N)), count_N)
+        length_N = np.sqrt(np.bincount(at_E, square_E, len(count_N))) + 1e-6
+        self._length_N[: len(length_N)] = length_N
+        self._changed = 0
+
+
+def terms_hashed(card: ItemCard | None) -> np.ndarray:
+    """An item's words, and pairs of words that follow each other in its title, as different hashes below `BUCKETS`."""
+    if card is None:
+        return _NONE
+    pairs = (f"{one} {other}" for one, other in pairwise(terms(card.title)))
+    return np.unique(np.array([zlib.crc32(term.encode()) % BUCKETS for term in (*terms_of(card), *pairs)], np.int32))
