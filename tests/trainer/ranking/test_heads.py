@@ -21,9 +21,13 @@ class Population:
 
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
+        self.noise = np.random.default_rng(99)
 
     def lines(self, count: int) -> np.ndarray:
-        x_BF = self.rng.normal(size=(count, len(NAMES))).astype(np.float32)
+        # What other columns there are must not move what these people do: their noise has draws of its own.
+        x_BF = self.noise.normal(size=(count, len(NAMES))).astype(np.float32)
+        for name in ("follows", "age", "content_taste"):
+            x_BF[:, COLUMNS[name]] = self.rng.normal(size=count)
         x_BF[:, COLUMNS["hour"]] = self.rng.uniform(0, 24, count)
         return x_BF.astype(np.float16).astype(np.float32)
 
