@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaProducer
 
 from store.checkpoints import (
     CheckpointFolder,
@@ -27,6 +27,7 @@ from store.checkpoints import (
 from store.events import frame
 from store.log import Log
 from store.settings import Codebook, Events, Kafka, Model, Settings, Training
+from stream.kafka.topics import create_topics
 from tests.clusters import EmbeddedCluster, KafkaCluster
 from tests.trainer.worlds import WEIGHTS, cards, stream
 from tests.waiting import PATIENCE_S, eventually
@@ -57,14 +58,7 @@ def settings(cluster: EmbeddedCluster | KafkaCluster, tmp_path: Path) -> Setting
         codebook=Codebook(learn_after_items=10_000),
         training=TINY,
     )
-    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    topics = {
-        made.topic(name): 2
-        for name in ("engagements", "profiles", "semantic-ids", "ranking-examples", "forgotten-users", "item-states")
-    } | {made.topic("checkpoints"): 1}
-    admin.create_topics({n: {"num_partitions": p, "replication_factor": -1, "configs": {}} for n, p in topics.items()})
-    admin.wait_for_topics(list(topics))
-    admin.close()
+    create_topics(made)
     return made
 
 
