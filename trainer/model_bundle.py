@@ -175,7 +175,7 @@ class ModelBundle:
 
     def prompt(self, request: Request, user: UserRow | None, handles: Mapping[str, int], now_s: float) -> Prompt:
         """What the model reads of a request."""
-        from trainer.model.prompts import Limits, Past, prompt_for
+        from trainer.model.prompts import Past, PromptLimits, prompt_for
 
         assert self.generator is not None
         history = []
@@ -196,7 +196,7 @@ class ModelBundle:
             query=request.query,
             country=request.country,
             device=request.device,
-            limits=Limits(history=self.history),
+            limits=PromptLimits(history=self.history),
         )
 
     def _expect(

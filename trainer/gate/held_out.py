@@ -12,7 +12,7 @@ import numpy as np
 
 from trainer.model.beam_search import Generator
 from trainer.model.corpus import Corpus
-from trainer.model.prompts import Limits, Past, Prompt, prompt_for
+from trainer.model.prompts import Past, Prompt, PromptLimits, prompt_for
 from trainer.model.vocabulary import TASKS
 
 FRESH_BELOW = 5
@@ -120,7 +120,7 @@ def prompt_of(generator: Generator, held_out: HeldOutEvents, event: int, codes_I
         query=query,
         country=country,
         device=device,
-        limits=Limits(history=history),
+        limits=PromptLimits(history=history),
     )
 
 

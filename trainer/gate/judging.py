@@ -18,6 +18,7 @@ from trainer.gate.system_gain import base_ranker, orders, rows_of
 from trainer.model.beam_search import Generator
 from trainer.model.corpus import Corpus
 from trainer.ranking.example import Example, Group
+from trainer.ranking.learner import RankerRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,11 @@ def judge_candidate(
     training: Training,
     *,
     history: int,
+    ranking: RankerRules = RankerRules(),
     heartbeat: Callable[[float], object] = float,
 ) -> Judged:
     """The verdict. `examples`: ranking examples, oldest first; those of held-out engagements are what the system is
-    asked, those before them teach the ranker that orders."""
+    asked, those before them teach the ranker that orders, as `ranking` says."""
     held_out = HeldOutEvents.of(corpus, held_E, training.gate_engagements, training.seed)
     asked, earlier = _split(examples, held_out)
     rows = [asked[n][1] if n in asked else _NOTHING for n in range(len(held_out.event_N))]
@@ -85,7 +87,7 @@ def judge_candidate(
     suits = {role: [model.suits[n] for n in places] for role, model in models.items()}
     system = None
     if groups and len(groups) >= training.gate_examples:
-        ranker = base_ranker(earlier, training.threads, training.seed)
+        ranker = base_ranker(earlier, ranking, training.seed)
         system = SystemOrders(np.array(places, np.int64), orders(groups, ranker, suits))
     rules = GateRules(
         tolerance=training.gate_tolerance,

@@ -12,7 +12,7 @@ Invariant: a pure function of the examples, what models said of them, and the se
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -65,14 +65,14 @@ class Order:
     ndcg_N: np.ndarray
 
 
-def base_ranker(examples: Sequence[Example], threads: int, seed: int) -> Ranker:
-    """A ranker that never saw a model, fitted on the newest of these examples."""
+def base_ranker(examples: Sequence[Example], rules: RankerRules, seed: int) -> Ranker:
+    """A ranker that never saw a model, fitted on the newest of these examples as the system's own is."""
     groups = [group for example in examples[-MOST:] if example.weight > 0 and (group := example.group()) is not None]
     if len(groups) < FEWEST:
         return HeuristicRanker()
     firsts = [rows for example in examples[-MOST:] if (rows := example.first_engagement()) is not None]
-    rules = RankerRules(blank=COLUMNS, threads=threads, seed=seed)
-    return Snapshot(rules, groups, firsts, Feedback(0, 0, {}), len(groups)).fit()
+    blind = replace(rules, blank=COLUMNS, seed=seed)
+    return Snapshot(blind, groups, firsts, Feedback(0, 0, {}), len(groups)).fit()
 
 
 def orders(groups: Sequence[Group], ranker: Ranker, suits: Mapping[str, Sequence[np.ndarray]]) -> dict[str, Order]:

@@ -8,7 +8,7 @@ An item is one position: its codes, the kind of engagement, the time since the o
 in the table of what items are (`trainer.model.item_table`). Newest last. Asked is at the last position: the task, the
 time since the newest engagement, country, device and hour of the day.
 
-Invariant: a prompt never exceeds `Limits.positions`; what does not fit is dropped from the oldest end of the history.
+Invariant: a prompt never exceeds `PromptLimits.positions`; what does not fit is dropped from the history's oldest end.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class PromptLimits:
     """How long a prompt may be: items of history, pieces of a query, positions in all."""
 
     history: int = 100
@@ -111,7 +111,7 @@ def prompt_for(
     query: str | None = None,
     country: str | None = None,
     device: str | None = None,
-    limits: Limits = Limits(),
+    limits: PromptLimits = PromptLimits(),
 ) -> Prompt:
     """The prompt of one request. `history` is oldest first; `context` is the item at hand, or its codes; `now` is
     event time in epoch seconds."""

@@ -30,6 +30,7 @@ from store.events import Engagement
 from store.items import ItemCard
 from store.log import LoggedEngagement
 from store.settings import Settings
+from store.topics import ENGAGEMENTS
 from trainer.candidate_ranking import Ranking
 from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.evaluation.model_in_replay import ColdOutcome, ModelOutcome, ModelRecord
@@ -216,7 +217,7 @@ class ReplayedModel:
 
     def _end(self, loaded: LoadedCheckpoint) -> int:
         """The offset up to which a checkpoint has learned."""
-        return offsets_of(loaded.manifest, self._settings.topic("engagements")).get(0, 0)
+        return offsets_of(loaded.manifest, self._settings.topic(ENGAGEMENTS)).get(0, 0)
 
 
 def trained_every(every: int, settings: Settings) -> Callable[[Recommender], ReplayedModel]:

@@ -38,6 +38,7 @@ from trainer.model.pretraining import Outcome, Plan, grown, pretrain
 from trainer.model.vector_snapshot import save_vectors
 from trainer.model.vocabulary import Vocabulary, train_vocabulary
 from trainer.ranking.example import Example
+from trainer.rules import ranker_rules
 from trainer.runs.codebook_choice import CodebookRequest, assigner, choose_codebook
 from trainer.runs.log_window import Window
 from trainer.semantic_ids.codebook import Codebook
@@ -110,6 +111,7 @@ def run_training(
         examples,
         settings.training,
         history=settings.model.history,
+        ranking=ranker_rules(settings),
         heartbeat=lambda done: heartbeat("gate", done),
     )
     judgement = asked.judgement

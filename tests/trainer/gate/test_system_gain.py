@@ -9,6 +9,7 @@ from tests.trainer.gate.test_judging import EXAMPLES
 from trainer.gate.system_gain import NONE, base_ranker, gain_of, orders, rows_of
 from trainer.ranking.columns import NAMES
 from trainer.ranking.example import Group
+from trainer.ranking.learner import RankerRules
 from trainer.ranking.ranker import HeuristicRanker
 
 
@@ -57,7 +58,7 @@ def test_items_that_are_gone_are_left_out_and_without_the_true_one_nothing_is_as
 
 
 def test_few_examples_leave_the_order_to_plain_evidence() -> None:
-    assert isinstance(base_ranker(EXAMPLES[:50], threads=1, seed=0), HeuristicRanker)
+    assert isinstance(base_ranker(EXAMPLES[:50], RankerRules(), seed=0), HeuristicRanker)
 
 
 def test_one_engagement_tells_nothing() -> None:

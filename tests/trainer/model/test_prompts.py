@@ -30,7 +30,7 @@ from trainer.model.batches import Behaviour, event_positions
 from trainer.model.beam_search import Generator
 from trainer.model.corpus import corpus_of
 from trainer.model.decoder import Decoder, Shape
-from trainer.model.prompts import Limits, Past, prompt_for
+from trainer.model.prompts import Past, PromptLimits, prompt_for
 from trainer.model.vocabulary import BEGIN, NONE
 from trainer.model_bundle import ModelBundle
 from trainer.semantic_ids.codebook import zero_codebook
@@ -59,7 +59,7 @@ def test_nothing_known_is_a_prompt_too() -> None:
 def test_long_histories_lose_their_oldest_end_but_not_the_gap() -> None:
     v = vocabulary()
     history = [past(n) for n in range(40)]
-    limits = Limits(history=10, positions=8)
+    limits = PromptLimits(history=10, positions=8)
     prompt = prompt_for(v, task="search", now=NOW, history=history, context=[2, 3, 0], query="cats", limits=limits)
     assert len(prompt.tokens_TK) == 8
     assert prompt.tokens_TK[0, 0] == BEGIN
