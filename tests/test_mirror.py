@@ -56,6 +56,8 @@ HELD_BY: dict[str, tuple[str, str]] = {
     "stream/broker/storage/producers.py": ("stream/broker/test_producers.py", "the test lies one folder up"),
     "stream/broker/storage/segments.py": ("stream/broker/test_logs.py", "a log is its segments"),
     "stream/broker/storage/topics.py": ("stream/broker/test_conformance.py", WIRE),
+    "stream/client/outstanding.py": ("stream/client/test_publisher_outage.py", "what a publisher promises of time"),
+    "stream/client/steady_producer.py": ("stream/client/test_publisher_outage.py", "a publisher through an outage"),
     "stream/ingest/agents.py": ("stream/test_worker.py", "a few lines around Faust: nothing without a running worker"),
     "stream/ingest/consumer_lag.py": ("stream/kafka/test_state_topics.py", "needs a broker"),
     "stream/ingest/item_partition.py": ("stream/ingest/test_protocol.py", "the protocol under crashes"),
