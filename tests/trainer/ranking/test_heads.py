@@ -22,6 +22,7 @@ class Population:
     def __init__(self, seed: int) -> None:
         self.rng = np.random.default_rng(seed)
         self.noise = np.random.default_rng(99)
+        self.noise = np.random.default_rng(99)
 
     def lines(self, count: int) -> np.ndarray:
         # What other columns there are must not move what these people do: their noise has draws of its own.
@@ -61,7 +62,7 @@ class Act:
         self.kind, self.occurred_at, self.weight, self.value = "watch", at, weight, value
 
 
-def learned(population: Population, requests: int = 1500, k: int = 8) -> Feedback:
+def learned(population: Population, requests: int = 3000, k: int = 8) -> Feedback:
     """A population is shown lists; what it does reaches the learner as in the running system."""
     impressions = Impressions(ImpressionRules(window_s=10.0, completed={"watch": 0.8}))
     feedback = Feedback(20_000, 5_000, {"watch": 0.8})
