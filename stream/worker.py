@@ -21,10 +21,10 @@ from store.topics import ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOM
 from stream.ingest.agents import create_app
 from stream.ingest.assignment import Assignment, Factory
 from stream.ingest.consumer_lag import LagWatch
-from stream.ingest.crash_points import crash_point_from
 from stream.ingest.factories import IngestFactories
 from stream.ingest.item_owners import ItemOwners
-from stream.ingest.partition_context import PartitionContext
+from stream.ingest.protocol.crash_points import crash_point_from
+from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.upload_partition import Cataloguing
 from stream.kafka.emitter import Emitter
 from stream.kafka.log_watch import LogWatch

@@ -20,8 +20,8 @@ from functools import partial
 from typing import Any
 
 from store.headers import CAME_AT, number_in
-from stream.ingest.partition import Partition
-from stream.ingest.published_rows import LostPartitionError
+from stream.ingest.protocol.partition import Partition
+from stream.ingest.protocol.published_rows import LostPartitionError
 from stream.kafka.records import Record
 
 log = logging.getLogger(__name__)

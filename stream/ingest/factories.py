@@ -20,7 +20,7 @@ from stream.ingest.assignment import Factory
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.item_side import ItemSide
 from stream.ingest.item_vectors import ItemVectors
-from stream.ingest.partition_context import PartitionContext
+from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.take_downs import TakeDown
 from stream.ingest.upload_partition import Cataloguing, UploadPartition
 from stream.ingest.user_partition import Scoring, UserPartition

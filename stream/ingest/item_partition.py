@@ -11,10 +11,10 @@ from typing import Any
 from store.items import ItemRow
 from store.topics import ITEM_SIGNALS, ITEM_STATES
 from stream.ingest.item_side import Change, ItemSide
-from stream.ingest.partition import Cursor, Partition
-from stream.ingest.partition_context import PartitionContext
-from stream.ingest.published_rows import BEAT_S, Publication, PublishedRows
-from stream.ingest.refusals import send_refusals
+from stream.ingest.protocol.partition import Cursor, Partition
+from stream.ingest.protocol.partition_context import PartitionContext
+from stream.ingest.protocol.published_rows import BEAT_S, Publication, PublishedRows
+from stream.ingest.protocol.refusals import send_refusals
 from stream.kafka.log_identity import forget_lost_states, look_at, start_reading
 from stream.kafka.records import Record
 from stream.kafka.state_topics import (

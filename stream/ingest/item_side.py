@@ -19,7 +19,7 @@ from store.items import ItemRow
 from store.rows import Position, RowStore
 from store.signals import SignalFrame, decode_frames
 from stream.ingest.item_vectors import ItemVectors
-from stream.ingest.published_rows import Comparison
+from stream.ingest.protocol.published_rows import Comparison
 from stream.kafka.log_identity import further
 from stream.kafka.records import Effects, Record, Refused
 from trainer.items.item_learning import ItemRules, absorb

@@ -16,7 +16,7 @@ import msgspec
 
 from store.items import ItemCard
 from store.rows import Position, RowStore
-from stream.ingest.published_rows import Comparison
+from stream.ingest.protocol.published_rows import Comparison
 from stream.kafka.log_identity import further
 
 MOST_READ = 20_000

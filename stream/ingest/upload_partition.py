@@ -29,10 +29,10 @@ from store.items import ItemCard
 from store.keys import partition_of
 from store.rows import LogIdentity, RowStore
 from store.topics import SEMANTIC_IDS, UPLOAD_STATES, UPLOADS
-from stream.ingest.partition import Cursor, Partition
-from stream.ingest.partition_context import PartitionContext
-from stream.ingest.published_rows import BEAT_S, Publication, PublishedRows
-from stream.ingest.refusals import send_refusals, send_strays
+from stream.ingest.protocol.partition import Cursor, Partition
+from stream.ingest.protocol.partition_context import PartitionContext
+from stream.ingest.protocol.published_rows import BEAT_S, Publication, PublishedRows
+from stream.ingest.protocol.refusals import send_refusals, send_strays
 from stream.ingest.take_downs import KnownUploads, TakeDown, TakeDowns
 from stream.kafka.log_identity import ReadingStart, forget_lost_states, is_lost, look_at, start_reading
 from stream.kafka.records import Record, Refused, Stray, strays_of

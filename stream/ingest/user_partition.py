@@ -12,10 +12,10 @@ from store.events import Engagement
 from store.histories import UserRow
 from store.log import forgotten_users
 from store.topics import ENGAGEMENTS, FORGOTTEN_USERS, ITEM_SIGNALS, PROFILES, RANKING_EXAMPLES, USER_STATES
-from stream.ingest.partition import Cursor, Partition
-from stream.ingest.partition_context import PartitionContext
-from stream.ingest.published_rows import BEAT_S, PublishedRows
-from stream.ingest.refusals import send_refusals, send_strays
+from stream.ingest.protocol.partition import Cursor, Partition
+from stream.ingest.protocol.partition_context import PartitionContext
+from stream.ingest.protocol.published_rows import BEAT_S, PublishedRows
+from stream.ingest.protocol.refusals import send_refusals, send_strays
 from stream.ingest.user_side import UserSide
 from stream.kafka.log_identity import PartitionLog, forget_lost_states, look_at, start_reading
 from stream.kafka.records import Effects, ReadEngagement, Record

@@ -22,7 +22,7 @@ from store.keys import partition_of
 from store.log import Forgotten
 from store.rows import Position, RowStore
 from store.signals import Origin, Signal, SignalFrame, encode_frames
-from stream.ingest.published_rows import Comparison
+from stream.ingest.protocol.published_rows import Comparison
 from stream.kafka.log_identity import further
 from stream.kafka.records import Effects, ReadEngagement, Record, Refused, Stray, strays_of
 

@@ -41,7 +41,7 @@ BY_TIME: Mapping[str, str] = {"cleanup.policy": "delete"}
 FOR_EVER: Mapping[str, str] = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
 STATE: Mapping[str, str] = {**COMPACT, "min.compaction.lag.ms": str(10 * 60_000)}
 """A worker that has lost a partition may still write an older row over a newer one: so long the newer one stays there
-for the partition's owner to write it again (`stream.ingest.published_rows`)."""
+for the partition's owner to write it again (`stream.ingest.protocol.published_rows`)."""
 LARGE: Mapping[str, str] = {"max.message.bytes": str(LARGEST_RECORD_BYTES)}
 
 

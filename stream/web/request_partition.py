@@ -15,9 +15,9 @@ import msgspec
 from store.events import Refusal
 from store.requests import BadRequestError
 from store.topics import RECOMMEND_REQUESTS, RECOMMENDATIONS
-from stream.ingest.partition import Partition
-from stream.ingest.partition_context import PartitionContext
-from stream.ingest.refusals import send_refusals
+from stream.ingest.protocol.partition import Partition
+from stream.ingest.protocol.partition_context import PartitionContext
+from stream.ingest.protocol.refusals import send_refusals
 from stream.kafka.records import Record, Refused
 from stream.kafka.state_topics import hole_reader
 from stream.web import parameters

@@ -18,8 +18,8 @@ from store.settings import Settings
 from store.signals import Origin, Signal, SignalFrame, encode_frames
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.item_side import ItemSide
-from stream.ingest.partition import Fault, no_fault
-from stream.ingest.partition_context import PartitionContext
+from stream.ingest.protocol.partition import Fault, no_fault
+from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.user_partition import UserPartition
 from stream.ingest.user_side import UserSide
 from stream.kafka.emitter import Emitter

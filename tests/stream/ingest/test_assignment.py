@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.ingest.assignment import Assignment
-from stream.ingest.published_rows import LostPartitionError
-from tests.stream.ingest.test_partition import Sample, rest
+from stream.ingest.protocol.published_rows import LostPartitionError
+from tests.stream.ingest.protocol.test_partition import Sample, rest
 
 
 def delivery(offset: int, generation: int, partition: int = 0, timestamp: float = 1.0) -> Any:

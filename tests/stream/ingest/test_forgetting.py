@@ -19,8 +19,8 @@ from store.histories import UserRow
 from store.items import ItemCard
 from store.log import Log, forgotten_users
 from store.settings import Settings
-from stream.ingest.partition_context import PartitionContext
-from stream.ingest.refusals import send_refusals
+from stream.ingest.protocol.partition_context import PartitionContext
+from stream.ingest.protocol.refusals import send_refusals
 from stream.ingest.user_partition import UserPartition
 from stream.kafka.connections import admin_client
 from stream.kafka.dead_letters import read_letters, replay

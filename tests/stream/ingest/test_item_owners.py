@@ -14,7 +14,7 @@ from store.settings import Settings
 from store.topics import SEMANTIC_IDS, UPLOADS
 from stream.ingest.assignment import Assignment
 from stream.ingest.item_owners import ItemOwners
-from stream.ingest.partition_context import PartitionContext
+from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.upload_partition import Cataloguing, UploadPartition
 from stream.kafka.emitter import Emitter
 from stream.kafka.topics import create_topics

@@ -28,8 +28,8 @@ from store.rows import RowStore
 from store.settings import Settings, settings_from
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.item_side import ItemSide
-from stream.ingest.partition_context import PartitionContext
-from stream.ingest.published_rows import LostPartitionError
+from stream.ingest.protocol.partition_context import PartitionContext
+from stream.ingest.protocol.published_rows import LostPartitionError
 from stream.ingest.user_partition import UserPartition
 from stream.ingest.user_side import UserSide
 from stream.kafka.log_identity import PartitionLog
@@ -373,7 +373,7 @@ async def played(actions: list[tuple[Any, ...]], order: list[str]) -> None:
     world = World(folder)
     read, look_at = world.log.read, world.log.look_at
     with (
-        patch("stream.ingest.published_rows.read_partition", read),
+        patch("stream.ingest.protocol.published_rows.read_partition", read),
         patch("stream.ingest.user_partition.read_partition", read),
         patch("stream.ingest.user_partition.look_at", look_at),
         patch("stream.ingest.item_partition.look_at", look_at),

@@ -19,8 +19,8 @@ from store.rows import RowStore
 from store.settings import Settings
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.item_side import ItemSide
-from stream.ingest.partition import Partition
-from stream.ingest.partition_context import PartitionContext
+from stream.ingest.protocol.partition import Partition
+from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.user_partition import UserPartition
 from stream.ingest.user_side import UserSide
 from stream.kafka.connections import admin_client

@@ -20,7 +20,7 @@ from store.items import ItemCard
 from store.log import LogRecord, cards
 from store.rows import RowStore
 from store.settings import Settings
-from stream.ingest.partition_context import PartitionContext
+from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.take_downs import TakeDown
 from stream.ingest.upload_partition import Cataloguing, UploadPartition
 from stream.kafka.emitter import Emitter

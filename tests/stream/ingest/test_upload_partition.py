@@ -11,7 +11,7 @@ import msgspec
 from store.items import ItemCard
 from store.keys import partition_of
 from store.settings import Settings
-from stream.ingest.partition_context import PartitionContext
+from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.upload_partition import Cataloguing, UploadPartition
 from stream.kafka.dead_letters import read_letters
 from stream.kafka.emitter import Emitter

@@ -14,7 +14,7 @@ from store.histories import HistoryRules, UserRow
 from store.keys import partition_of
 from store.rows import RowStore
 from store.settings import Settings
-from stream.ingest.partition_context import PartitionContext
+from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.user_partition import UserPartition
 from stream.ingest.user_side import UserSide
 from stream.kafka.emitter import Emitter

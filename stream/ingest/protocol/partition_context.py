@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from store.settings import Settings
-from stream.ingest.partition import Fault, no_fault
+from stream.ingest.protocol.partition import Fault, no_fault
 from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
 

@@ -9,7 +9,7 @@ import pytest
 
 from store.events import Limits, Refusal, decode_engagements
 from store.settings import Settings
-from stream.ingest.refusals import MOST_BYTES, MOST_KEY_BYTES, letter_of, send_refusals, send_strays
+from stream.ingest.protocol.refusals import MOST_BYTES, MOST_KEY_BYTES, letter_of, send_refusals, send_strays
 from stream.kafka.dead_letters import decode, read_letters
 from stream.kafka.emitter import Emitter
 from stream.kafka.records import Record, Refused, Stray

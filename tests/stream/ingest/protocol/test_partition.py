@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stream.ingest.partition import Cursor, Partition
+from stream.ingest.protocol.partition import Cursor, Partition
 from stream.kafka.records import Record
 
 TOPIC, END = "t", 30

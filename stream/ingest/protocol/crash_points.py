@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Mapping
 
-from stream.ingest.partition import Fault, no_fault
+from stream.ingest.protocol.partition import Fault, no_fault
 
 
 def crash_point_from(environment: Mapping[str, str]) -> Fault:

@@ -15,7 +15,7 @@ from store.histories import Entry, UserRow
 from store.items import ItemRow
 from store.rows import Position
 from store.settings import Settings
-from stream.ingest.published_rows import LostPartitionError
+from stream.ingest.protocol.published_rows import LostPartitionError
 from stream.kafka.records import Record
 from stream.kafka.state_topics import GENERATION, POSITION_KEY, Announcement, decode_announcement, encode_announcement
 from stream.kafka.topics import create_topics
