@@ -56,9 +56,11 @@ class ItemPartition(Partition):
 
     async def restore(self) -> None:
         rows, settings = self.side.rows, self._settings
-        seen = await look_at(settings, (ITEM_STATES, ITEM_SIGNALS), self.number)
-        lost = forget_lost_states(rows.position, ITEM_STATES, seen[ITEM_STATES])
+        states = await look_at(settings, (ITEM_STATES,), self.number)
+        lost = forget_lost_states(rows.position, ITEM_STATES, states[ITEM_STATES])
         await self._published.restore()
+        self._fault("restored")
+        seen = await look_at(settings, (ITEM_SIGNALS,), self.number)  # after the rows: they say how far it was
         reached = max(self.side.reached, rows.position.absorbed, self.side.vectors.store.position.absorbed)
         logs, start_over = rows.position.logs, settings.kafka.start_over
         start = start_reading(seen[ITEM_SIGNALS], logs.get(ITEM_SIGNALS), rows.position.safe, reached, start_over)
@@ -81,6 +83,7 @@ class ItemPartition(Partition):
         self.side.rows.position.safe = self.cursors[self._signals].counted_safe
         if not self.side.rows.staged:  # else the next publication writes it
             self.side.rows.write({})
+        self._fault("kept")
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
         cursor = self.cursors.setdefault(self._signals, Cursor())

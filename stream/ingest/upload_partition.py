@@ -105,10 +105,13 @@ class UploadPartition(Partition):
         self._limits = settings.event_limits()
 
     async def restore(self) -> None:
-        topics = (UPLOAD_STATES, SEMANTIC_IDS, UPLOADS)
-        seen, position = await look_at(self._settings, topics, self.number), self._gone.position
-        marks_lost = forget_lost_states(position, UPLOAD_STATES, seen[UPLOAD_STATES])
+        position = self._gone.position
+        states = await look_at(self._settings, (UPLOAD_STATES,), self.number)
+        marks_lost = forget_lost_states(position, UPLOAD_STATES, states[UPLOAD_STATES])
         await self._published.restore()
+        seen = await look_at(
+            self._settings, (SEMANTIC_IDS, UPLOADS), self.number
+        )  # after the rows: they say how far it was
         cards = position.logs.get(SEMANTIC_IDS)
         known, start_over = position.logs.get(UPLOADS), self._settings.kafka.start_over
         start = start_reading(seen[UPLOADS], known, position.safe, position.absorbed, start_over)

@@ -69,13 +69,17 @@ class UserPartition(Partition):
 
     async def restore(self) -> None:
         rows = self.side.rows
-        seen = await look_at(self._settings, (USER_STATES, ENGAGEMENTS, PROFILES), self.number)
-        lost = forget_lost_states(rows.position, USER_STATES, seen[USER_STATES])
+        states = await look_at(self._settings, (USER_STATES,), self.number)
+        lost = forget_lost_states(rows.position, USER_STATES, states[USER_STATES])
         topic = self._settings.topic(FORGOTTEN_USERS)
         ledger = [record.value async for record in read_partition(self._settings, topic, self.number, 0)]
         self.side.remember(forgotten_users(ledger))
         self.side.write_restored()
         await self._published.restore()
+        self._fault("restored")
+        seen = await look_at(
+            self._settings, (ENGAGEMENTS, PROFILES), self.number
+        )  # after the rows: they say how far it was
         position = rows.position
         engagements = self._start(ENGAGEMENTS, seen, position.safe, max(position.absorbed, self.side.reached))
         profiles = self._start(PROFILES, seen, position.profiles_safe, position.profiles)
@@ -118,6 +122,7 @@ class UserPartition(Partition):
         position.profiles_safe = self.cursors[self._profiles].counted_safe
         if not self.side.rows.staged:  # else the next publication writes it
             self.side.rows.write({})
+        self._fault("kept")
 
     async def _send(self, name: str, effects: Effects) -> list[asyncio.Future[Any]]:
         send = self._emitter.send

@@ -18,14 +18,18 @@ from typing import Literal
 
 from kafka import TopicPartition
 from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError
 from msgspec import structs
 
 from store.rows import LogIdentity, Position
 from store.settings import Settings
-from stream.kafka.connections import admin_client
+from stream.kafka.connections import BrokerUnavailableError, admin_client
 from stream.kafka.topics import id_of
 
 log = logging.getLogger(__name__)
+
+LOOKS = 3
+"""How often a broker is asked before it counts as away."""
 
 
 class LogReplacedError(RuntimeError):
@@ -54,8 +58,16 @@ class ReadingStart:
 
 
 async def look_at(settings: Settings, names: Iterable[str], partition: int) -> dict[str, PartitionLog]:
-    """One partition of each of these topics (named without their prefix)."""
-    return await asyncio.to_thread(_look, settings, list(names), partition)
+    """One partition of each of these topics (named without their prefix). A broker that seems not to answer is asked
+    again: for a process that stood still in the middle of it, its time was over at once."""
+    wanted = list(names)
+    for _ in range(LOOKS - 1):
+        try:
+            return await asyncio.to_thread(_look, settings, wanted, partition)
+        except (BrokerUnavailableError, KafkaError) as error:
+            log.info("looking again at %s: %r", ", ".join(wanted), error)
+            await asyncio.sleep(0.5)
+    return await asyncio.to_thread(_look, settings, wanted, partition)
 
 
 def _look(settings: Settings, names: list[str], partition: int) -> dict[str, PartitionLog]:

@@ -89,8 +89,9 @@ class Load(threading.Thread):
         }
 
 
-def assert_exact(settings: Settings) -> int:
-    """Compares the state topics with the oracle; returns how many engagements there were."""
+def assert_exact(settings: Settings, learned: bool = True) -> int:
+    """Compares the state topics with the oracle, and with `learned` asks what vectors are worth, which takes some
+    thousand engagements in peace; returns how many engagements there were."""
     oracle = Oracle(window=settings.store.history_length)
     for partition in range(settings.kafka.partitions):
         oracle.read(value for _, value in read_topic(settings, "engagements", partition) if value)
@@ -98,7 +99,8 @@ def assert_exact(settings: Settings) -> int:
     histories = {user: events[-length:] for user, events in published_histories(settings).items()}
     assert histories == {user: events[-length:] for user, events in oracle.histories.items()}
     assert published_counters(settings) == dict(oracle.counters)
-    assert_learned(settings)
+    if learned:
+        assert_learned(settings)
     return sum(sum(counts.values()) for counts in oracle.counters.values())
 
 
@@ -140,7 +142,7 @@ def test_two_workers_killed_at_random_lose_and_double_nothing(cluster, tmp_path:
             worker.kill()
 
 
-@pytest.mark.parametrize("boundary", ["written", "absorbed", "sent", "published"])
+@pytest.mark.parametrize("boundary", ["restored", "absorbed", "written", "sent", "published", "kept"])
 def test_a_worker_killed_at_each_boundary_is_exact(embedded_broker, tmp_path: Path, boundary: str) -> None:
     settings = settings_on(embedded_broker)
     worker = WorkerProcess(settings, tmp_path / "worker")
@@ -155,7 +157,8 @@ def test_a_worker_killed_at_each_boundary_is_exact(embedded_broker, tmp_path: Pa
         worker.start()
         worker.await_ready()
         await_committed(settings)
-        assert assert_exact(settings) > 500
+        # Killed before it absorbs anything, it gets everything in one burst: vectors are then learned apart.
+        assert assert_exact(settings, learned=boundary != "restored") > 500
     finally:
         worker.kill()
 

@@ -52,6 +52,27 @@ class WorkerProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
+    def pause(self) -> None:
+        """It stands still, as SIGSTOP does it; the broker hears nothing of it until `resume`."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def await_paused(self, timeout_s: float = PATIENCE_S) -> None:
+        """Until it stands still by itself, at a crash point."""
+        assert self.process is not None
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        end = time.monotonic() + timeout_s
+        while stat.read_text().rpartition(")")[2].split()[0] != "T":
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            assert time.monotonic() < end, f"not standing still in {timeout_s} s"
+            time.sleep(0.05)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(number)
+
     def stop(self) -> int:
         assert self.process is not None
         self.process.terminate()

@@ -76,6 +76,7 @@ class MemoryLog:
         self.topics[topic] = sorted({record.key: record for record in self.topics[topic]}.values())
 
     async def read(self, _: Settings, topic: str, partition: int, begin: int) -> AsyncIterator[Written]:
+        await step()  # it connects
         end = self.ends[topic]
         for record in list(self.topics[topic]):
             if begin <= record.offset < end:
@@ -355,6 +356,24 @@ def test_an_owner_stands_still_at_each_step_of_a_publication(side: str, stands_a
     for ending in endings(side, more):
         for order in (["A", "B", "empty"], ["empty", "B", "A"]):
             asyncio.run(played([*actions, *ending], order))
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_an_owner_stands_still_at_each_step_of_its_start(side: str) -> None:
+    """While it reads, its successor starts, works and publishes: what it has looked at before says nothing of what it
+    reads after that."""
+    for stands_after in range(12):
+        feed: Actions = [("run", "users", "U", ALL)] if side == "items" else []
+        actions: Actions = [
+            *([("take", "users", "U", ALL)] if side == "items" else []),
+            ("take", side, "A", ALL), ("frame", [click(0, "v")]), *feed, ("run", side, "A", ALL),
+            ("take", side, "A", stands_after),
+            ("frame", [click(1, "v"), click(2, "w")]), *feed, ("frame", [click(3, "w")]), *feed,
+            ("take", side, "B", ALL), ("run", side, "B", ALL), ("run", side, "B", ALL),
+            ("run", side, "A", ALL), ("run", side, "A", ALL),
+        ]  # fmt: skip
+        for order in (["A", "B", "empty"], ["empty", "B", "A"]):
+            asyncio.run(played(actions, order))
 
 
 orders = st.permutations([*DISKS, "empty"])

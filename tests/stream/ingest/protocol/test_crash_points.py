@@ -39,3 +39,17 @@ def test_the_process_is_killed_there(wanted: str, last: str) -> None:
     )  # fmt: skip
     assert ran.stdout.splitlines()[-1] == last
     assert ran.returncode == (0 if wanted == "published:9" else -signal.SIGKILL)
+
+
+def test_the_process_stands_still_there_and_goes_on() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4],
+        env=os.environ | {"SIDESTREAM_FAULT": "sent:3:STOP"},
+    )  # fmt: skip
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    process.send_signal(signal.SIGCONT)
+    assert process.stdout is not None
+    lines = process.stdout.read().splitlines()
+    process.stdout.close()
+    assert (process.wait(), lines[-1]) == (0, "4 published")
