@@ -27,6 +27,7 @@ from tests.chaos.workers import (
 from tests.oracle import Oracle
 
 GROUPS = 4
+ITEMS = 40
 KILLS = int(os.environ.get("SIDESTREAM_CHAOS_KILLS", "10"))
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
@@ -64,6 +65,8 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         with Publisher(settings=self._settings) as publisher:
+            for number in range(ITEMS):  # vectors are learned from items of other partitions once these have cards
+                publisher.upload({"item_id": f"item-{number}", "uploaded_at": 1.6e9, "title": f"Item {number}"})
             while not self._ended.is_set():
                 for _ in range(50):
                     event = self._event()
@@ -83,7 +86,7 @@ class Load(threading.Thread):
         return {
             "event_id": f"event-{self.sent}",
             "user_id": f"user-{user}",
-            "item_id": f"item-{GROUPS * self._random.randrange(10) + user % GROUPS}",
+            "item_id": f"item-{GROUPS * self._random.randrange(ITEMS // GROUPS) + user % GROUPS}",
             "kind": self._random.choice(["click", "watch", "like", "hide", "impression"]),
             "occurred_at": 1_700_000_000.0 + self.sent,
         }
