@@ -33,7 +33,7 @@ class ItemPartition(Partition):
     """Absorbs signals into item rows and publishes them, coalesced: an item as often as the row budget allows."""
 
     beat_s = BEAT_S
-    longest_pause_s = 2.0
+    longest_pause_s = 5.0
 
     def __init__(
         self,

@@ -45,7 +45,8 @@ class UserPartition(Partition):
     """Absorbs engagements into histories, has them scored, tells the items, publishes the users' rows."""
 
     beat_s = BEAT_S
-    longest_pause_s = 5.0
+    longest_pause_s = 10.0
+    most_rows = 5000
 
     def __init__(
         self,

@@ -92,10 +92,8 @@ class WorkerService:
     def item(self, item_id: str) -> dict[str, Any] | None:
         catalog = self._scorer.recommender.catalog
         handle = catalog.handles.get(item_id)
-        if handle is None:
-            return None
-        card = catalog.cards[handle]
-        counters = self._scorer.counters(item_id)
+        card = catalog.cards[handle] if handle is not None else None
+        counters = self._scorer.counters(item_id)  # of one that was never uploaded, too
         if card is None and not counters:
             return None
         serving = self._scorer.serving
@@ -104,9 +102,9 @@ class WorkerService:
             "title": card.title if card else "",
             "live": card is not None,
             "uploaded_at": card.uploaded_at if card else None,
-            "semantic_id": serving.semantic_id(handle),
+            "semantic_id": serving.semantic_id(handle) if handle is not None else [],
             "codebook": serving.codebook.version,
-            "prefix_words": serving.prefix_words(handle),
+            "prefix_words": serving.prefix_words(handle) if handle is not None else [],
             "counters": {KINDS[kind]: count for kind, count in counters.items()},
         }
 
