@@ -37,7 +37,7 @@ check: install  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-chaos: install  ## the kill -9 schedules at full length
+chaos: install  ## the schedules of kills and pauses at full length
 	SIDESTREAM_CHAOS_KILLS=30 $(BIN)/python -m pytest -m chaos $(ARGS)
 
 bench: install  ## the end-to-end path on the embedded broker
