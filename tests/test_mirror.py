@@ -14,7 +14,6 @@ LOGIC = (
 WIRE = "a part of the broker: its behaviour is what clients see on the wire, compared with real Kafka's"
 
 HELD_BY: dict[str, tuple[str, str]] = {
-    "store/security/probe.py": ("stream/test_secured.py", "refused by real Kafka, in every way"),
     "stream/kafka/access.py": ("stream/test_secured.py", "asked of real Kafka with access control lists"),
     "trainer/answers.py": ("trainer/test_recommender.py", "answers are the recommender's"),
     "trainer/candidate_ranking.py": ("trainer/test_recommender.py", "the order shows in answers"),

@@ -5,6 +5,13 @@ leaves it in any other way.
 """
 
 from store.security.options import SecurityError, async_client_security, client_security, security_of
-from store.security.probe import refusal_of
+from store.security.probe import RefusedError, find_server
 
-__all__ = ["SecurityError", "async_client_security", "client_security", "refusal_of", "security_of"]
+__all__ = [
+    "RefusedError",
+    "SecurityError",
+    "async_client_security",
+    "client_security",
+    "find_server",
+    "security_of",
+]

@@ -9,7 +9,6 @@ Invariant: an answer names the cause and the setting to correct, and never a sec
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -28,44 +27,59 @@ CONNECTION = (
 """The options that a single connection takes."""
 
 
-def refusal_of(kafka: Kafka, timeout_s: float = 5.0) -> str:
-    """Why the first broker that can be reached refuses this client; empty where it lets it in, or none is there.
+class RefusedError(Exception):
+    """Servers answer, and none lets this client in: the message says why."""
 
-    Raises `TimeoutError` when one takes the connection and does not answer within `timeout_s`.
+
+def find_server(kafka: Kafka, timeout_s: float = 5.0) -> str:
+    """The first bootstrap server that lets this client in, of all, which are asked within `timeout_s`.
+
+    Raises `RefusedError` where none does and one says why; else `TimeoutError` where one takes the connection and says
+    nothing; else `ConnectionRefusedError`.
     """
     try:
         options = async_client_security(kafka)
     except SecurityError as error:
-        return str(error)
+        raise RefusedError(str(error)) from error
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as threads:  # an event loop may be running in this one
-        return threads.submit(asyncio.run, _refusal(kafka, options, timeout_s)).result()
+        return threads.submit(asyncio.run, _find(kafka, options, timeout_s)).result()
 
 
-async def _refusal(kafka: Kafka, options: dict[str, Any], timeout_s: float) -> str:
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+async def _find(kafka: Kafka, options: dict[str, Any], timeout_s: float) -> str:
     security = security_of(kafka)
     known = {name: options[name] for name in CONNECTION if name in options}
-    for server in kafka.bootstrap_servers.split(","):
-        host, _, port = server.strip().rpartition(":")
+    servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
+    reasons: list[str] = []
+    silent: list[str] = []
+    for server in servers:
+        host, _, port = server.rpartition(":")
         try:
-            await _ask(host.strip("[]"), int(port), known, timeout_s)
-            return ""
-        except ssl.SSLError as error:
-            return _by_tls(error, security, server)
-        except KafkaError as error:
-            if reason := _by_broker(error, security, server):
-                return reason
-        except (ConnectionResetError, BrokenPipeError, EOFError):
-            return _by_hanging_up(security, server)
+            await _ask(host.strip("[]"), int(port), known, timeout_s / len(servers))
+            return server
         except TimeoutError:
-            raise
-        except (OSError, ValueError):
-            continue
+            silent.append(server)
         except Exception as error:
-            if security.mechanism == "OAUTHBEARER":
-                return f"the hook kafka.security.token = {security.token!r} failed: {error!r}"
-            raise
-    return ""
+            reasons += filter(None, [_reason(error, security, server)])
+    if reasons:
+        raise RefusedError(reasons[0])
+    if silent:
+        raise TimeoutError(f"{', '.join(silent)} did not answer")
+    raise ConnectionRefusedError(f"nobody listens at {kafka.bootstrap_servers}")
+
+
+def _reason(error: Exception, security: Security, server: str) -> str:
+    """Empty where nobody is there, or the broker said nothing of security: another may. Raises what it cannot name."""
+    if isinstance(error, ssl.SSLError):
+        return _by_tls(error, security, server)
+    if isinstance(error, KafkaError):
+        return _by_broker(error, security, server)
+    if isinstance(error, ConnectionResetError | BrokenPipeError | EOFError):
+        return _by_hanging_up(security, server)
+    if isinstance(error, OSError | ValueError):
+        return ""
+    if security.mechanism == "OAUTHBEARER":
+        return f"the hook kafka.security.token = {security.token!r} failed: {error!r}"
+    raise error
 
 
 async def _ask(host: str, port: int, options: dict[str, Any], timeout_s: float) -> None:

@@ -59,7 +59,8 @@ app.add_typer(dead_letters.app, name="dead-letters")
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and exits with its status."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it warns of, our errors say with a remedy
+    for client in ("kafka", "aiokafka"):
+        logging.getLogger(client).setLevel(logging.CRITICAL)  # what they warn of, our errors say with a remedy
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that has no such letters shows their numbers
             stream.reconfigure(errors="backslashreplace")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -112,12 +111,16 @@ def trainer(options: Options) -> None:
     """
     use_one_thread()  # torch has a setting of its own: training.threads
     from stream.kafka.access import TRAINER, check_access
-    from stream.kafka.connections import BrokerUnavailableError
+    from stream.kafka.connections import BrokerRefusedError, BrokerUnavailableError
     from trainer.runs.service import run_trainer
 
     settings = options.settings()
-    with suppress(BrokerUnavailableError):  # the trainer waits for a broker by itself
+    try:
         check_access(settings, TRAINER)
+    except BrokerRefusedError:
+        raise
+    except BrokerUnavailableError:
+        pass  # the trainer waits for a broker by itself
     with FolderLock(Path(settings.data_dir), "trainer"):
         raise typer.Exit(run_trainer(settings))
 

@@ -38,7 +38,13 @@ from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
 from stream.client.admission import Event, admit, admit_key
 from stream.client.outstanding import Outstanding
 from stream.client.steady_producer import SteadyProducer
-from stream.kafka.connections import BrokerUnavailableError, admin_client, connect_producer, reaching
+from stream.kafka.connections import (
+    BrokerRefusedError,
+    BrokerUnavailableError,
+    admin_client,
+    connect_producer,
+    reaching,
+)
 from stream.kafka.deliveries import Delivery, DeliveryError, Framing, PublishTimeoutError
 from stream.kafka.topics import TopicsError
 
@@ -316,6 +322,8 @@ class Publisher:
             try:
                 with reaching(self._settings):
                     found = self._producer.partitions_for(full)
+            except BrokerRefusedError:
+                raise
             except BrokerUnavailableError:
                 with admin_client(self._settings):  # raises again unless it is only the topic that is missing
                     raise TopicsError(f"there is no topic {full}: run `sidestream topics create`") from None

@@ -15,7 +15,6 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import GroupAuthorizationFailedError, KafkaError
 
-from store.security import security_of
 from store.settings import Settings
 from store.topics import (
     CHECKPOINTS,
@@ -32,7 +31,7 @@ from store.topics import (
     UPLOADS,
     USER_STATES,
 )
-from stream.kafka.connections import BrokerRefusedError, admin_client
+from stream.kafka.connections import admin_client, lacking
 
 Needs = Mapping[str, tuple[str, ...]]
 """Topic → operations, by Kafka's names."""
@@ -58,16 +57,16 @@ def check_access(settings: Settings, needs: Needs, *, group: bool = False) -> No
     that exist. `group`: it also takes part in the consumer group."""
     with admin_client(settings) as admin:
         full = {settings.topic(name): name for name in needs}
-        lacking: dict[str, list[str]] = {}
+        topics_by_operations: dict[str, list[str]] = {}
         for entry in sorted(admin.describe_topics(list(full)), key=itemgetter("name")):
             missing = sorted(set(needs[full[entry["name"]]]) - _granted(entry))
             if missing:
-                lacking.setdefault(" and ".join(missing), []).append(entry["name"])
-        told = [f"{operations} on {', '.join(topics)}" for operations, topics in lacking.items()]
+                topics_by_operations.setdefault(" and ".join(missing), []).append(entry["name"])
+        told = [f"{operations} on {', '.join(topics)}" for operations, topics in topics_by_operations.items()]
         if group and not _may_join(admin, settings.kafka.group):
             told.append(f"READ on the group {settings.kafka.group}")
     if told:
-        raise BrokerRefusedError(f"{_who(settings)} lacks {'; '.join(told)}: add the ACLs of docs/security.md")
+        raise lacking(settings, "; ".join(told))
 
 
 def _granted(described: Mapping[str, Any]) -> set[str]:
@@ -85,8 +84,3 @@ def _may_join(admin: KafkaAdminClient, group: str) -> bool:
         return True
     told = described.get("authorized_operations")
     return told is None or "READ" in told
-
-
-def _who(settings: Settings) -> str:
-    name = security_of(settings.kafka).username
-    return f"user {name!r}" if name else "this client"

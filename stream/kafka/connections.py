@@ -7,7 +7,6 @@ silence for a broker that is not there.
 from __future__ import annotations
 
 import logging
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,16 +14,11 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import AuthorizationError, KafkaConnectionError, KafkaTimeoutError
 
-from store.security import client_security, refusal_of, security_of
+from store.security import RefusedError, client_security, find_server, security_of
 from store.settings import Settings
 
 CONNECT_TIMEOUT_S = 5.0
 LARGEST_RECORD_BYTES = 16 << 20
-
-
-class BrokerRefusedError(ConnectionError):
-    """A broker answers, but does not let this client in: the message names the setting of `[kafka.security]`, or the
-    access that is missing."""
 
 
 class BrokerUnavailableError(ConnectionError):
@@ -37,48 +31,47 @@ class BrokerUnavailableError(ConnectionError):
         self.bootstrap_servers = bootstrap_servers
 
 
+class BrokerRefusedError(BrokerUnavailableError):
+    """A broker answers, but does not let this client in: the message names the setting of `[kafka.security]`, or the
+    access that is missing. Who waits for a broker waits on: one that is being restarted hangs up as well."""
+
+    def __init__(self, bootstrap_servers: str, reason: str) -> None:
+        ConnectionError.__init__(self, reason)
+        self.bootstrap_servers = bootstrap_servers
+
+
 def quiet_clients() -> None:
-    """Lets kafka-python log only what nothing else reports: its warnings repeat what sidestream's errors say."""
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    """Lets Kafka's clients log only what nothing else reports: their warnings repeat what sidestream's errors say."""
+    for client in ("kafka", "aiokafka"):
+        logging.getLogger(client).setLevel(logging.CRITICAL)
 
 
 def client_options(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> dict[str, Any]:
-    """The options that every kafka-python client shares."""
+    """The options that every kafka-python client shares. Raises as `find_broker` does."""
     return {
-        "bootstrap_servers": settings.kafka.bootstrap_servers.split(","),
+        "bootstrap_servers": [find_broker(settings, timeout_s)],
         "bootstrap_timeout_ms": int(timeout_s * 1000),
         "reconnect_backoff_max_ms": 1000,
         **client_security(settings.kafka),
     }
 
 
-def knock(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
-    """Raises `BrokerUnavailableError` unless some bootstrap address accepts a connection, and `BrokerRefusedError` if
-    that does not let this client in.
+def find_broker(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> str:
+    """A bootstrap server that lets this client in. Raises `BrokerRefusedError` if one says why it does not, else
+    `BrokerUnavailableError`.
 
-    Asked first, because a refusal is known at once, while Kafka clients go on trying until their time is over.
+    Asked first: a refusal is known at once, while Kafka clients go on trying until their time is over. And a client is
+    given this server alone, for kafka-python spends all its time on one, drawn by chance, which may stand still.
     """
     servers = settings.kafka.bootstrap_servers
-    for server in servers.split(","):
-        host, _, port = server.strip().rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s).close()
-            break
-        except (OSError, ValueError):
-            continue
-    else:
-        raise BrokerUnavailableError(servers)
-    _raise_refusal(settings, timeout_s)
-
-
-def _raise_refusal(settings: Settings, timeout_s: float) -> None:
     try:
-        reason = refusal_of(settings.kafka, timeout_s)
+        return find_server(settings.kafka, timeout_s)
+    except RefusedError as refused:
+        raise BrokerRefusedError(servers, str(refused)) from None
     except TimeoutError:
-        silence = f"no Kafka broker answered within {timeout_s:g} s"
-        raise BrokerUnavailableError(settings.kafka.bootstrap_servers, silence) from None
-    if reason:
-        raise BrokerRefusedError(reason)
+        raise BrokerUnavailableError(servers, f"no Kafka broker answered within {timeout_s:g} s") from None
+    except ConnectionRefusedError:
+        raise BrokerUnavailableError(servers) from None
 
 
 @contextmanager
@@ -88,25 +81,26 @@ def reaching(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterat
     try:
         yield
     except AuthorizationError as error:
-        raise BrokerRefusedError(missing_access(settings, error)) from error
+        raise lacking(settings, f"access ({error})") from error
     except (KafkaTimeoutError, KafkaConnectionError) as error:
         servers = settings.kafka.bootstrap_servers
         raise BrokerUnavailableError(servers, f"no Kafka broker answered within {timeout_s:g} s") from error
 
 
-def missing_access(settings: Settings, error: AuthorizationError) -> str:
-    """What a refused request lacks, as one line."""
-    security = security_of(settings.kafka)
-    who = f"user {security.username!r}" if security.username else "this client"
-    return f"{who} lacks access ({error}): give it the ACLs of docs/security.md"
+def lacking(settings: Settings, what: str) -> BrokerRefusedError:
+    """The error for a client that the broker knows, and that may not do what it must."""
+    name = security_of(settings.kafka).username
+    who = f"user {name!r}" if name else "this client"
+    servers = settings.kafka.bootstrap_servers
+    return BrokerRefusedError(servers, f"{who} lacks {what}: add the ACLs of docs/security.md")
 
 
 @contextmanager
 def admin_client(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterator[KafkaAdminClient]:
     """A connected admin client, closed at the end."""
-    knock(settings, timeout_s)
+    options = client_options(settings, timeout_s)
     with reaching(settings, timeout_s):
-        client = KafkaAdminClient(**client_options(settings, timeout_s))
+        client = KafkaAdminClient(**options)
     try:
         with reaching(settings, timeout_s):
             yield client
@@ -116,7 +110,6 @@ def admin_client(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> It
 
 def connect_producer(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S, **options: Any) -> KafkaProducer:
     """A connected producer: idempotent, acknowledged by all in-sync replicas, records up to 16 MiB."""
-    knock(settings, timeout_s)
     with reaching(settings, timeout_s):
         return KafkaProducer(
             **{
@@ -145,7 +138,6 @@ def reader(
     settings: Settings, partitions: Iterable[TopicPartition], timeout_s: float = CONNECT_TIMEOUT_S, **options: Any
 ) -> Iterator[KafkaConsumer]:
     """A consumer of just these partitions, in no group: it commits nothing and disturbs nobody."""
-    knock(settings, timeout_s)
     with reaching(settings, timeout_s):
         consumer = KafkaConsumer(
             **{

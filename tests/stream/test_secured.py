@@ -15,7 +15,7 @@ import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 
-from store.security import refusal_of
+from store.security import RefusedError, find_server
 from store.settings import Settings, settings_from
 from stream.client.publisher import Publisher
 from stream.client.training_runs import follow, request_training
@@ -203,7 +203,8 @@ def test_a_broker_whose_certificate_has_expired_is_named(tmp_path: Path) -> None
     cluster.start()
     try:
         settings = settings_on(cluster.bootstrap_servers, security("SASL_SSL", ca_file=str(old.ca)))
-        assert "has expired: renew it on the broker" in refusal_of(settings.kafka)
+        with pytest.raises(RefusedError, match="has expired: renew it on the broker"):
+            find_server(settings.kafka)
     finally:
         cluster.stop()
 
