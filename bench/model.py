@@ -26,7 +26,7 @@ from store.checkpoints import CheckpointFolder
 from store.events import Engagement, Upload
 from store.items import ItemCard, pack_parts
 from store.log import LoggedEngagement
-from store.prefix_tree import PrefixTree
+from store.memory.prefix_tree import PrefixTree
 from store.settings import Settings, Training
 from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.content.encoders import content_parts, text_encoder

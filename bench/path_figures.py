@@ -13,24 +13,23 @@ import httpx
 from bench.broker import cpu_s, memory_mib
 
 # The first line that matches a frame, from the innermost outwards, says what the time went to. What several parts use
-# (numpy, the space, learned vectors) is not here: its callers say whose time it was.
+# (numpy, the catalogue's arrays) is not here: its callers say whose time it was.
 PARTS: tuple[tuple[str, str], ...] = (
     (r"store/events\.py", "decode events"),
-    (r"store/histories\.py|stream/user_side\.py", "user side: histories, signals"),
-    (r"trainer/vector_learning\.py|stream/item_vectors\.py|store/embeddings\.py", "item side: vectors"),
-    (r"trainer/item_learning\.py|stream/item_side\.py", "item side: rows"),
+    (r"store/histories\.py|stream/ingest/user_side\.py", "user side: histories, signals"),
+    (r"trainer/items/vector_learning\.py|stream/ingest/item_vectors\.py|store/embeddings\.py", "item side: vectors"),
+    (r"trainer/items/item_learning\.py|stream/ingest/item_side\.py", "item side: rows"),
     (r"store/signals\.py", "signals: encode, decode"),
     (r"store/rows\.py", "rows: encode, RocksDB"),
-    (r"trainer/recommender\.py \S*maintain|stream/codebook_report\.py", "fits of the space, health"),
-    (r"trainer/(catalog|transitions|binding)\.py|store/prefix_tree\.py", "scorer: catalogue, space, tree"),
-    (r"trainer/recommender\.py \S*(insert|update)", "scorer: catalogue, space, tree"),
-    (r"trainer/(content|codebook|residual_kmeans|cards)\.py", "content, codebook"),
-    (r"stream/scorer\.py \S*(examine|example|sampled)", "examples for the ranker"),
-    (r"stream/(web|service)\.py|aiohttp/|stream/scorer\.py \S*(recommend|lambda)", "requests"),
-    (r"stream/scorer\.py|stream/broadcast\.py|stream/traces\.py", "scorer: read cards and rows"),
-    (r"stream/emitter\.py|aiokafka/producer/", "publish"),
-    (r"stream/upload_partition\.py|store/items\.py", "uploads: cards"),
-    (r"stream/metrics\.py|stream/freshness\.py|stream/window\.py|prometheus_client/", "metrics"),
+    (r"stream/serving/(codebook_report|upkeep)\.py", "fits, health"),
+    (r"trainer/items/(catalog|transitions)\.py|store/memory/prefix_tree\.py", "scorer: catalogue, transitions, tree"),
+    (r"trainer/(content|semantic_ids)/", "content, codebook"),
+    (r"trainer/examples\.py", "examples for the ranker"),
+    (r"stream/web/|stream/serving/service\.py|trainer/answers\.py|trainer/retrieval/|aiohttp/", "requests"),
+    (r"stream/serving/", "scorer: read cards and rows"),
+    (r"stream/kafka/emitter|aiokafka/producer/", "publish"),
+    (r"stream/ingest/upload_partition\.py|store/items\.py", "uploads: cards"),
+    (r"stream/metrics/|prometheus_client/", "metrics"),
     (r"stream/", "partitions, agents"),
     (r"faust/|mode/", "Faust"),
     (r"aiokafka/", "aiokafka"),

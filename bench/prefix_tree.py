@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from store.prefix_tree import PrefixTree
+from store.memory.prefix_tree import PrefixTree
 
 
 def seconds(act: Callable[[], object], rounds: int = 5) -> float:

@@ -24,7 +24,7 @@ from typing import Any
 from bench.served_stream import ServedStream
 from store.events import Engagement, Upload
 from store.settings import Settings, load_settings
-from stream.cli.system import find_system
+from stream.cli.arguments.system import find_system
 from trainer.content.encoders import text_encoder
 from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.evaluation.recorded_streams import evaluable_places, read_events, sample_places

@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
-from store.clock_cache import ClockCache, Staged
+from store.memory.clock_cache import ClockCache, Staged
 from store.rows import Position
 
 _ROW = b"v"

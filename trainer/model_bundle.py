@@ -19,7 +19,7 @@ import numpy as np
 from store.checkpoints import Manifest
 from store.histories import UserRow
 from store.items import ItemCard
-from store.prefix_tree import PrefixTree
+from store.memory.prefix_tree import PrefixTree
 from store.requests import Request
 from trainer.content.projection import raw_of
 from trainer.items.catalog import Catalog

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from stream.cli.options import SCORER, SYSTEM, Options, client_of, command
+from stream.cli.arguments.options import SCORER, SYSTEM, Options, client_of, command
 from stream.terminal.output import moment, span, table
 from stream.terminal.status_view import show_status
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
-from stream.cli.options import SCORER, SYSTEM, Options, client_of, command
-from stream.cli.system import System
+from stream.cli.arguments.options import SCORER, SYSTEM, Options, client_of, command
+from stream.cli.arguments.system import System
 from stream.cli.training import served
 from stream.terminal.output import moment, table
 

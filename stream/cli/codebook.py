@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
-from stream.cli.options import SCORER, SYSTEM, Options, client_of, command
+from stream.cli.arguments.options import SCORER, SYSTEM, Options, client_of, command
 from stream.cli.training import followed, served
 from stream.terminal.output import table
 

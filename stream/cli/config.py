@@ -10,7 +10,7 @@ import typer
 
 from store.settings import DEFAULT, LoadedSettings, SettingsError, read_settings
 from store.settings.checks import KEYS, unknown
-from stream.cli.options import SETTINGS, Options, command
+from stream.cli.arguments.options import SETTINGS, Options, command
 from stream.terminal.output import table
 
 app = typer.Typer(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stream.cli.options import LOG, Options, command
+from stream.cli.arguments.options import LOG, Options, command
 from stream.terminal.output import table
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import typer
 
 from store.folder_lock import FolderLock
 from store.settings import Settings
-from stream.cli.options import LOG, Options, command
+from stream.cli.arguments.options import LOG, Options, command
 
 app = typer.Typer()
 

@@ -18,7 +18,7 @@ import msgspec
 import typer
 
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS
-from stream.cli.options import Options
+from stream.cli.arguments.options import Options
 from stream.terminal.text import plain
 
 if TYPE_CHECKING:

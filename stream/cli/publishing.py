@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS
-from stream.cli.options import LOG, Options, command
+from stream.cli.arguments.options import LOG, Options, command
 from stream.cli.publish_file import Manner, publish_file, publisher_of
 
 app = typer.Typer(

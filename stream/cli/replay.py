@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from stream.cli.options import SETTINGS, Options, command
+from stream.cli.arguments.options import SETTINGS, Options, command
 from stream.cli.processes import use_one_thread
 from stream.terminal.output import emit, table
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import typer
 
-from stream.cli.options import LOG, Options, command
+from stream.cli.arguments.options import LOG, Options, command
 from stream.terminal.output import table
 
 app = typer.Typer(

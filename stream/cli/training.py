@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from stream.cli.options import SYSTEM, Options, client_of, command
-from stream.cli.system import System
+from stream.cli.arguments.options import SYSTEM, Options, client_of, command
+from stream.cli.arguments.system import System
 from stream.terminal.text import plain
 
 if TYPE_CHECKING:

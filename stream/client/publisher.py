@@ -38,15 +38,9 @@ from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
 from stream.client.admission import Event, admit, admit_key
 from stream.client.outstanding import Outstanding
 from stream.client.steady_producer import SteadyProducer
-from stream.kafka.connections import (
-    BrokerRefusedError,
-    BrokerUnavailableError,
-    admin_client,
-    connect_producer,
-    reaching,
-)
+from stream.kafka.connections import connect_producer
 from stream.kafka.deliveries import Delivery, DeliveryError, Framing, PublishTimeoutError
-from stream.kafka.topics import TopicsError
+from stream.kafka.topics import partition_count
 
 log = logging.getLogger(__name__)
 
@@ -318,16 +312,7 @@ class Publisher:
     def _partition_count(self, topic: str) -> int:
         count = self._partitions.get(topic)
         if count is None:
-            full = self._settings.topic(topic)
-            try:
-                with reaching(self._settings):
-                    found = self._producer.partitions_for(full)
-            except BrokerRefusedError:
-                raise
-            except BrokerUnavailableError:
-                with admin_client(self._settings):  # raises again unless it is only the topic that is missing
-                    raise TopicsError(f"there is no topic {full}: run `sidestream topics create`") from None
-            count = self._partitions[topic] = len(found)
+            count = self._partitions[topic] = partition_count(self._settings, topic, self._producer.partitions_for)
         return count
 
     def _watch(self) -> None:

@@ -8,7 +8,7 @@ records bear (see `stream.kafka.broker_time`).
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,13 @@ from store.topics import (
     USER_STATES,
 )
 from stream.kafka.broker_time import BROKER_TIME, BY_BROKER, BY_SENDER, TIMESTAMPS, time_by_broker, timestamps_of
-from stream.kafka.connections import LARGEST_RECORD_BYTES, admin_client
+from stream.kafka.connections import (
+    LARGEST_RECORD_BYTES,
+    BrokerRefusedError,
+    BrokerUnavailableError,
+    admin_client,
+    reaching,
+)
 
 COMPACT: Mapping[str, str] = {"cleanup.policy": "compact"}
 BY_TIME: Mapping[str, str] = {"cleanup.policy": "delete"}
@@ -233,3 +239,19 @@ def _state(
         co_partitioned=topic.co_partitioned,
         sender_timed=sender_timed,
     )
+
+
+def partition_count(settings: Settings, topic: str, partitions_for: Callable[[str], set[int]]) -> int:
+    """How many partitions `topic` has, as a connected client's `partitions_for` tells.
+
+    Raises `TopicsError` when it does not exist, `BrokerUnavailableError`, and `BrokerRefusedError` without access.
+    """
+    full = settings.topic(topic)
+    try:
+        with reaching(settings):
+            return len(partitions_for(full))
+    except BrokerRefusedError:
+        raise
+    except BrokerUnavailableError:
+        with admin_client(settings):  # raises again unless it is only the topic that is missing
+            raise TopicsError(f"there is no topic {full}: run `sidestream topics create`") from None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from store.prefix_tree import PrefixTree
+from store.memory.prefix_tree import PrefixTree
 from trainer.gate.held_out import CUTOFF, HeldOutEvents, Scores, prompt_of, rank_of, scores_of
 from trainer.model.beam_search import Generator
 from trainer.model.item_table import FixedVectors, ItemTable

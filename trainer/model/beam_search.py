@@ -29,7 +29,7 @@ from trainer.model.vocabulary import BEGIN, Vocabulary
 
 
 class Tree(Protocol):
-    """What decoding needs of `store.prefix_tree.PrefixTree`: the root is node 0."""
+    """What decoding needs of `store.memory.prefix_tree.PrefixTree`: the root is node 0."""
 
     def children(self, nodes_B: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All children of some nodes: (index into `nodes_B`, code, child node), each of shape (N,)."""

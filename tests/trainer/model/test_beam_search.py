@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from store.prefix_tree import PrefixTree
+from store.memory.prefix_tree import PrefixTree
 from tests.trainer.worlds import NOW, WIDTHS, prior, vocabulary
 from trainer.model.beam_search import Generator, best_per_owner, live_log_probabilities
 from trainer.model.decoder import Decoder, Shape

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from store.prefix_tree import PrefixTree
+from store.memory.prefix_tree import PrefixTree
 from tests.trainer.worlds import NOW, PER_TOPIC, TOPICS, corpus, prior, vocabulary
 from trainer.model.batches import Behaviour, Metadata
 from trainer.model.beam_search import Generator

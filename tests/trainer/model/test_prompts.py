@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from store.histories import HistoryRules, UserRow, absorb
-from store.prefix_tree import PrefixTree
+from store.memory.prefix_tree import PrefixTree
 from store.requests import Request
 from store.settings import Settings
 from tests.trainer.worlds import (

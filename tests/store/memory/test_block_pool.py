@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.block_pool import BlockPool, grown
+from store.memory.block_pool import BlockPool, grown
 
 OWNERS = 5
 

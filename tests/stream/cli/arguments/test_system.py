@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.cli.system import NotRunningError, find_system
+from stream.cli.arguments.system import NotRunningError, find_system
 from stream.up.addresses import write_addresses
 from stream.up.process_identity import started
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.clock_cache import ClockCache, Staged
+from store.memory.clock_cache import ClockCache, Staged
 
 RECORD = np.dtype([("number", "<i8")])
 

@@ -3,7 +3,8 @@
 An owner's span (where its block starts and how many entries it has) is one 64-bit number, so that one store changes
 both. A block that is full moves to one of twice the room; blocks given back are used again for others of their size.
 
-Invariant: the blocks of different owners do not overlap. Not safe for threads by itself: see `store.prefix_tree`.
+Invariant: the blocks of different owners do not overlap. Not safe for threads by itself: see
+`store.memory.prefix_tree`.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from stream.cli.options import OUTPUT, Options, command
+from stream.cli.arguments.options import OUTPUT, Options, command
 
 app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from store.settings import Settings
-from stream.cli.dashed import DashedArguments
-from stream.cli.system import System, find_system, settings_for
+from stream.cli.arguments.dashed import DashedArguments
+from stream.cli.arguments.system import System, find_system, settings_for
 from stream.terminal.output import emit, tell_failure
 
 if TYPE_CHECKING:

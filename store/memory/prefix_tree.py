@@ -1,7 +1,7 @@
 """The live prefix tree: which semantic IDs exist right now, as flat arrays that a beam search reads in one call.
 
 A node is a prefix of codes (the root, 0, is the empty one); its children, or in a leaf its items, are a block of a
-shared pool (`store.block_pool`). A node whose last item left stays in its block, hidden by
+shared pool (`store.memory.block_pool`). A node whose last item left stays in its block, hidden by
 its count of zero, until the block moves: then it is dropped. Dropped nodes are used again only after `QUARANTINE_S`, so
 that a beam search that stands on one finds it empty rather than another prefix.
 
@@ -20,7 +20,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from store.block_pool import BlockPool, grown
+from store.memory.block_pool import BlockPool, grown
 
 ROOT = 0
 QUARANTINE_S = 60.0

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from stream.cli.options import LOG, OUTPUT, SCORER, SYSTEM, Options, command
+from stream.cli.arguments.options import LOG, OUTPUT, SCORER, SYSTEM, Options, command
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import settings, strategies
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-import store.prefix_tree
-from store.prefix_tree import PrefixTree
+import store.memory.prefix_tree
+from store.memory.prefix_tree import PrefixTree
 
 WIDTHS = (3, 4, 2)
 codes = strategies.tuples(*(strategies.integers(0, width - 1) for width in WIDTHS))
@@ -74,7 +74,7 @@ TestTreeAgainstDictionary.settings = settings(max_examples=40, stateful_step_cou
 
 def test_dead_nodes_are_used_again_after_their_quarantine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Items that come and go for ever do not make the tree grow for ever."""
-    monkeypatch.setattr(store.prefix_tree, "QUARANTINE_S", 0.0)
+    monkeypatch.setattr(store.memory.prefix_tree, "QUARANTINE_S", 0.0)
     random = np.random.default_rng(0)
     tree = PrefixTree((64, 64, 64))
     sizes = []

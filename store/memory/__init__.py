@@ -1,0 +1,3 @@
+"""Structures in memory: the prefix tree of semantic IDs, a pool of equal blocks, a cache with a clock.
+
+May import numpy and nothing of sidestream. Invariant: what they hold is bounded, or grows with the items only."""
