@@ -77,7 +77,12 @@ class Worker:
         self.scorer = Scorer(settings, metrics=self._metrics, encoder=encoder, emitter=self._emitter, owners=owners)
         self._broadcast = Broadcast(settings, self.scorer.handlers(), {ITEM_STATES: self.scorer.on_passed_row})
         own_url = lambda: self.url  # noqa: E731  (known once the web server has started)
-        self._peers = Peers(owner_of=self.scorer.owner_of, own_url=own_url, metrics=self._metrics)
+        self._peers = Peers(
+            owner_of=self.scorer.owner_of,
+            own_url=own_url,
+            metrics=self._metrics,
+            timeout_s=settings.serving.peer_timeout_s,
+        )
         service = WorkerService(
             settings,
             scorer=self.scorer,

@@ -25,7 +25,6 @@ from stream.cli import app
 from stream.kafka import topics
 from stream.metrics import metrics as names
 from stream.metrics.freshness import EDGES_S
-from stream.metrics.status import CODEBOOK_AGE_OBJECTIVE_S, LAG_OBJECTIVE_EVENTS
 from trainer.runs import metrics as trained
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
@@ -157,8 +156,8 @@ def test_alert_rules_hold_the_objectives_of_the_settings() -> None:
     assert f'le="{objectives.upload_to_recommendable_s}"' in rules["SidestreamUploadsLate"]
     assert f'le="{objectives.engagement_to_embedding_s}"' in rules["SidestreamEngagementsLate"]
     assert rules["SidestreamModelDataOld"].endswith(f"> {objectives.model_data_age_s:.0f}")
-    assert rules["SidestreamCodebookOld"].endswith(f"> {CODEBOOK_AGE_OBJECTIVE_S:.0f}")
-    assert rules["SidestreamLag"].endswith(f"> {LAG_OBJECTIVE_EVENTS}")
+    assert rules["SidestreamCodebookOld"].endswith(f"> {objectives.codebook_age_s:.0f}")
+    assert rules["SidestreamLag"].endswith(f"> {objectives.input_lag_events}")
 
 
 def test_panels_do_not_overlap() -> None:

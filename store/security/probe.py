@@ -31,8 +31,8 @@ class RefusedError(Exception):
     """Servers answer, and none lets this client in: the message says why."""
 
 
-def find_server(kafka: Kafka, timeout_s: float = 5.0) -> str:
-    """The first bootstrap server that lets this client in, of all, which are asked within `timeout_s`.
+def find_server(kafka: Kafka) -> str:
+    """The first bootstrap server that lets this client in, of all, which are asked within `connect_timeout_s`.
 
     Raises `RefusedError` where none does and one says why; else `TimeoutError` where one takes the connection and says
     nothing; else `ConnectionRefusedError`.
@@ -42,10 +42,10 @@ def find_server(kafka: Kafka, timeout_s: float = 5.0) -> str:
     except SecurityError as error:
         raise RefusedError(str(error)) from error
     with ThreadPoolExecutor(1, thread_name_prefix="probe") as threads:  # an event loop may be running in this one
-        return threads.submit(asyncio.run, _find(kafka, options, timeout_s)).result()
+        return threads.submit(asyncio.run, _find(kafka, options)).result()
 
 
-async def _find(kafka: Kafka, options: dict[str, Any], timeout_s: float) -> str:
+async def _find(kafka: Kafka, options: dict[str, Any]) -> str:
     security = security_of(kafka)
     known = {name: options[name] for name in CONNECTION if name in options}
     servers = [server.strip() for server in kafka.bootstrap_servers.split(",")]
@@ -54,7 +54,7 @@ async def _find(kafka: Kafka, options: dict[str, Any], timeout_s: float) -> str:
     for server in servers:
         host, _, port = server.rpartition(":")
         try:
-            await _ask(host.strip("[]"), int(port), known, timeout_s / len(servers))
+            await _ask(host.strip("[]"), int(port), known, kafka.connect_timeout_s / len(servers))
             return server
         except TimeoutError:
             silent.append(server)

@@ -56,7 +56,8 @@ class Security(Table, frozen=True):
 
 
 class Kafka(Table, frozen=True):
-    """How to reach the log. With session timeout 10 s a dead worker's partitions move within 10 to 15 s."""
+    """How to reach the log. With session timeout 10 s a dead worker's partitions move within 10 to 15 s. A client that
+    finds no broker within `connect_timeout_s` says so."""
 
     bootstrap_servers: str = "127.0.0.1:9092"
     topic_prefix: str = "sidestream."
@@ -66,6 +67,7 @@ class Kafka(Table, frozen=True):
     session_timeout_s: Positive = 10.0
     heartbeat_s: Positive = 1.0
     commit_interval_s: Positive = 1.0
+    connect_timeout_s: Positive = 5.0
     max_record_bytes: AtLeast1 = 1 << 20
     start_over: Literal["", "beginning", "end"] = ""
     """What to do with a log that is not the one that was read before, or ends before what was read: refuse to start, or
@@ -279,7 +281,8 @@ class Utility(Table, frozen=True):
 
 
 class Serving(Table, frozen=True):
-    """The worker's HTTP face and the request path. `watch_s`: how long a new checkpoint is on probation. The share
+    """The worker's HTTP face and the request path. A user's request is passed on to the worker that has the user, which
+    answers within `peer_timeout_s`, or is done without. `watch_s`: how long a new checkpoint is on probation. The share
     `live_sample` of engagements is scored before they are learned from, as far as that takes no more than
     `live_sample_time` of the worker's time: the ranker learns from them, and some are the live metric. The lines of
     `impression_sample` of the answers are published for the ranker to learn from: an untouched one is a negative after
@@ -297,6 +300,7 @@ class Serving(Table, frozen=True):
     rollback_ratio: NotNegative = 0.7
     live_sample: Share = 1.0
     live_sample_time: Share = 0.1
+    peer_timeout_s: Positive = 1.0
     impression_sample: Share = 0.25
     impression_window_s: NotNegative = 1800.0
     repeats: bool = False
@@ -304,11 +308,14 @@ class Serving(Table, frozen=True):
 
 
 class Freshness(Table, frozen=True):
-    """Objectives, seconds: what `status` and the alert rules hold the system to."""
+    """Objectives: what `status` and the page hold the system to. The alert rules of `deploy/` hold it to the defaults
+    of these."""
 
     upload_to_recommendable_s: Positive = 1.0
     engagement_to_embedding_s: Positive = 0.5
     model_data_age_s: Positive = 6 * 3600.0
+    codebook_age_s: Positive = 14 * DAY_S
+    input_lag_events: AtLeast1 = 10_000
 
 
 class Settings(Table, frozen=True):

@@ -85,13 +85,13 @@ class Publisher:
         max_buffered_bytes: int = 32 << 20,
         block_s: float = 30.0,
         delivery_timeout_s: float = 30.0,
-        connect_timeout_s: float = 5.0,
+        connect_timeout_s: float | None = None,
         on_delivery: Callable[[Delivery], None] | None = None,
     ) -> None:
         settings = settings or load_settings()
-        if bootstrap_servers is not None:
-            kafka = msgspec.structs.replace(settings.kafka, bootstrap_servers=bootstrap_servers)
-            settings = msgspec.structs.replace(settings, kafka=kafka)
+        given = {"bootstrap_servers": bootstrap_servers, "connect_timeout_s": connect_timeout_s}
+        kafka = msgspec.structs.replace(settings.kafka, **{key: x for key, x in given.items() if x is not None})
+        settings = msgspec.structs.replace(settings, kafka=kafka)
         if delivery_timeout_s <= 0:
             raise ValueError(f"delivery_timeout_s = {delivery_timeout_s:g}: give the seconds that a record may take")
         if compression is not None and not _CODECS[compression]():
@@ -117,7 +117,6 @@ class Publisher:
         self._producer = SteadyProducer(
             lambda: connect_producer(
                 settings,
-                connect_timeout_s,
                 max_block_ms=2000,  # how long a topic may be unknown; back-pressure is ours
                 compression_type=compression,
                 request_timeout_ms=int(min(10.0, 0.8 * delivery_timeout_s) * 1000),

@@ -1,7 +1,7 @@
 """Connections: how sidestream's kafka-python clients reach the log, from one `Settings`.
 
-Invariant: a client is returned connected, or `BrokerUnavailableError` is raised within `timeout_s`; nothing waits in
-silence for a broker that is not there.
+Invariant: a client is returned connected, or `BrokerUnavailableError` is raised within `kafka.connect_timeout_s`;
+nothing waits in silence for a broker that is not there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from kafka.errors import AuthorizationError, KafkaConnectionError, KafkaTimeoutE
 from store.security import RefusedError, client_security, find_server, security_of
 from store.settings import Settings
 
-CONNECT_TIMEOUT_S = 5.0
 LARGEST_RECORD_BYTES = 16 << 20
 
 
@@ -46,17 +45,17 @@ def quiet_clients() -> None:
         logging.getLogger(client).setLevel(logging.CRITICAL)
 
 
-def client_options(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> dict[str, Any]:
+def client_options(settings: Settings) -> dict[str, Any]:
     """The options that every kafka-python client shares. Raises as `find_broker` does."""
     return {
-        "bootstrap_servers": [find_broker(settings, timeout_s)],
-        "bootstrap_timeout_ms": int(timeout_s * 1000),
+        "bootstrap_servers": [find_broker(settings)],
+        "bootstrap_timeout_ms": int(settings.kafka.connect_timeout_s * 1000),
         "reconnect_backoff_max_ms": 1000,
         **client_security(settings.kafka),
     }
 
 
-def find_broker(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> str:
+def find_broker(settings: Settings) -> str:
     """A bootstrap server that lets this client in. Raises `BrokerRefusedError` if one says why it does not, else
     `BrokerUnavailableError`.
 
@@ -65,17 +64,26 @@ def find_broker(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> str
     """
     servers = settings.kafka.bootstrap_servers
     try:
-        return find_server(settings.kafka, timeout_s)
+        return find_server(settings.kafka)
     except RefusedError as refused:
         raise BrokerRefusedError(servers, str(refused)) from None
     except TimeoutError:
-        raise BrokerUnavailableError(servers, f"no Kafka broker answered within {timeout_s:g} s") from None
+        raise BrokerUnavailableError(
+            servers, f"no Kafka broker answered within {settings.kafka.connect_timeout_s:g} s"
+        ) from None
     except ConnectionRefusedError:
         raise BrokerUnavailableError(servers) from None
 
 
+def _silence(settings: Settings) -> BrokerUnavailableError:
+    kafka = settings.kafka
+    return BrokerUnavailableError(
+        kafka.bootstrap_servers, f"no Kafka broker answered within {kafka.connect_timeout_s:g} s"
+    )
+
+
 @contextmanager
-def reaching(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterator[None]:
+def reaching(settings: Settings) -> Iterator[None]:
     """Turns the client's own words for "nobody there" and "not you" into `BrokerUnavailableError` and
     `BrokerRefusedError`."""
     try:
@@ -84,7 +92,9 @@ def reaching(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterat
         raise lacking(settings, f"access ({error})") from error
     except (KafkaTimeoutError, KafkaConnectionError) as error:
         servers = settings.kafka.bootstrap_servers
-        raise BrokerUnavailableError(servers, f"no Kafka broker answered within {timeout_s:g} s") from error
+        raise BrokerUnavailableError(
+            servers, f"no Kafka broker answered within {settings.kafka.connect_timeout_s:g} s"
+        ) from error
 
 
 def lacking(settings: Settings, what: str) -> BrokerRefusedError:
@@ -96,27 +106,27 @@ def lacking(settings: Settings, what: str) -> BrokerRefusedError:
 
 
 @contextmanager
-def admin_client(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterator[KafkaAdminClient]:
+def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
     """A connected admin client, closed at the end."""
-    options = client_options(settings, timeout_s)
-    with reaching(settings, timeout_s):
+    options = client_options(settings)
+    with reaching(settings):
         client = KafkaAdminClient(**options)
     try:
-        with reaching(settings, timeout_s):
+        with reaching(settings):
             yield client
     finally:
         client.close()
 
 
-def connect_producer(settings: Settings, timeout_s: float = CONNECT_TIMEOUT_S, **options: Any) -> KafkaProducer:
+def connect_producer(settings: Settings, **options: Any) -> KafkaProducer:
     """A connected producer: idempotent, acknowledged by all in-sync replicas, records up to 16 MiB."""
-    with reaching(settings, timeout_s):
+    with reaching(settings):
         return KafkaProducer(
             **{
-                **client_options(settings, timeout_s),
+                **client_options(settings),
                 "allow_auto_create_topics": False,
                 "max_request_size": LARGEST_RECORD_BYTES,
-                "max_block_ms": int(timeout_s * 1000),
+                "max_block_ms": int(settings.kafka.connect_timeout_s * 1000),
                 **options,
             }
         )
@@ -134,14 +144,12 @@ def close_producer(producer: KafkaProducer, timeout_s: float = 1.0) -> None:
 
 
 @contextmanager
-def reader(
-    settings: Settings, partitions: Iterable[TopicPartition], timeout_s: float = CONNECT_TIMEOUT_S, **options: Any
-) -> Iterator[KafkaConsumer]:
+def reader(settings: Settings, partitions: Iterable[TopicPartition], **options: Any) -> Iterator[KafkaConsumer]:
     """A consumer of just these partitions, in no group: it commits nothing and disturbs nobody."""
-    with reaching(settings, timeout_s):
+    with reaching(settings):
         consumer = KafkaConsumer(
             **{
-                **client_options(settings, timeout_s),
+                **client_options(settings),
                 "group_id": None,
                 "enable_auto_commit": False,
                 "auto_offset_reset": "earliest",

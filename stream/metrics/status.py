@@ -1,6 +1,7 @@
 """Status: how fresh the system is, each stage against its objective, in a form for people and for programs.
 
-Invariant: no stage is `met` without evidence. Without events or a model the verdict is `unknown`.
+Invariant: nothing is `met` without evidence. A stage without events or a model is `unknown`, and so is the whole while
+one of its stages is, unless one is missed.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from typing import Any
 
 from store.settings import Freshness
 
-LAG_OBJECTIVE_EVENTS = 10_000
-CODEBOOK_AGE_OBJECTIVE_S = 14 * 86_400.0
 CLOSE = 0.8
 """From this share of its objective on, a stage that still meets it is `close`."""
 
@@ -26,20 +25,21 @@ TITLES: Mapping[str, str] = {
 
 
 def report(snapshot: Mapping[str, Any], objectives: Freshness) -> dict[str, Any]:
-    """The answer of `/v1/status` from `Metrics.snapshot()`: stages, lag, rates and the worst verdict of all.
+    """The answer of `/v1/status` from `Metrics.snapshot()`: stages, lag, rates and the verdict of all.
 
     A stage is judged by `value_s`: the recent p99 of a passage, the age of a thing. Verdicts are `met`, `close`,
     `missed` and `unknown`.
     """
     stages = [_passage(name, recent, objectives) for name, recent in snapshot["freshness"].items()]
     stages += [_age(name, snapshot["ages_s"].get(name), objectives) for name in TITLES if name.endswith("_age")]
+    most = objectives.input_lag_events
     lag = {
-        topic: {"events": events, "objective": LAG_OBJECTIVE_EVENTS, "verdict": verdict(events, LAG_OBJECTIVE_EVENTS)}
+        topic: {"events": events, "objective": most, "verdict": verdict(events, most)}
         for topic, events in snapshot["lag"].items()
     }
     verdicts = [stage["verdict"] for stage in stages] + [each["verdict"] for each in lag.values()]
     return {
-        "verdict": next((worst for worst in ("missed", "close", "met") if worst in verdicts), "unknown"),
+        "verdict": next(worst for worst in ("missed", "unknown", "close", "met") if worst in verdicts),
         "stages": stages,
         "lag": lag,
         "events_per_s": snapshot["events_per_s"],
@@ -61,7 +61,7 @@ def objective_s(stage: str, objectives: Freshness) -> float:
         "engagement_to_embedding": objectives.engagement_to_embedding_s,
         "serving_model_data_age": objectives.model_data_age_s,
         "checkpoint_age": objectives.model_data_age_s,
-        "codebook_age": CODEBOOK_AGE_OBJECTIVE_S,
+        "codebook_age": objectives.codebook_age_s,
     }[stage]
 
 

@@ -1,6 +1,6 @@
 """Peers: a request that another worker can answer better, because the user's partition is at work there.
 
-A forwarded request is sent once and waits `FORWARD_TIMEOUT_S` at most; whatever goes wrong, this worker answers from
+A forwarded request is sent once and waits `timeout_s` at most; whatever goes wrong, this worker answers from
 what every scorer has. What went wrong is counted, and logged at most once in `LOG_EVERY_S` for each reason.
 
 Invariant: no failure of a peer fails a request here.
@@ -22,7 +22,6 @@ from stream.metrics.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-FORWARD_TIMEOUT_S = 1.0
 LOG_EVERY_S = 10.0
 
 
@@ -44,17 +43,19 @@ class Peers:
         owner_of: Callable[[str], str | None],
         own_url: Callable[[], str],
         metrics: Metrics,
+        timeout_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._owner_of = owner_of
         self._own_url = own_url
         self._metrics = metrics
         self._clock = clock
+        self._timeout_s = timeout_s
         self._logged_at: dict[str, float] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=FORWARD_TIMEOUT_S))
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout_s))
 
     async def stop(self) -> None:
         if self._session is not None:
@@ -90,7 +91,7 @@ class Peers:
                     return await response.read()
                 raise _PeerError("refused", f"{url} answered {response.status}: {(await response.text())[:200]}")
         except TimeoutError:
-            raise _PeerError("timeout", f"{url} did not answer within {FORWARD_TIMEOUT_S:g} s") from None
+            raise _PeerError("timeout", f"{url} did not answer within {self._timeout_s:g} s") from None
         except aiohttp.ClientError as error:
             raise _PeerError("unreachable", f"{url} is out of reach: {error!r}") from None
 

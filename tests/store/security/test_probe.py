@@ -16,8 +16,8 @@ from stream.kafka.connections import BrokerRefusedError, BrokerUnavailableError,
 from tests.clusters import EmbeddedCluster
 
 
-def settings_of(*servers: str) -> Settings:
-    return settings_from({"kafka": {"bootstrap_servers": ",".join(servers)}})
+def settings_of(*servers: str, timeout_s: float = 4.0) -> Settings:
+    return settings_from({"kafka": {"bootstrap_servers": ",".join(servers), "connect_timeout_s": timeout_s}})
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def away() -> str:
 @pytest.mark.parametrize("first", ["silent", "hanging_up", "away"])
 def test_the_next_server_is_asked(first: str, request: pytest.FixtureRequest, embedded_broker: EmbeddedCluster) -> None:
     settings = settings_of(request.getfixturevalue(first), embedded_broker.bootstrap_servers)
-    assert find_server(settings.kafka, timeout_s=4.0) == embedded_broker.bootstrap_servers
+    assert find_server(settings.kafka) == embedded_broker.bootstrap_servers
     with admin_client(settings) as admin:
         assert isinstance(admin.list_topics(), list)
 
@@ -65,7 +65,7 @@ def test_the_next_server_is_asked(first: str, request: pytest.FixtureRequest, em
 def test_silent_servers_take_no_longer_than_one(silent: str) -> None:
     begun = time.monotonic()
     with pytest.raises(TimeoutError):
-        find_server(settings_of(silent, silent, silent).kafka, timeout_s=1.5)
+        find_server(settings_of(silent, silent, silent, timeout_s=1.5).kafka)
     assert time.monotonic() - begun < 4.0
 
 
@@ -76,7 +76,7 @@ def test_nobody_there(away: str) -> None:
 
 def test_a_silent_server_is_no_refusal(silent: str, away: str) -> None:
     with pytest.raises(BrokerUnavailableError, match="answered within") as unavailable:
-        find_broker(settings_of(away, silent), timeout_s=1.0)
+        find_broker(settings_of(away, silent, timeout_s=1.0))
     assert not isinstance(unavailable.value, BrokerRefusedError)
 
 

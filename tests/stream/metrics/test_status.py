@@ -30,6 +30,19 @@ def test_status_judges_every_stage_and_claims_nothing_without_evidence(metrics: 
     assert status["verdict"] == "missed"
 
 
+def test_the_whole_is_not_met_while_a_stage_has_no_data(metrics: Metrics) -> None:
+    metrics.became_recommendable(0.1)
+    metrics.embedded(0.1)
+    assert report(metrics.snapshot(), Freshness())["verdict"] == "unknown"
+
+
+def test_objectives_are_the_settings(metrics: Metrics) -> None:
+    metrics.lag({("engagements", 0): 20_000})
+    lenient = report(metrics.snapshot(), Freshness(input_lag_events=30_000, codebook_age_s=60.0))
+    assert lenient["lag"]["engagements"] == {"events": 20_000, "objective": 30_000, "verdict": "met"}
+    assert {stage["stage"]: stage["objective_s"] for stage in lenient["stages"]}["codebook_age"] == 60.0
+
+
 def test_codebook_health_is_reported(metrics: Metrics) -> None:
     metrics.codebook_measured(perplexities=[200.0, 150.0], error=0.2, collision_ratio=0.01)
     health = report(metrics.snapshot(), Freshness())["codebook_health"]

@@ -57,7 +57,7 @@ async def ask(
     app.add_routes([web.post("/internal/recommend", handler), web.get("/internal/users/{user_id:[^/]+}", handler)])
     async with TestServer(app) as server:
         url = str(server.make_url("/")).rstrip("/")
-        peers = Peers(owner_of=lambda _: url, own_url=lambda: "http://me", metrics=metrics)
+        peers = Peers(owner_of=lambda _: url, own_url=lambda: "http://me", metrics=metrics, timeout_s=1.0)
         await peers.start()
         found = [await each(peers) for each in asks]
         await peers.stop()
@@ -93,7 +93,9 @@ def test_an_owner_that_is_gone_or_unknown_or_this_worker(caplog: pytest.LogCaptu
 
     async def scenario() -> None:
         nonlocal owner, now
-        peers = Peers(owner_of=lambda _: owner, own_url=lambda: "http://me", metrics=metrics, clock=lambda: now)
+        peers = Peers(
+            owner_of=lambda _: owner, own_url=lambda: "http://me", metrics=metrics, timeout_s=1.0, clock=lambda: now
+        )
         await peers.start()
         assert await peers.recommend(Request(user_id="u")) is None
         owner = None

@@ -39,7 +39,7 @@ class Alone:
             assignment=self.assignment,
             metrics=metrics,
             emitter=emitter,
-            peers=Peers(owner_of=self.scorer.owner_of, own_url=lambda: "http://me", metrics=metrics),
+            peers=Peers(owner_of=self.scorer.owner_of, own_url=lambda: "http://me", metrics=metrics, timeout_s=1.0),
             own_url=lambda: "http://me",
             caught_up=self.caught_up,
         )
