@@ -8,29 +8,31 @@ May import the rest of `store`. Invariant: settings never change once they are r
 """
 
 from store.settings.checks import SettingsError
-from store.settings.loading import DEFAULT, PREFIX, LoadedSettings, load_settings, read_settings, settings_from
-from store.settings.tables import (
-    COMPLETED,
-    WEIGHTS,
+from store.settings.learning_tables import (
     Candidates,
     Codebook,
     Content,
-    Events,
-    Freshness,
     Items,
-    Kafka,
     Model,
     Quotas,
     Ranking,
+    Spectral,
+    Training,
+    Vectors,
+)
+from store.settings.loading import DEFAULT, PREFIX, LoadedSettings, load_settings, read_settings, settings_from
+from store.settings.ranges import Table
+from store.settings.tables import (
+    COMPLETED,
+    WEIGHTS,
+    Events,
+    Freshness,
+    Kafka,
     Security,
     Serving,
     Settings,
-    Spectral,
     Store,
-    Table,
-    Training,
     Utility,
-    Vectors,
 )
 from store.settings.writing import to_toml
 

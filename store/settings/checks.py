@@ -14,7 +14,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from store.events import KINDS
-from store.settings.tables import Security, Settings, Table
+from store.settings.ranges import Table
+from store.settings.tables import Security, Settings
 
 RENAMED: Mapping[str, str] = {"training.rehearsal_engagements": "training.backfill_engagements"}
 """Keys of earlier versions → what they are called now."""

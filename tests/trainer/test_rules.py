@@ -33,7 +33,7 @@ MADE_HERE = {
     *("HistoryRules", "EmbeddingRules", "ItemRules", "VectorRules", "SpectralRules", "CandidateRules"),
     *("RecommenderRules", "RankerRules", "ImpressionRules", "Limits"),
 }
-OTHERS = {"store/settings/tables.py", "trainer/rules.py", "bench/embeddings.py"}
+OTHERS = {"store/settings/tables.py", "store/settings/learning_tables.py", "trainer/rules.py", "bench/embeddings.py"}
 """Where rules may be made: of settings, and for the embedding store alone."""
 
 
