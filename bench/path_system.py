@@ -31,7 +31,10 @@ class System:
         self.cluster.start()
         self.settings = _settings(self.cluster.bootstrap_servers, options.partitions)
         create_topics(self.settings)
-        self.workers = [WorkerProcess(self.settings, folder / f"worker-{n}") for n in range(options.workers)]
+        drain_s = getattr(options, "drain", 0.0)
+        self.workers = [
+            WorkerProcess(self.settings, folder / f"worker-{n}", drain_s=drain_s) for n in range(options.workers)
+        ]
         for worker in self.workers:
             worker.start()
         for worker in self.workers:

@@ -83,7 +83,7 @@ class Worker:
             metrics=self._metrics,
             timeout_s=settings.serving.peer_timeout_s,
         )
-        service = WorkerService(
+        self._service = service = WorkerService(
             settings,
             scorer=self.scorer,
             assignment=self._assignment,
@@ -145,14 +145,19 @@ class Worker:
         self._supervise("faust", self._watch_app())
         self._supervise("event loop load", self._load.run())
 
+    def drain(self) -> None:
+        """Says at `/readyz` that it is to stop, and goes on with everything."""
+        self._service.draining = True
+
     async def stop(self) -> None:
         """Stops in the order of the flow: nothing new comes in, what is in flight is left to the log."""
+        self.drain()
+        await self._web.stop()
         await self._app.stop()
         await self._assignment.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._web.stop()
         await self._peers.stop()
         await self._emitter.stop()
         self.scorer.close()

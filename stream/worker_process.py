@@ -31,24 +31,33 @@ a tenth of all."""
 
 
 async def serve(settings: Settings, started: Callable[[Worker], None] = lambda _: None) -> int:
-    """Runs a worker until SIGTERM or SIGINT (status 0) or until a part of it fails (status 1)."""
-    stop = asyncio.Event()
+    """Runs a worker until SIGTERM or SIGINT (status 0) or until a part of it fails (status 1). After a signal it drains
+    for `serving.drain_s`; a second one cuts that short."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
     worker = Worker(settings)
     await worker.start()
     started(worker)
-    waits = [asyncio.create_task(event.wait()) for event in (stop, worker.failed)]
-    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
+    await _first(stop, worker.failed)
+    if worker.failure is None:
+        worker.drain()
+        await _first(hurry, worker.failed, timeout_s=settings.serving.drain_s)
     status = 1 if worker.failure is not None else 0
     if worker.failure is not None:
         log.error("the worker failed: %r", worker.failure)
     end_at_last(status)
     await worker.stop()
     return status
+
+
+async def _first(*events: asyncio.Event, timeout_s: float | None = None) -> None:
+    """Waits for one of them, `timeout_s` at most."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
 
 
 def end_at_last(status: int, seconds: float = STOP_TIMEOUT_S) -> None:

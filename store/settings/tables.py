@@ -120,7 +120,8 @@ class Utility(Table, frozen=True):
 
 class Serving(Table, frozen=True):
     """The worker's HTTP face and the request path. A user's request is passed on to the worker that has the user, which
-    answers within `peer_timeout_s`, or is done without. `watch_s`: how long a new checkpoint is on probation. The share
+    answers within `peer_timeout_s`, or is done without. Asked to stop, a worker says so at `/readyz` and answers for
+    `drain_s` more, so that a balancer can notice. `watch_s`: how long a new checkpoint is on probation. The share
     `live_sample` of engagements is scored before they are learned from, as far as that takes no more than
     `live_sample_time` of the worker's time: the ranker learns from them, and some are the live metric. The lines of
     `impression_sample` of the answers are published for the ranker to learn from: an untouched one is a negative after
@@ -132,6 +133,7 @@ class Serving(Table, frozen=True):
     port: Port = 8470
     advertise: str = ""
     beams: AtLeast1 = 24
+    drain_s: NotNegative = 5.0
     explore_share: Share = 0.1
     explore_below: Count = 5
     watch_s: NotNegative = 600.0

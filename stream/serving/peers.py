@@ -23,6 +23,9 @@ from stream.metrics.metrics import Metrics
 log = logging.getLogger(__name__)
 
 LOG_EVERY_S = 10.0
+SILENCE_S = 2.0
+"""So long a peer is not asked again after it was silent for a request's whole time: one that stands still would take
+that time of every request."""
 
 
 class _PeerError(RuntimeError):
@@ -52,6 +55,7 @@ class Peers:
         self._clock = clock
         self._timeout_s = timeout_s
         self._logged_at: dict[str, float] = {}
+        self._asked_again_at: dict[str, float] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -83,6 +87,8 @@ class Peers:
         url = self._owner_of(user_id)
         if url is None or url == self._own_url():  # announced by this worker, and its partition has gone since
             raise _PeerError("unknown", "nobody has announced itself as the owner of a user's partition")
+        if self._clock() < self._asked_again_at.get(url, 0.0):
+            raise _PeerError("timeout", f"{url} did not answer a moment ago")
         if self._session is None:
             raise _PeerError("unreachable", "this worker has not been started")
         try:
@@ -91,6 +97,7 @@ class Peers:
                     return await response.read()
                 raise _PeerError("refused", f"{url} answered {response.status}: {(await response.text())[:200]}")
         except TimeoutError:
+            self._asked_again_at[url] = self._clock() + SILENCE_S
             raise _PeerError("timeout", f"{url} did not answer within {self._timeout_s:g} s") from None
         except aiohttp.ClientError as error:
             raise _PeerError("unreachable", f"{url} is out of reach: {error!r}") from None

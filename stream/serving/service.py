@@ -54,6 +54,8 @@ class WorkerService:
         self._peers = peers
         self._own_url = own_url
         self._caught_up = caught_up
+        self._was_ready = False
+        self.draining = False
 
     # ---- requests ----
 
@@ -132,12 +134,19 @@ class WorkerService:
         return as_document(self._scorer.upkeep.codebook_report)
 
     def ready(self) -> tuple[bool, str]:
+        """Once ready, a worker stays so until it is to stop: while it restores rows of partitions that it takes over,
+        it answers their users from what every scorer has."""
+        if self.draining:
+            return False, "stopping: ask another worker"
+        if self._was_ready:
+            return True, "ready"
         if not self._caught_up.is_set():
             return False, "reading what every scorer knows"
         if not self._assignment.generation:
             return False, "waiting to be assigned partitions"
         if not self._assignment.restored():
             return False, "restoring the rows of its partitions"
+        self._was_ready = True
         return True, "ready"
 
     def status(self) -> dict[str, Any]:

@@ -263,7 +263,7 @@ def _with_ports(
     folder = str(Path(settings.data_dir).absolute())
     serving, training, kafka = settings.serving, settings.training, settings.kafka
     port = choose(web_port, port_of(before.get("url")), serving.port, "--web-port", tell)
-    serving = msgspec.structs.replace(serving, port=port)
+    serving = msgspec.structs.replace(serving, port=port, drain_s=0.0)  # no balancer stands before it
     if training.metrics_port >= 0:
         last = port_of(str((before.get("metrics") or {}).get("trainer", "")).removesuffix("/metrics"))
         wanted = None if training.metrics_port else 0

@@ -13,7 +13,7 @@ from aiohttp import web
 from stream.metrics.metrics import Metrics
 from stream.web.contract import Service
 from stream.web.handlers import METRICS, SERVICE, routes
-from stream.web.replies import MAX_BODY_BYTES, as_json
+from stream.web.replies import MAX_BODY_BYTES, Handler, as_json
 
 
 class AddressError(OSError):
@@ -22,11 +22,22 @@ class AddressError(OSError):
 
 def application(service: Service, metrics: Metrics, more: Iterable[web.RouteDef] = ()) -> web.Application:
     """The application of a worker; `more` are its own routes, beside the contract."""
-    app = web.Application(middlewares=[as_json], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[leave_in_peace, as_json], client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = service
     app[METRICS] = metrics
     app.add_routes([*routes(), *more])
     return app
+
+
+@web.middleware
+async def leave_in_peace(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Ends a connection with its answer where no more requests are wanted: one that is kept would be cut off later,
+    perhaps with a request on its way."""
+    response = await handler(request)
+    ready, _ = request.app[SERVICE].ready()
+    if not ready:
+        response.force_close()
+    return response
 
 
 class WebServer:

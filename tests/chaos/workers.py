@@ -28,14 +28,16 @@ from tests.waiting import PATIENCE_S
 class WorkerProcess:
     """One `sidestream worker` with a data folder of its own."""
 
-    def __init__(self, settings: Settings, folder: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, folder: Path, environment: dict[str, str] | None = None, drain_s: float = 0.0
+    ) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "worker.log"
         self._environment = environment or {}
-        serving = msgspec.structs.replace(settings.serving, port=self.port)
+        serving = msgspec.structs.replace(settings.serving, port=self.port, drain_s=drain_s)
         self.file = folder / "settings.toml"
         self.file.write_text(to_toml(msgspec.structs.replace(settings, data_dir=str(folder / "data"), serving=serving)))
         self.process: subprocess.Popen[bytes] | None = None

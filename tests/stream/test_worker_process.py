@@ -7,6 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
+
+from store.settings import settings_from
+from stream.kafka.topics import create_topics
+from tests.chaos.workers import WorkerProcess
+from tests.clusters import EmbeddedCluster
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import time
@@ -37,3 +44,24 @@ def test_a_worker_that_does_not_stop_is_ended_with_its_status() -> None:
 
 def test_one_that_stops_by_itself_is_left_alone() -> None:
     assert run(0.0)[0] == 0
+
+
+def test_a_worker_that_is_to_stop_says_so_and_answers_until_the_balancer_has_noticed(
+    embedded_broker: EmbeddedCluster, tmp_path: Path
+) -> None:
+    kafka = {"bootstrap_servers": embedded_broker.bootstrap_servers, "topic_prefix": "drain.", "group": "drain"}
+    settings = settings_from({"kafka": {**kafka, "partitions": 1}})
+    create_topics(settings)
+    worker = WorkerProcess(settings, tmp_path, drain_s=3.0)
+    worker.start()
+    worker.await_ready()
+    with httpx.Client(base_url=worker.url, timeout=10) as client:
+        assert client.get("/readyz").status_code == 200
+        assert worker.process is not None
+        worker.process.terminate()
+        time.sleep(1.0)
+        told, answered = client.get("/readyz"), client.get("/v1/recommend", params={"user_id": "u"})
+    assert (told.status_code, told.json()["reason"].partition(":")[0]) == (503, "stopping")
+    assert (answered.status_code, answered.headers["Connection"]) == (200, "close")
+    worker.process.terminate()  # a second signal: no more waiting
+    assert worker.process.wait(30) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -85,6 +86,14 @@ def test_a_failure_is_counted_and_said_once(handler: Handler, reason: str, caplo
         assert asyncio.run(ask(handler, metrics, recommend, user)) == [None, None]
     assert counted(metrics) == {reason: 2}
     assert len([record for record in caplog.records if record.name == "stream.serving.peers"]) == 1
+
+
+def test_a_silent_peer_costs_its_time_once() -> None:
+    metrics = Metrics()
+    began = time.monotonic()
+    assert asyncio.run(ask(silent, metrics, *[recommend] * 5)) == [None] * 5
+    assert time.monotonic() - began < 3
+    assert counted(metrics) == {"timeout": 5}
 
 
 def test_an_owner_that_is_gone_or_unknown_or_this_worker(caplog: pytest.LogCaptureFixture) -> None:

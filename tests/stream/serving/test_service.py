@@ -13,7 +13,9 @@ from store.requests import Answer, Request
 from store.settings import Settings
 from stream.ingest.assignment import Assignment
 from stream.ingest.item_owners import ItemOwners
+from stream.ingest.protocol.partition import Partition
 from stream.kafka.emitter import Emitter
+from stream.kafka.records import Record
 from stream.metrics.metrics import Metrics
 from stream.serving.peers import Peers
 from stream.serving.scorer import Scorer
@@ -51,6 +53,23 @@ class Alone:
         self.scorer.close()
 
 
+class Unrestored(Partition):
+    """A partition that takes for ever to read its rows."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number, 1.0, lambda *_: None)  # type: ignore[arg-type, return-value]
+
+    async def restore(self) -> None:
+        await asyncio.Event().wait()
+
+    async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
+        return []
+
+    async def publish(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def test_it_is_ready_when_everything_is_read_and_the_group_has_spoken() -> None:
     async def scenario() -> list[tuple[bool, str]]:
         worker = Alone()
@@ -65,6 +84,26 @@ def test_it_is_ready_when_everything_is_read_and_the_group_has_spoken() -> None:
     said = asyncio.run(scenario())
     assert [ready for ready, _ in said] == [False, False, True]
     assert len({reason for _, reason in said}) == 3
+
+
+def test_it_stays_ready_while_it_takes_partitions_over_and_until_it_is_to_stop() -> None:
+    async def scenario() -> list[tuple[bool, str]]:
+        worker = Alone()
+        worker.caught_up.set()
+        await worker.assignment.assign([], 1, {})
+        said = [worker.service.ready()]
+        taken_over = asyncio.create_task(worker.assignment.assign([("engagements", 0)], 2, {"engagements": Unrestored}))
+        await asyncio.sleep(0)
+        assert not worker.assignment.restored()
+        said.append(worker.service.ready())
+        worker.service.draining = True
+        said.append(worker.service.ready())
+        await taken_over
+        await worker.assignment.stop()
+        worker.close()
+        return said
+
+    assert [ready for ready, _ in asyncio.run(scenario())] == [True, True, False]
 
 
 def test_a_user_of_nobody_known_is_answered_without_a_history_and_marked() -> None:
