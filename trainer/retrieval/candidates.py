@@ -231,11 +231,18 @@ def best_of(handles: np.ndarray, score_N: np.ndarray, allowed_N: np.ndarray | No
     """Those of `handles` with the k highest scores, among the allowed, best first; ties by handle."""
     if allowed_N is not None:
         handles = handles[allowed_N[handles]]
-    score = score_N[handles]
     if len(handles) > k:
-        keep = np.sort(np.argpartition(score, -k)[-k:])
-        handles, score = handles[keep], score[keep]
-    return np.asarray(handles[np.argsort(-score, kind="stable")])
+        handles = handles[_best_places(score_N[handles], k)]
+    return np.asarray(handles[np.argsort(-score_N[handles], kind="stable")])
+
+
+def _best_places(score_M: np.ndarray, k: int) -> np.ndarray:
+    """Places of the k highest of more than k scores, ascending. `argpartition` would take, of those that tie for the
+    last place (uploads of one moment), others on another processor."""
+    least = np.partition(score_M, -k)[-k]
+    places = np.flatnonzero(score_M >= least)
+    tied = np.flatnonzero(score_M[places] == least)
+    return np.delete(places, tied[len(tied) - (len(places) - k) :])
 
 
 def gather(evidence: Evidence, allowed_N: np.ndarray) -> dict[str, np.ndarray]:

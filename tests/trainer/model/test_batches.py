@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.worlds import NOW, corpus, engagement, stream, vocabulary
 from trainer.model.batches import Behaviour, Metadata, blurred
-from trainer.model.corpus import at_or_after, cut_offsets, recency
+from trainer.model.corpus import at_or_after, cut_offsets
 from trainer.model.vocabulary import NONE
 
 
@@ -69,14 +69,6 @@ def test_unknown_items_and_worthless_kinds_are_left_out_and_dislikes_are_no_targ
     assert behaviour.targets == 4
 
 
-def test_gaps_start_anew_with_each_user() -> None:
-    world = corpus()
-    gaps = world.gap_E()
-    first = np.diff(world.user_E, prepend=-1) != 0
-    assert np.isinf(gaps[first]).all()
-    assert (gaps[~first] == 3600.0).all()
-
-
 def test_a_query_and_an_item_at_hand_come_last() -> None:
     events = stream(users=2, each=3)
     events.append(engagement(80, "user-0", "cats-1", NOW + 1e6, query="number one", context_item_id="cats-0"))
@@ -113,15 +105,6 @@ def test_blurring_hides_deep_codes_first() -> None:
     assert hidden[0] == 0
     assert 0.02 < hidden[1] < hidden[2] < 0.15
     assert (tokens_BTK == 1).all()
-
-
-def test_newer_engagements_count_more() -> None:
-    world = corpus()
-    weight_E = recency(world, np.ones(len(world), bool))
-    order = np.argsort(world.occurred_E, kind="stable")
-    assert (np.diff(weight_E[order]) > 0).all()
-    assert weight_E[order][0] >= 0.1
-    assert weight_E[order][-1] <= 1.1
 
 
 def test_rows_that_are_read_anyway_are_learned_whole() -> None:

@@ -88,7 +88,8 @@ def searched(request: pytest.FixtureRequest) -> Searched:
     users: dict[str, UserRow] = {}
     items: dict[str, ItemRow] = {}
     themes: dict[str, str | None] = {}
-    for offset, event in enumerate(islice(iter(Population(Census(first_items=300, users=60))), 1300)):
+    census = Census(first_items=300, users=60, seed=2)  # of eight, 0 and 5 have few items about space that are near it
+    for offset, event in enumerate(islice(iter(Population(census)), 1300)):
         if isinstance(event, Upload):
             themes[event.item_id] = event.category
             recommender.insert(cards_of([(event, 0)], encoder, book, event.uploaded_at)[0])

@@ -1,0 +1,54 @@
+"""What may be returned is set algebra: live, without what the user has, turned away, or looks at."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from store.histories import UserRow
+from store.requests import Request
+from tests.small_world import START, World, card
+from trainer.retrieval.filters import allowed_items
+
+ITEMS = [f"i{number}" for number in range(8)]
+some_items = st.sets(st.sampled_from(ITEMS))
+
+
+@settings(max_examples=50)
+@given(
+    live=some_items,
+    liked=some_items,
+    refused=some_items,
+    viewed=st.sampled_from([*ITEMS, "never seen", None]),
+    repeats=st.booleans(),
+)
+def test_only_what_is_live_new_to_the_user_wanted_and_not_looked_at(
+    live: set[str], liked: set[str], refused: set[str], viewed: str | None, repeats: bool
+) -> None:
+    world = World()
+    for item_id in sorted(live):
+        world.recommender.insert(card(int(item_id[1:])))
+    for item_id in sorted(liked):
+        world.engage("u", item_id, START)
+    for item_id in sorted(refused):
+        world.engage("u", item_id, START, kind="dislike")
+    catalog = world.recommender.catalog
+    allowed_N = allowed_items(catalog, Request(item_id=viewed), world.users.get("u"), repeats)
+    have = set() if repeats else liked
+    assert {catalog.ids[handle] for handle in allowed_N.nonzero()[0]} == live - have - refused - {viewed}
+
+
+def test_the_catalogue_is_left_as_it_was() -> None:
+    world = World()
+    world.recommender.insert(card(1))
+    allowed_items(world.recommender.catalog, Request(item_id="i1"), None)
+    assert allowed_items(world.recommender.catalog, Request(), UserRow()).tolist() == [True]
+
+
+def test_what_left_the_history_but_is_remembered_as_had_stays_away() -> None:
+    world = World()
+    world.recommender.insert(card(1))
+    world.engage("u", "i1", START)
+    row = world.users["u"]
+    row.entries = []
+    assert not allowed_items(world.recommender.catalog, Request(), row).any()
