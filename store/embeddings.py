@@ -26,7 +26,7 @@ import numpy as np
 from rocksdict import AccessType, Options, Rdict, WriteBatch
 
 from store.memory.clock_cache import ClockCache, Staged
-from store.rows import Position
+from store.rows import WRITE_BUFFER_BYTES, WRITE_BUFFERS, Position
 
 _ROW = b"v"
 _META = b"\x00meta"
@@ -217,6 +217,7 @@ def _options() -> Options:
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_max_background_jobs(2)
-    options.set_write_buffer_size(32 << 20)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_write_buffer_manager(WRITE_BUFFERS)
     options.set_keep_log_file_num(2)
     return options

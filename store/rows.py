@@ -6,19 +6,20 @@ may lose the newest writes, and the log they came from brings them back. A row t
 publications is staged, and encoded and written once; a crash before that takes its changes and the position that would
 vouch for them back together.
 
-Invariant: what `get` returns is what was staged or written last; across reopenings, what was written last.
+Invariants: what `get` returns is what was staged or written last; across reopenings, what was written last. What is
+kept decoded in memory is bounded by the bytes of its rows on disk, whoever the rows are of.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
-from rocksdict import AccessType, Options, Rdict, WriteBatch
+from rocksdict import AccessType, Options, Rdict, WriteBatch, WriteBufferManager
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -76,18 +77,35 @@ class Position(msgspec.Struct, array_like=True):
     cards_end: int = 0
 
 
+CACHED_BYTES = 32 << 20
+"""Of rows as they are encoded; decoded they take about five times as much memory."""
+WRITE_BUFFER_BYTES = 16 << 20
+WRITE_BUFFERS = WriteBufferManager(32 << 20, allow_stall=False)
+"""What all stores of a process together hold before one writes it out: a worker has four for each of its partitions."""
+
+
 class RowStore(Generic[Row]):
-    """Rows of one type by string key, with a bounded cache of decoded rows.
+    """Rows of one type by string key, with a bounded cache of decoded rows. `worth_caching`: which keys are likely to
+    be asked for again; rows of the others are read from disk when they are.
 
     `get` hands out the cached row itself: change it, then `write` it, all within one step of the event loop.
     """
 
-    def __init__(self, folder: Path, kind: type[Row], *, cached_rows: int = 100_000) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        kind: type[Row],
+        *,
+        cached_rows: int = 100_000,
+        cached_bytes: int = CACHED_BYTES,
+        worth_caching: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         options.set_max_background_jobs(2)
-        options.set_write_buffer_size(32 << 20)
+        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+        options.set_write_buffer_manager(WRITE_BUFFERS)
         options.set_keep_log_file_num(2)
         try:
             self._db = Rdict(str(folder), options, access_type=AccessType.read_write())
@@ -95,8 +113,10 @@ class RowStore(Generic[Row]):
             raise RowStoreError(f"cannot open {folder}: {error}. Is another worker using this data folder?") from error
         self._decoder = msgspec.msgpack.Decoder(kind)
         self._encoder = msgspec.msgpack.Encoder()
-        self._cache: OrderedDict[str, Row] = OrderedDict()
-        self._cached_rows = cached_rows
+        self._cache: OrderedDict[str, tuple[Row, int]] = OrderedDict()
+        self._cached_rows, self._cached_bytes = cached_rows, cached_bytes
+        self._held_bytes = 0
+        self._worth_caching = worth_caching
         self._staged: dict[str, Row | None] = {}
         stored = self._db.get(_POSITION)
         self.position = msgspec.msgpack.decode(stored, type=Position) if stored else Position()
@@ -123,15 +143,15 @@ class RowStore(Generic[Row]):
     def get(self, key: str) -> Row | None:
         if key in self._staged:
             return self._staged[key]
-        row = self._cache.get(key)
-        if row is not None:
+        cached = self._cache.get(key)
+        if cached is not None:
             self._cache.move_to_end(key)
-            return row
+            return cached[0]
         stored = self._db.get(_ROW + key.encode())
         if stored is None:
             return None
         row = self._decoder.decode(stored)
-        self._remember(key, row)
+        self._remember(key, row, len(stored))
         return row
 
     def write(self, rows: Mapping[str, Row], gone: Iterable[str] = ()) -> dict[str, bytes]:
@@ -145,10 +165,10 @@ class RowStore(Generic[Row]):
         for key, row in rows.items():
             encoded[key] = value = self._encoder.encode(row)
             batch.put(_ROW + key.encode(), value)
-            self._remember(key, row)
+            self._remember(key, row, len(value))
         for key in gone:
             batch.delete(_ROW + key.encode())
-            self._cache.pop(key, None)
+            self._drop(key)
         batch.put(_POSITION, self._encoder.encode(self.position))
         self._db.write(batch)
         return encoded
@@ -178,8 +198,16 @@ class RowStore(Generic[Row]):
         self._cache.clear()
         self._db.close()
 
-    def _remember(self, key: str, row: Row) -> None:
-        self._cache[key] = row
-        self._cache.move_to_end(key)
-        while len(self._cache) > self._cached_rows:
-            self._cache.popitem(last=False)
+    def _remember(self, key: str, row: Row, size: int) -> None:
+        self._drop(key)
+        if not self._worth_caching(key):
+            return
+        self._cache[key] = row, size
+        self._held_bytes += size
+        while len(self._cache) > self._cached_rows or self._held_bytes > self._cached_bytes:
+            self._held_bytes -= self._cache.popitem(last=False)[1][1]
+
+    def _drop(self, key: str) -> None:
+        cached = self._cache.pop(key, None)
+        if cached is not None:
+            self._held_bytes -= cached[1]

@@ -22,6 +22,7 @@ from stream.ingest.agents import create_app
 from stream.ingest.assignment import Assignment, Factory
 from stream.ingest.consumer_lag import LagWatch
 from stream.ingest.factories import IngestFactories
+from stream.ingest.growth.unknown_items import UnknownItems
 from stream.ingest.item_owners import ItemOwners
 from stream.ingest.protocol.crash_points import crash_point_from
 from stream.ingest.protocol.partition_context import PartitionContext
@@ -75,7 +76,9 @@ class Worker:
         self._assignment = Assignment({PROFILES: ENGAGEMENTS}, self.fail)
         self._owners = owners = ItemOwners(self._assignment, settings.kafka.partitions)
         self.scorer = Scorer(settings, metrics=self._metrics, encoder=encoder, emitter=self._emitter, owners=owners)
-        self._broadcast = Broadcast(settings, self.scorer.handlers(), {ITEM_STATES: self.scorer.on_passed_row})
+        self._broadcast = Broadcast(
+            settings, self.scorer.handlers(), {ITEM_STATES: self.scorer.on_passed_row}, later=(ITEM_STATES,)
+        )
         own_url = lambda: self.url  # noqa: E731  (known once the web server has started)
         self._peers = Peers(
             owner_of=self.scorer.owner_of,
@@ -118,6 +121,7 @@ class Worker:
             rows_per_s=self._rows_per_s,
             published_in=lambda agent, rows, busy_s: self._paces[agent].measured(rows, busy_s),
             own_url=own_url,
+            unknown_items=UnknownItems(self._is_unknown, self._metrics),
         )
         requests = partial(
             RequestPartition, context=context, service=service, forgotten_at_ms=self.scorer.forgotten_at_ms
@@ -182,6 +186,10 @@ class Worker:
         while not self._app.crashed:
             await asyncio.sleep(0.5)
         raise RuntimeError(f"faust crashed: {self._app.crash_reason!r}")
+
+    def _is_unknown(self, item_id: str) -> bool:
+        """Whether an item is not in the catalogue, as far as all cards have been read."""
+        return self._broadcast.caught_up.is_set() and self.scorer.card(item_id) is None
 
     def _rows_per_s(self, agent: str) -> float:
         """One partition's part of the rows that this worker may publish for an agent: more while the event loop has

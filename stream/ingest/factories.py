@@ -17,6 +17,7 @@ from store.keys import Owned
 from store.rows import RowStore
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, UPLOADS
 from stream.ingest.assignment import Factory
+from stream.ingest.growth.unknown_items import UnknownItems
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.item_side import ItemSide
 from stream.ingest.item_vectors import ItemVectors
@@ -47,6 +48,7 @@ class IngestFactories:
     published: Published
     rows_per_s: RowsPerS
     own_url: Callable[[], str]
+    unknown_items: UnknownItems
     published_in: PublishedIn = lambda *_: None
 
     def by_agent(self) -> Mapping[str, Factory]:
@@ -66,8 +68,11 @@ class IngestFactories:
         return partition
 
     def items(self, number: int) -> ItemPartition:
-        rows = RowStore(self.folder / f"items-{number}", ItemRow)
-        side = ItemSide(number, rows, item_rules(self.context.settings), self._vectors(number))
+        unknown, rules = self.unknown_items, item_rules(self.context.settings)
+        rows = RowStore(
+            self.folder / f"items-{number}", ItemRow, worth_caching=lambda item_id: not unknown.is_unknown(item_id)
+        )
+        side = ItemSide(number, rows, rules, self._vectors(number), unknown)
         partition = ItemPartition(side, self.context, partial(self.rows_per_s, ITEM_SIGNALS), self.own_url())
         partition.measured = partial(self.published_in, ITEM_SIGNALS)
         return partition

@@ -15,6 +15,8 @@ from stream.ingest.item_partition import ItemPartition
 from stream.ingest.upload_partition import UploadPartition
 
 KEEP_EVERY_S = 1.0
+MOST_WANTED = 50_000
+"""Rows that scorers need of partitions that are being restored, or are on their way here."""
 
 
 class ItemOwners:
@@ -24,6 +26,7 @@ class ItemOwners:
         self._assignment = assignment
         self._partitions = partitions
         self._outdated: dict[str, int] = {}
+        self._wanted: dict[str, int] = {}
         self._cards: Callable[[int], Sequence[ItemCard]] = lambda _: ()
         self._reassigned: dict[int, UploadPartition] = {}
 
@@ -40,10 +43,17 @@ class ItemOwners:
             partition.contradict(generation)
 
     def wanted(self, number: int, item_id: str) -> None:
-        """A scorer needs the row of an item again."""
+        """A scorer needs the row of an item again: now, or when its partition is at work here."""
         partition = self._assignment.get(ITEM_SIGNALS, number)
         if isinstance(partition, ItemPartition):
             partition.publish_again(item_id)
+        elif len(self._wanted) < MOST_WANTED:
+            self._wanted[item_id] = number
+
+    def _want_again(self) -> None:
+        wanted, self._wanted = self._wanted, {}
+        for item_id, number in wanted.items():
+            self.wanted(number, item_id)
 
     def card_read(self, number: int, item_id: str, counts: bool) -> None:
         """A card or take-down was read that counts, or one of a former owner behind what counts."""
@@ -63,6 +73,7 @@ class ItemOwners:
                 partition = self._assignment.get(UPLOADS, number)
                 if isinstance(partition, UploadPartition):
                     await partition.contradict(item_id)
+            self._want_again()
             self._reassign_due()
 
     def reassign(self, cards: Callable[[int], Sequence[ItemCard]]) -> None:

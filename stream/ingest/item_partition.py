@@ -28,6 +28,9 @@ from stream.kafka.state_topics import (
 
 log = logging.getLogger(__name__)
 
+MOST_UNKNOWN = 1000
+"""Rows of items that nobody has uploaded that wait to be published: each is another one, and has no time to gather."""
+
 
 class ItemPartition(Partition):
     """Absorbs signals into item rows and publishes them, coalesced: an item as often as the row budget allows."""
@@ -92,6 +95,9 @@ class ItemPartition(Partition):
 
     def gathered_rows(self) -> int:
         return self.side.rows.staged
+
+    def _is_crowded(self) -> bool:
+        return self.side.staged_unknown >= MOST_UNKNOWN or super()._is_crowded()
 
     def rows_per_s(self) -> float:
         return self._rows_per_s()

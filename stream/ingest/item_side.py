@@ -18,6 +18,7 @@ from store.events import Refusal
 from store.items import ItemRow
 from store.rows import Position, RowStore
 from store.signals import SignalFrame, decode_frames
+from stream.ingest.growth.unknown_items import UnknownItems
 from stream.ingest.item_vectors import ItemVectors
 from stream.ingest.protocol.published_rows import Comparison
 from stream.kafka.log_identity import further
@@ -34,10 +35,20 @@ class Change(NamedTuple):
 
 class ItemSide:
     """State and rules of one item-signals partition. Changed rows are staged until `flush`. `reached`: the furthest
-    offset of a row that was taken over."""
+    offset of a row that was taken over. `staged_unknown`: how many of the staged
+    rows are of items that are not in the catalogue."""
 
-    def __init__(self, partition: int, rows: RowStore[ItemRow], rules: ItemRules, vectors: ItemVectors) -> None:
+    def __init__(
+        self,
+        partition: int,
+        rows: RowStore[ItemRow],
+        rules: ItemRules,
+        vectors: ItemVectors,
+        unknown: UnknownItems | None = None,
+    ) -> None:
         self.partition = partition
+        self.staged_unknown = 0
+        self._unknown = unknown
         self.rows = rows
         self.vectors = vectors
         self._caused_at: dict[str, int] = {}
@@ -60,6 +71,7 @@ class ItemSide:
         """Writes what has changed; returns what the state topic has not got yet."""
         self.vectors.flush(self.rows.position.absorbed, self.rows)
         caused_at, self._caused_at = self._caused_at, {}
+        self.staged_unknown = 0
         rows = self.rows.flush()
         return {item_id: Change(row, caused_at.get(item_id, 0)) for item_id, row in rows.items() if row is not None}
 
@@ -142,8 +154,12 @@ class ItemSide:
             self._stage(item_id, row, frame.caused_at_ms)
             self.vectors.absorb(signal, offset)
             effects.absorbed += 1
+            if self._unknown is not None and self._unknown.is_unknown(item_id):
+                self._unknown.absorbed(item_id)
 
     def _stage(self, item_id: str, row: ItemRow, caused_at_ms: int) -> None:
+        if self._unknown is not None and self._unknown.is_unknown(item_id) and not self.rows.is_staged(item_id):
+            self.staged_unknown += 1
         self.rows.stage(item_id, row)
         if caused_at_ms < self._caused_at.get(item_id, 1 << 62):
             self._caused_at[item_id] = caused_at_ms

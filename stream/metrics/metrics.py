@@ -141,6 +141,9 @@ class Metrics:
         self._requests = self._counter("recommend_requests", "requests for recommendations", "task", "result")
         self._peer_failures = self._counter("peer_failures", "requests that the user's owner did not answer", "reason")
         self._swaps = self._counter("swaps", "exchanges of the serving checkpoint", "result")
+        self._unknown_engagements = self._counter(
+            "unknown_item_engagements", "engagements with items that are not in the catalogue"
+        )
         self._shown = self._counter("shown_lines", "lines of answers", "source")
         self._hits = self._counter("shown_line_hits", "shown lines that somebody engaged with positively", "source")
         self._recommend = self._histogram("recommend_seconds", "time to answer", RECOMMEND_EDGES_S, "task")
@@ -241,6 +244,10 @@ class Metrics:
     def live_items(self, n: int) -> None:
         """How many items can be recommended."""
         self._gauges.put("live_items", n)
+
+    def unknown_engaged(self, n: int = 1) -> None:
+        """`n` engagements were with items that are not in the catalogue."""
+        self._unknown_engagements.inc(n)
 
     def unknown_items(self, n: int) -> None:
         """How many items have engagements and no upload, as far as their rows are kept."""

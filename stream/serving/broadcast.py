@@ -1,14 +1,15 @@
 """The broadcast: what every scorer knows comes from three topics that every worker reads whole.
 
 `semantic-ids`, `item-states` and `checkpoints` are read from the beginning by every worker, in no group. The worker is
-ready once it has read what was there when it started.
+ready once it has read what was there when it started. At the start cards come first: what rows say counts only for
+items that have one, and of those that wait for theirs only some are kept.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -27,12 +28,18 @@ TURN_S = 0.004
 class Broadcast:
     """Calls a topic's handler with each of its records (aiokafka ConsumerRecord), in the order of the partition. Where
     several records of a key have arrived and the topic is in `superseded`, that handler is told of all but the newest.
+    The topics in `later` are read once all others have been read to their end as of the start.
     """
 
     def __init__(
-        self, settings: Settings, handlers: Mapping[str, Handler], superseded: Mapping[str, Handler] | None = None
+        self,
+        settings: Settings,
+        handlers: Mapping[str, Handler],
+        superseded: Mapping[str, Handler] | None = None,
+        later: Collection[str] = (),
     ) -> None:
         self._settings = settings
+        self._later = {settings.topic(name) for name in later}
         self._superseded = {settings.topic(name): handler for name, handler in (superseded or {}).items()}
         self._handlers = {settings.topic(name): handler for name, handler in handlers.items()}
         self.caught_up = asyncio.Event()
@@ -46,8 +53,13 @@ class Broadcast:
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
             behind = await consumer.end_offsets(partitions)
+            waiting = [where for where in partitions if where.topic in self._later]
+            consumer.pause(*waiting)
             while True:
                 await self._catch_up(consumer, behind)
+                if waiting and not behind.keys() - waiting:
+                    consumer.resume(*waiting)
+                    waiting = []
                 for where, records in (await consumer.getmany(timeout_ms=200, max_records=2000)).items():
                     await self._tell(where.topic, records)
                 await asyncio.sleep(GATHER_S)

@@ -34,8 +34,9 @@ from stream.serving.live_metric import LiveMetric
 from stream.serving.swaps import Swaps
 from stream.serving.time_share import TimeShare
 from stream.serving.traces import Traces
+from stream.serving.uncatalogued.strange_neighbours import StrangeNeighbours
+from stream.serving.uncatalogued.waiting_rows import WaitingRows
 from stream.serving.upkeep import Upkeep
-from stream.serving.waiting_rows import WaitingRows
 from trainer.content.encoder import TextEncoder
 from trainer.model_bundle import ModelBundle
 from trainer.ranking.example import Example
@@ -89,6 +90,7 @@ class Scorer:
         self.traces = Traces()
         self.owner_urls: dict[int, str] = {}
         self.waiting = WaitingRows()
+        self.strangers = StrangeNeighbours()
         self._counters: dict[str, dict[int, int]] = {}
         self._order = CardOrder()
         self.recommender = Recommender(
@@ -162,6 +164,8 @@ class Scorer:
             self._update(item_id, row)
         elif item_id not in self._offsets and self.waiting.dropped:
             self._owners.wanted(partition, item_id)
+        for other in self.strangers.met(item_id):
+            self._owners.wanted(partition_of(other, self.settings.kafka.partitions), other)
 
     def counters(self, item_id: str) -> dict[int, int]:
         """Kind → engagements with an item, live or not, as far as its owner has published them."""
@@ -206,7 +210,7 @@ class Scorer:
     def _update(self, item_id: str, row: ItemRow) -> None:
         self._offsets[item_id] = row.offset
         self._counters[item_id] = row.counters
-        self.recommender.update(item_id, row)
+        self.recommender.update(item_id, self.strangers.without(item_id, row, self.recommender.catalog.handles))
 
     def _furthest(self, partition: int, item_id: str, row: ItemRow) -> ItemRow | None:
         """The row that counts, which may be one that was passed over, or None if it is known already."""
@@ -245,9 +249,8 @@ class Scorer:
         return self.recommender.serving.codebook
 
     def card(self, item_id: str) -> ItemCard | None:
-        catalog = self.recommender.catalog
-        handle = catalog.handles.get(item_id)
-        return catalog.cards[handle] if handle is not None else None
+        handle = self.recommender.catalog.handles.get(item_id)
+        return self.recommender.catalog.cards[handle] if handle is not None else None
 
     def cards(self, partition: int) -> list[ItemCard]:
         """Cards of the live items of one partition."""

@@ -109,6 +109,20 @@ def test_the_cache_is_bounded_and_names_the_recent_ones(tmp_path: Path) -> None:
     rows.close()
 
 
+def test_the_cache_is_bounded_by_the_bytes_of_its_rows_and_keeps_what_is_worth_it(tmp_path: Path) -> None:
+    rows = RowStore(tmp_path / "rows", Sample, cached_bytes=1000, worth_caching=lambda key: key != "9")
+    for number in range(10):
+        rows.write({str(number): Sample(number, "x" * 300)})
+    assert rows.recent(9) == ["8", "7", "6"]
+    rows.write({"7": Sample(7)})
+    assert [rows.get(str(number)) for number in (0, 7, 9)] == [Sample(0, "x" * 300), Sample(7), Sample(9, "x" * 300)]
+    assert rows.recent(9) == ["7", "0", "8", "6"]
+    rows.write({}, gone=["0", "8", "6"])
+    rows.write({"5": Sample(5, "x" * 300), "4": Sample(4, "x" * 300), "3": Sample(3, "x" * 300)})
+    assert rows.recent(9) == ["3", "4", "5", "7"]
+    rows.close()
+
+
 WRITER = """
 import sys
 from pathlib import Path

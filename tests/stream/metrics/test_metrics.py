@@ -29,6 +29,7 @@ CONTRACT_NAMES = {
     "sidestream_live_hit_ratio": "gauge",
     "sidestream_live_items": "gauge",
     "sidestream_unknown_items": "gauge",
+    "sidestream_unknown_item_engagements": "counter",
     "sidestream_ranker_calibration_error": "gauge",
     "sidestream_exploration_coverage_ratio": "gauge",
     "sidestream_shown_lines": "counter",

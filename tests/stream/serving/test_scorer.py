@@ -99,6 +99,31 @@ def test_an_older_row_that_comes_later_is_not_believed_and_its_owner_is_told(
     assert told == [(0, "i", 4)]
 
 
+def test_at_the_start_cards_come_before_rows(settings: Settings) -> None:
+    """Else all rows of a large catalogue would wait for their cards, of which only some are kept."""
+
+    async def read() -> list[str]:
+        emitter = Emitter(settings)
+        await emitter.start()
+        await emitter.send_rows("item-states", 0, [row(1, 1)] * 20)
+        await emitter.send_rows("semantic-ids", 0, [(b"i", b"{}", [])] * 20)
+        order: list[str] = []
+        handlers = {name: lambda _, name=name: order.append(name) for name in ("item-states", "semantic-ids")}
+        broadcast = Broadcast(settings, handlers, later=("item-states",))
+        task = asyncio.create_task(broadcast.run())
+        await asyncio.wait_for(broadcast.caught_up.wait(), 20)
+        await emitter.send_rows("semantic-ids", 0, [(b"i", b"{}", [])])
+        while len(order) < 41:
+            await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await emitter.stop()
+        return order
+
+    order = asyncio.run(asyncio.wait_for(read(), 60))
+    assert order == ["semantic-ids"] * 20 + ["item-states"] * 20 + ["semantic-ids"]
+
+
 def test_of_many_rows_that_come_together_the_last_is_the_furthest(settings: Settings) -> None:
     scorer, told = asyncio.run(hear(settings, [row(n, n) for n in range(20)], [row(19, 19)]))
     assert (scorer.counters("i"), told) == ({1: 19}, [])

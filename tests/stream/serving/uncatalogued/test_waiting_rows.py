@@ -11,7 +11,7 @@ from store.items import ItemCard, ItemRow
 from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
 from stream.serving.scorer import Scorer
-from stream.serving.waiting_rows import WaitingRows
+from stream.serving.uncatalogued.waiting_rows import WaitingRows
 from tests.stream.log import settings_on
 from tests.stream.serving.test_scorer import Told
 from trainer.content.encoders import text_encoder
@@ -49,6 +49,19 @@ def test_an_unknown_item_takes_no_place_in_what_answers_and_counts_once_it_is_up
     scorer.on_row(row("url-7", 9, 9))
     assert scorer.counters("url-7") == {1: 9}
     scorer.close()
+
+
+def test_those_that_wait_are_bounded_by_their_bytes() -> None:
+    waiting = WaitingRows(kept_bytes=100)
+    for n in range(20):
+        waiting.put(str(n % 7), b" " * 30)
+    assert (len(waiting), waiting.dropped) == (3, 17)
+    waiting.put("5", b" " * 90)
+    assert len(waiting) == 1
+    waiting.drop("5")
+    for n in range(3):
+        waiting.put(str(n), b" " * 30)
+    assert len(waiting) == 3, "what was dropped takes no room"
 
 
 def test_what_had_to_go_is_asked_for_again() -> None:
