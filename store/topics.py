@@ -30,3 +30,8 @@ TOPIC_NAMES: Final = (
     *(FORGOTTEN_USERS, CHECKPOINTS, RANKING_EXAMPLES, RECOMMEND_REQUESTS, RECOMMENDATIONS, DEAD_LETTERS),
 )
 """Every topic."""
+
+
+def trainer_group(group: str) -> str:
+    """The consumer group in which the trainers of a system choose the one at work; `group`: the workers'."""
+    return f"{group}-trainer"

@@ -81,7 +81,7 @@ def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     states = describe_topics(settings)
     check_topics(states, settings)
-    check_access(settings, WORKER, group=True)
+    check_access(settings, WORKER, group=settings.kafka.group)
     partitions = next(state.partitions for state in states if state.name == ENGAGEMENTS)
     kafka = msgspec.structs.replace(settings.kafka, partitions=partitions)
     return asyncio.run(serve(msgspec.structs.replace(settings, kafka=kafka), started))

@@ -105,18 +105,20 @@ def worker(options: Options, web_port: Port = None, start_over: StartOver = None
 
 @command(app, takes=LOG)
 def trainer(options: Options) -> None:
-    """Run the continued pre-training service; exactly one. It uses a GPU if there is one.
+    """Run the continued pre-training service. It uses a GPU if there is one. Of several, one is at work, and the others
+    stand by.
 
     Example: sidestream trainer --bootstrap-servers kafka:9092 --settings production.toml
     """
     use_one_thread()  # torch has a setting of its own: training.threads
+    from store.topics import trainer_group
     from stream.kafka.access import TRAINER, check_access
     from stream.kafka.connections import BrokerRefusedError, BrokerUnavailableError
     from trainer.runs.service import run_trainer
 
     settings = options.settings()
     try:
-        check_access(settings, TRAINER)
+        check_access(settings, TRAINER, group=trainer_group(settings.kafka.group))
     except BrokerRefusedError:
         raise
     except BrokerUnavailableError:

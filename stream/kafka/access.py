@@ -52,9 +52,9 @@ TRAINER: Needs = {
 }
 
 
-def check_access(settings: Settings, needs: Needs, *, group: bool = False) -> None:
+def check_access(settings: Settings, needs: Needs, *, group: str = "") -> None:
     """Raises `BrokerRefusedError` with everything that the user of `settings` may not do, of what it needs of topics
-    that exist. `group`: it also takes part in the consumer group."""
+    that exist. `group`: the consumer group that it takes part in, too."""
     with admin_client(settings) as admin:
         full = {settings.topic(name): name for name in needs}
         topics_by_operations: dict[str, list[str]] = {}
@@ -63,8 +63,8 @@ def check_access(settings: Settings, needs: Needs, *, group: bool = False) -> No
             if missing:
                 topics_by_operations.setdefault(" and ".join(missing), []).append(entry["name"])
         told = [f"{operations} on {', '.join(topics)}" for operations, topics in topics_by_operations.items()]
-        if group and not _may_join(admin, settings.kafka.group):
-            told.append(f"READ on the group {settings.kafka.group}")
+        if group and not _may_join(admin, group):
+            told.append(f"READ on the group {group}")
     if told:
         raise lacking(settings, "; ".join(told))
 

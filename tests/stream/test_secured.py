@@ -154,7 +154,7 @@ def allow(cluster: KafkaCluster, kind: ResourceType, name: str, operation: ACLOp
 
 def complains(settings: Settings, pattern: str) -> bool:
     try:
-        check_access(settings, WORKER, group=True)
+        check_access(settings, WORKER, group=settings.kafka.group)
     except BrokerRefusedError as error:
         import re
 

@@ -21,6 +21,9 @@ class TrainerMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._leading = Gauge(
+            "sidestream_trainer_leading", "1 for the trainer at work, 0 for one that stands by", registry=self.registry
+        )
         self._runs = Counter("sidestream_training_runs", "training runs by end", ["result"], registry=self.registry)
         for result in RUN_RESULTS:
             self._runs.labels(result)  # from the start: `increase` cannot see a series appear
@@ -36,6 +39,10 @@ class TrainerMetrics:
             ["checkpoint_role", "slice"],
             registry=self.registry,
         )
+
+    def leads(self, leading: bool) -> None:
+        """Whether this trainer is the one at work."""
+        self._leading.set(leading)
 
     def run_ended(self, result: str) -> None:
         """A training run ended with `result`, one of `RUN_RESULTS`."""

@@ -13,6 +13,9 @@ A trainer that is killed before 3 leaves an open run. The next one runs a person
 and closes the others as failed; temporary folders are removed. A stop signal (SIGTERM) ends a run at the next step of
 learning; its folder is removed before it was ever named.
 
+Of several trainers one is at work (`trainer.runs.leadership`); it asks whether it still is at every step of a run and
+before it announces anything.
+
 Other periodic learning (the ranker's) is a `BackgroundJob`: it is polled between runs and during them.
 """
 
@@ -39,6 +42,7 @@ from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.ranking.example import Example
 from trainer.runs.codebook_choice import CodebookRequest
 from trainer.runs.drift import Drift
+from trainer.runs.leadership import Leadership
 from trainer.runs.log_window import count_new, read_window, still_known
 from trainer.runs.metrics import TrainerMetrics
 from trainer.runs.progress import RunProgress
@@ -73,6 +77,10 @@ class BackgroundJob(Protocol):
     def close(self) -> None: ...
 
 
+class LeadershipLostError(LogError):
+    """Another trainer is at work now: what this one has begun stays open, and that one closes it or tries again."""
+
+
 class _Stopped(BaseException):
     """The person or the supervisor wants the process to end; not an error."""
 
@@ -95,6 +103,8 @@ class TrainerService:
         self._folder = CheckpointFolder(settings.checkpoint_folder())
         self._log = Log(settings.kafka)
         self._run_log = RunLog(settings, self._log)
+        self._leadership = Leadership(settings)
+        self._stands_by = False
         self._codebook_drift = CodebookDrift(self._log, settings)
         self._codebook: Codebook | None = None
         self._progress = RunProgress()
@@ -113,10 +123,15 @@ class TrainerService:
         """Watches and trains until stopped. A broker that is away is waited for."""
         for left in self._folder.clean():
             log.info("removed %s, left by a trainer that was killed", left)
+        self._leadership.start()
         try:
             restored = False
             while not self._stopping:
                 try:
+                    if not self._leads():
+                        restored = False
+                        self._sleep(_POLL_S)
+                        continue
                     self._run_log.follow()
                     if not restored:
                         self._run_log.close_abandoned(MAX_ATTEMPTS)
@@ -136,7 +151,24 @@ class TrainerService:
         finally:
             for job in self._jobs:
                 job.close()
+            self._leadership.close()
             self._disconnect()
+
+    def _leads(self) -> bool:
+        """Whether this trainer is the one at work; says once when it stands by."""
+        standing = self._leadership.standing
+        self.metrics.leads(standing == "leading")
+        if standing == "standing by" and not self._stands_by:
+            log.info("another trainer is at work: standing by")
+        self._stands_by = standing == "standing by"
+        return standing == "leading"
+
+    def _insist(self) -> None:
+        """Goes on only as the trainer at work; waits while the group decides. Raises `LeadershipLostError`."""
+        while self._leadership.standing == "undecided" and not self._stopping:
+            time.sleep(0.05)
+        if not self._leads() and not self._stopping:
+            raise LeadershipLostError("another trainer has taken over")
 
     def _sleep(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -227,6 +259,7 @@ class TrainerService:
         self._run_log.report(runs, "started")
         try:
             result = self._run(self._heartbeat(runs), request)
+            self._insist()
         except NotEnoughDataError as error:
             self._end(runs, "refused", detail=f"not enough data: {error}")
         except (LogError, KafkaError):
@@ -250,6 +283,7 @@ class TrainerService:
                 if step == "gate":
                     self._run_log.report(runs, "trained")
             self._progress(step, done)
+            self._insist()
             self._poll_jobs()
             if time.monotonic() - self._requests_read_at >= _POLL_S:
                 self._requests_read_at = time.monotonic()

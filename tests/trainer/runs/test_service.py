@@ -49,7 +49,15 @@ TINY = Training(
 
 @pytest.fixture
 def settings(cluster: EmbeddedCluster | KafkaCluster, tmp_path: Path) -> Settings:
-    kafka = Kafka(bootstrap_servers=cluster.bootstrap_servers, topic_prefix=f"t{uuid.uuid4().hex[:6]}.", partitions=2)
+    name = f"t{uuid.uuid4().hex[:6]}"
+    kafka = Kafka(
+        bootstrap_servers=cluster.bootstrap_servers,
+        topic_prefix=f"{name}.",
+        group=name,
+        partitions=2,
+        session_timeout_s=2.0,
+        heartbeat_s=0.5,
+    )
     made = Settings(
         data_dir=str(tmp_path),
         kafka=kafka,
@@ -109,6 +117,24 @@ def serving(settings: Settings) -> Iterator[TrainerService]:
     service.stop()
     thread.join(PATIENCE_S)
     assert not thread.is_alive()
+
+
+def test_of_two_trainers_one_runs_what_is_asked_for_and_the_other_takes_over(
+    settings: Settings, producer: KafkaProducer, serving: TrainerService, tmp_path: Path
+) -> None:
+    second = TrainerService(msgspec.structs.replace(settings, data_dir=str(tmp_path / "second")))
+    thread = threading.Thread(target=second.serve)
+    thread.start()
+    ask(settings, producer, "one")
+    eventually(lambda: ended(settings, "one"))
+    time.sleep(1.5)  # one that does not know of the other would have answered, too
+    assert states(settings, "one") == ["started", "refused"]  # there is nothing to learn from
+    serving.stop()
+    ask(settings, producer, "two")
+    eventually(lambda: ended(settings, "two"))
+    assert states(settings, "two") == ["started", "refused"]
+    second.stop()
+    thread.join(PATIENCE_S)
 
 
 def test_asked_for_a_run_it_trains_judges_publishes_and_goes_on(
