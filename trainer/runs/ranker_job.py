@@ -31,7 +31,7 @@ from trainer.ranking.impressions import ImpressionOutcome, Impressions, Shown
 from trainer.ranking.learner import RankerLearner, RankerRules
 from trainer.ranking.ranker import Ranker
 from trainer.rules import impression_rules, ranker_rules
-from trainer.runs.drift import Drift
+from trainer.runs.causes.drift import Drift
 from trainer.runs.example_backfill import ExampleBackfill
 
 log = logging.getLogger(__name__)

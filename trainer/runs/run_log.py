@@ -28,7 +28,7 @@ from store.checkpoints import (
 from store.log import Log, client_options
 from store.settings import Settings
 from store.topics import CHECKPOINTS
-from trainer.runs.codebook_choice import CodebookRequest
+from trainer.runs.causes.codebook_choice import CodebookRequest
 
 State = Literal["queued", "started", "trained", "gated", "published", "refused", "failed"]
 

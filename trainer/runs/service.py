@@ -40,8 +40,9 @@ from store.settings import Settings
 from store.topics import ENGAGEMENTS
 from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.ranking.example import Example
-from trainer.runs.codebook_choice import CodebookRequest
-from trainer.runs.drift import Drift
+from trainer.runs.causes.codebook_choice import CodebookRequest
+from trainer.runs.causes.drift import Drift
+from trainer.runs.causes.triggers import TriggerState, seconds_allowed, trigger
 from trainer.runs.leadership import Leadership
 from trainer.runs.log_window import count_new, read_window, still_known
 from trainer.runs.metrics import TrainerMetrics
@@ -55,7 +56,6 @@ from trainer.runs.training_run import (
     offsets_of,
     run_training,
 )
-from trainer.runs.triggers import TriggerState, seconds_allowed, trigger
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.drift import CodebookDrift
 from trainer.semantic_ids.files import DamagedCodebookError, load_codebook

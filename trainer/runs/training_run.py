@@ -39,7 +39,7 @@ from trainer.model.vector_snapshot import save_vectors
 from trainer.model.vocabulary import Vocabulary, train_vocabulary
 from trainer.ranking.example import Example
 from trainer.rules import ranker_rules
-from trainer.runs.codebook_choice import CodebookRequest, assigner, choose_codebook
+from trainer.runs.causes.codebook_choice import CodebookRequest, assigner, choose_codebook
 from trainer.runs.log_window import Window
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.files import save_codebook

@@ -10,7 +10,7 @@ from store.checkpoints import CheckpointFolder, verify
 from store.settings import Codebook, Events, Model, Settings, Training
 from tests.trainer.worlds import WEIGHTS, cards, logged, stream
 from trainer.checkpoint_loading import load_checkpoint
-from trainer.runs.codebook_choice import CodebookRequest
+from trainer.runs.causes.codebook_choice import CodebookRequest
 from trainer.runs.log_window import Window
 from trainer.runs.training_run import NotEnoughDataError, Result, offsets_of, run_training
 from trainer.semantic_ids.codebook import ZERO_VERSION

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from store.settings import Training
-from trainer.runs.triggers import LEAST_SECONDS, TriggerState, seconds_allowed, trigger
+from trainer.runs.causes.triggers import LEAST_SECONDS, TriggerState, seconds_allowed, trigger
 
 RULES = Training(every_s=100.0, every_engagements=1000, first_engagements=500, min_engagements=50)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from store.settings import Codebook, Settings
 from tests.trainer.worlds import cards, corpus
-from trainer.runs.codebook_choice import assigner, choose_codebook, sequences_of
+from trainer.runs.causes.codebook_choice import assigner, choose_codebook, sequences_of
 from trainer.semantic_ids.codebook import ZERO_VERSION, zero_codebook
 
 SETTINGS = Settings(codebook=Codebook(levels=2, width=4, learn_after_items=10_000))

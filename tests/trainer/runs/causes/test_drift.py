@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.runs.drift import Drift
+from trainer.runs.causes.drift import Drift
 
 
 def feed(drift: Drift, ratio: float, outcomes: int, seed: int = 0) -> None:
