@@ -18,9 +18,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
+
+from store.records.foreign import ForeignRecordError, held_in, is_time
 
 MANIFEST = "manifest.json"
 CODEBOOK = "codebook"
@@ -84,6 +86,13 @@ class CheckpointRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=
     data_until: float = 0.0
     reason: str = ""
 
+    def fault(self) -> str:
+        """Why no trainer or person can have announced this; empty if one can."""
+        if not is_time(self.published_at, self.data_until):
+            return "a time that has not come"
+        plain = self.checkpoint.strip(".") and not {"/", "\0"} & {*self.checkpoint} and "\0" not in self.location
+        return "" if plain and len(self.checkpoint) <= 200 else "a checkpoint that no folder can have"
+
 
 CHECKPOINT_KEY, TRAIN_KEY, RUN_KEY, RANKER_KEY = b"model", b"train", b"training-run", b"ranker"
 """Keys of the records on topic `checkpoints`: CheckpointRecord, TrainRequest, RunRecord and RankerRecord."""
@@ -100,6 +109,10 @@ class TrainRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     run: str = ""
     codebook: Literal["", "refresh", "anew"] = ""
 
+    def fault(self) -> str:
+        """Why nobody can have asked this; empty if somebody can."""
+        return "" if is_time(self.requested_at) else "a time that has not come"
+
 
 class RunRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Where a training run stands. `refused`, `published` and `failed` are its ends; `at` in UTC epoch seconds.
@@ -114,6 +127,10 @@ class RunRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     detail: str = ""
     churn: list[float] = []
 
+    def fault(self) -> str:
+        """Why no trainer can have reported this; empty if one can."""
+        return "" if is_time(self.at) else "a time that has not come"
+
     @property
     def ended(self) -> bool:
         return self.state in ("published", "refused", "failed")
@@ -126,21 +143,37 @@ class RankerRecord(msgspec.Struct, kw_only=True, frozen=True):
     location: str
     published_at: float
 
+    def fault(self) -> str:
+        """Why no trainer can have announced this; empty if one can."""
+        return "" if is_time(self.published_at) and "\0" not in self.location else "a time or a file that cannot be"
+
+
+AnyRecord = CheckpointRecord | TrainRequest | RunRecord | RankerRecord
+
+_DECODERS: dict[bytes, msgspec.json.Decoder[Any]] = {
+    CHECKPOINT_KEY: msgspec.json.Decoder(CheckpointRecord),
+    TRAIN_KEY: msgspec.json.Decoder(TrainRequest),
+    RUN_KEY: msgspec.json.Decoder(RunRecord),
+    RANKER_KEY: msgspec.json.Decoder(RankerRecord),
+}
+
+
+def record_in(key: bytes | None, value: bytes | None) -> AnyRecord:
+    """One record of topic `checkpoints`, by its key. Raises `ForeignRecordError`."""
+    decoder = _DECODERS.get(key or b"")
+    if decoder is None:
+        raise ForeignRecordError(f"no key of checkpoints: {key!r:.100}")
+    record: AnyRecord = held_in(value or b"", decoder.decode, f"{(key or b'').decode()} record")
+    return record
+
 
 def decode_record(key: bytes | None, value: bytes | None) -> CheckpointRecord | TrainRequest | RunRecord | None:
-    """One record of topic `checkpoints`, by its key; None for what is not ours or cannot be read."""
-    kinds: dict[bytes, type[CheckpointRecord] | type[TrainRequest] | type[RunRecord]] = {
-        CHECKPOINT_KEY: CheckpointRecord,
-        TRAIN_KEY: TrainRequest,
-        RUN_KEY: RunRecord,
-    }
-    kind = kinds.get(key or b"")
-    if kind is None or value is None:
-        return None
+    """One record of topic `checkpoints`, by its key; None for what is not ours or cannot be read, and for rankers."""
     try:
-        return msgspec.json.decode(value, type=kind)
-    except msgspec.MsgspecError:
+        found = record_in(key, value)
+    except ForeignRecordError:
         return None
+    return None if isinstance(found, RankerRecord) else found
 
 
 def serving(records: Iterable[CheckpointRecord]) -> CheckpointRecord | None:

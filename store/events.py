@@ -21,6 +21,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
+from store.records.foreign import UNREADABLE
+
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Kind = Literal[
     "impression",
@@ -137,10 +139,6 @@ class _RawFrame(msgspec.Struct):
     user_id: msgspec.Raw = msgspec.Raw(b"")
 
 
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""All that decoding hostile bytes raises."""
-
-
 class _Decoder(Generic[Event]):
     """Decodes the records of one topic. The fast way decodes a frame in one call; anything odd takes the slow way,
     event by event, so that a refusal names exactly what it is about."""
@@ -160,7 +158,7 @@ class _Decoder(Generic[Event]):
         if value.startswith(b'{"events"'):
             try:
                 events: list[Event] = self._frame.decode(value).events
-            except _UNREADABLE:
+            except UNREADABLE:
                 return self._decode_each(value, now=now, limits=limits)
             if all(_fault(event, self._time_of(event), now, limits) is None for event in events):
                 return Decoded(self._not_ahead(events, now), None, [])
@@ -190,7 +188,7 @@ class _Decoder(Generic[Event]):
             event = self._one.decode(raw)
         except msgspec.ValidationError as error:
             return Refusal(_reason_of(str(error)), str(error), raw)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             return _unreadable(raw, str(error))
         fault = _fault(event, self._time_of(event), now, limits)
         return event if fault is None else Refusal(*fault, raw)
@@ -264,7 +262,7 @@ def raw_events(value: bytes) -> list[bytes]:
     """The JSON of each event of one record, as published; of a record that is no frame, the record itself."""
     try:
         parts = _RAW_FRAMES.decode(value)
-    except _UNREADABLE:
+    except UNREADABLE:
         return _split(value) or [value]
     return [value] if bytes(parts.item_id) or bytes(parts.user_id) else [bytes(part) for part in parts.events]
 

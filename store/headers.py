@@ -8,17 +8,21 @@ partition, a dead letter): the timestamp of the record in which it first came. I
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 UPLOAD_OFFSET = "upload_offset"
 CAME_AT = "came_at_ms"
 
 Headers = Iterable[tuple[str, bytes]]
 
+MOST_DIGITS: Final = 14
+"""Of a number that anything here counts: what has more is not ours."""
+
 
 def number_in(headers: Headers, name: str, otherwise: int) -> int:
     """The number under `name`; `otherwise` where there is none, or none that can be read."""
     for found, value in headers:
-        if found == name and value.isdigit():
+        if found == name and value and len(value) <= MOST_DIGITS and value.isdigit():  # clients may send None
             return int(value)
     return otherwise
 

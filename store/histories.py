@@ -16,8 +16,9 @@ from operator import attrgetter
 import msgspec
 import numpy as np
 
-from store.events import KIND_CODES, Engagement
+from store.events import KIND_CODES, KINDS, Engagement
 from store.keys import hash64
+from store.records.foreign import is_offset, is_time
 from store.signals import Signal
 
 
@@ -54,6 +55,17 @@ class UserRow(msgspec.Struct, array_like=True):
     def positives(self) -> Iterator[Entry]:
         """Entries with positive weight, newest in the log first."""
         return (entry for entry in reversed(self.entries) if entry.weight > 0)
+
+    def fault(self) -> str:
+        """Why no owner can have published this; empty if one can."""
+        kinds = [entry.kind for entry in self.entries]
+        if not is_offset(self.offset, self.life, *map(_offset, self.entries)):
+            return "an offset that no log has"
+        if not is_time(self.profiled_at, *(entry.occurred_at for entry in self.entries)):
+            return "a time that has not come"
+        if min(kinds, default=0) < 0 or max(kinds, default=0) >= len(KINDS):
+            return "an engagement of a kind that does not exist"
+        return "hashes of items that are none" if len(self.seen) % 8 else ""
 
 
 class HistoryRules(msgspec.Struct, frozen=True):

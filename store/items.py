@@ -9,10 +9,18 @@ Invariant: a signal record at or before `row.offset` changes nothing.
 from __future__ import annotations
 
 import base64
+import binascii
 from collections.abc import Mapping
+from math import isfinite
 
 import msgspec
 import numpy as np
+
+from store.events import KINDS, MOST_FEATURES, MOST_NUMBERS
+from store.records.foreign import ForeignRecordError, held_in, is_offset, is_time
+
+MOST_CODES, MOST_NEIGHBOURS = 64, 10_000
+"""Bounds of what the settings may ask for."""
 
 
 class ItemRow(msgspec.Struct, array_like=True):
@@ -48,6 +56,23 @@ class ItemRow(msgspec.Struct, array_like=True):
         """The vector as float16 (shape D, or 0 before it was learned)."""
         return np.frombuffer(self.vector, dtype="<f2")
 
+    def fault(self) -> str:
+        """Why no owner can have published this; empty if one can."""
+        counts = (self.offset, self.positives, self.negatives, self.value_count, self.prunings)
+        kinds, neighbours = self.counters, self.neighbours.values()
+        if not is_offset(*counts, *kinds.values()) or min(kinds, default=0) < 0 or max(kinds, default=0) >= len(KINDS):
+            return "an offset or a count that no log has"
+        if not is_time(self.first_at, self.last_at, self.decayed_at, self.landmark, self.shown_at):
+            return "a time that has not come"
+        weight = sum(neighbours, sum(self.popularity, sum(self.shown, self.step)))
+        if len(neighbours) > MOST_NEIGHBOURS or not isfinite(weight):
+            return "transitions beyond all bounds"
+        if min(self.step, *self.popularity, *self.shown, *neighbours, 0.0) < 0:
+            return "a weight below 0"
+        if len(self.vector) % 2 or not np.isfinite(self.vector_D()).all():
+            return "a vector that is none"
+        return "popularity is missing" if self.positives > 0 and not self.popularity else ""
+
 
 class RowOffset(msgspec.Struct, array_like=True):
     """The beginning of an encoded row: enough to tell which of two is further, at a sixth of the cost."""
@@ -61,7 +86,7 @@ class ItemCard(msgspec.Struct, kw_only=True, frozen=True):
     `suffix` tells items with equal codes apart. `content` holds the content vector of each modality (`text` among
     them), base64 of little-endian float16, so that any reader can assign the item under another codebook version.
     `published_at_ms` is the timestamp of the upload record: freshness is measured from it. `upload_offset` is its
-    offset in `uploads`: of two cards the further one counts (see `store.card_order`).
+    offset in `uploads`: of two cards the further one counts (see `store.records.card_order`).
     """
 
     item_id: str
@@ -79,9 +104,39 @@ class ItemCard(msgspec.Struct, kw_only=True, frozen=True):
     content: dict[str, str] = {}
     upload_offset: int = -1
 
+    def fault(self) -> str:
+        """Why no owner can have published this; empty if one can."""
+        if not is_offset(self.upload_offset, self.suffix, *self.codes) or len(self.codes) > MOST_CODES:
+            return "an offset or codes that no catalogue has"
+        if not is_time(self.assigned_at, self.uploaded_at, self.published_at_ms / 1000):
+            return "a time that has not come"
+        try:
+            vectors = list(self.parts().values())
+        except (binascii.Error, ValueError) as error:
+            return f"content that is none: {error}"
+        wide = len(vectors) > MOST_FEATURES + 1 or max(map(len, vectors), default=0) > MOST_NUMBERS
+        return "" if not wide and all(np.isfinite(vector).all() for vector in vectors) else "content beyond all bounds"
+
     def parts(self) -> dict[str, np.ndarray]:
         """Modality → float16 vector."""
         return {name: np.frombuffer(base64.b64decode(text), dtype="<f2") for name, text in self.content.items()}
+
+
+_cards = msgspec.json.Decoder(ItemCard)
+_rows = msgspec.msgpack.Decoder(ItemRow)
+
+
+def card_in(value: bytes, item_id: str) -> ItemCard:
+    """The card that a record of `semantic-ids` under this id holds. Raises `ForeignRecordError`."""
+    card = held_in(value, _cards.decode, "card")
+    if card.item_id != item_id:
+        raise ForeignRecordError(f"the card of {card.item_id!r}, under another key")
+    return card
+
+
+def row_in(value: bytes) -> ItemRow:
+    """The row that a record of `item-states` holds. Raises `ForeignRecordError`."""
+    return held_in(value, _rows.decode, "item's row")
 
 
 def pack_parts(parts: Mapping[str, np.ndarray]) -> dict[str, str]:

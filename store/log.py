@@ -18,10 +18,11 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from store.card_order import CardOrder
 from store.events import Engagement, Limits, Profile, Upload, decode_engagements, decode_profiles, decode_uploads
 from store.headers import came_at_ms
-from store.items import ItemCard
+from store.items import ItemCard, card_in
+from store.records.card_order import CardOrder
+from store.records.foreign import ForeignRecordError, ForeignRecords, held_in, is_offset, is_time
 from store.security import client_security
 from store.settings import Kafka
 
@@ -69,9 +70,11 @@ def client_options(kafka: Kafka) -> dict[str, Any]:
 
 
 class Log:
-    """A reader of the log. One connection, opened at the first use; close it, or use it in a `with` block."""
+    """A reader of the log. One connection, opened at the first use; close it, or use it in a `with` block. `foreign` is
+    told of what whoever reads passes over."""
 
-    def __init__(self, kafka: Kafka, *, timeout_s: float = 30.0) -> None:
+    def __init__(self, kafka: Kafka, *, timeout_s: float = 30.0, foreign: ForeignRecords | None = None) -> None:
+        self.foreign = foreign or ForeignRecords()
         self._kafka = kafka
         self._timeout_s = timeout_s
         self._opened: KafkaConsumer | None = None
@@ -200,14 +203,21 @@ def latest(records: Iterable[LogRecord]) -> dict[str, LogRecord]:
     return kept
 
 
-def cards(records: Iterable[LogRecord]) -> dict[str, ItemCard]:
-    """item_id → card, from records of `semantic-ids`, of each item the one that counts; what cannot be read is left out
-    (its writer was not ours)."""
-    decoder = msgspec.json.Decoder(ItemCard)
+PassOver = Callable[[LogRecord, ForeignRecordError], None]
+"""Told of a record that is passed over, and why."""
+
+
+def _in_silence(_: LogRecord, __: ForeignRecordError) -> None:
+    pass
+
+
+def cards(records: Iterable[LogRecord], pass_over: PassOver = _in_silence) -> dict[str, ItemCard]:
+    """item_id → card, from records of `semantic-ids`, of each item the one that counts."""
     found: dict[str, ItemCard] = {}
     order = CardOrder()
     for record in records:
-        if record.key is None:
+        if not record.key:
+            pass_over(record, ForeignRecordError("no card: it has no key"))
             continue
         item_id = record.key.decode("utf-8", "replace")
         known = found[item_id].upload_offset if item_id in found else None
@@ -216,8 +226,9 @@ def cards(records: Iterable[LogRecord]) -> dict[str, ItemCard]:
                 found.pop(item_id, None)
             continue
         try:
-            card = decoder.decode(record.value)
-        except msgspec.MsgspecError:
+            card = card_in(record.value, item_id)
+        except ForeignRecordError as error:
+            pass_over(record, error)
             continue
         if order.admits(item_id, card.upload_offset, known):
             found[item_id] = card
@@ -242,15 +253,24 @@ class Forgotten(msgspec.Struct, kw_only=True, frozen=True):
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
 
+    def fault(self) -> str:
+        """Why no user's owner can have written this; empty if one can."""
+        return "" if is_offset(self.offset) and is_time(self.forgotten_at_ms / 1000) else "a time that has not come"
 
-def forgotten_users(values: Iterable[bytes | None]) -> dict[str, Forgotten]:
-    """user_id → the newest request to forget the user, from values of `forgotten-users`; strangers are left out."""
-    decoder = msgspec.json.Decoder(Forgotten)
+
+_forgotten = msgspec.json.Decoder(Forgotten)
+
+
+def forgotten_in(records: Iterable[Any], pass_over: PassOver = _in_silence) -> dict[str, Forgotten]:
+    """user_id → the newest request to forget the user, from records of `forgotten-users`."""
     found: dict[str, Forgotten] = {}
-    for value in values:
+    for record in records:
         try:
-            one = decoder.decode(value or b"")
-        except msgspec.MsgspecError:
+            one = held_in(record.value or b"", _forgotten.decode, "request to forget a user")
+            if record.key != one.key():
+                raise ForeignRecordError("no request to forget a user: its key is another's")
+        except ForeignRecordError as error:
+            pass_over(record, error)
             continue
         known = found.get(one.user_id)
         if known is None or one.offset > known.offset:

@@ -21,10 +21,13 @@ from typing import Generic, TypeVar
 import msgspec
 from rocksdict import AccessType, Options, Rdict, WriteBatch, WriteBufferManager
 
+from store.records.foreign import is_offset
+
 Row = TypeVar("Row", bound=msgspec.Struct)
 
 _ROW = b"r"
-_POSITION = b"\x00position"
+POSITION_KEY = b"\x00position"
+"""The key of a position, in the store and on a state topic. Ids never begin with a control character."""
 
 
 class RowStoreError(RuntimeError):
@@ -76,6 +79,14 @@ class Position(msgspec.Struct, array_like=True):
     logs: dict[str, LogIdentity] = {}
     cards_end: int = 0
 
+    def fault(self) -> str:
+        """Why no owner can have published this; empty if one can."""
+        passed = [number for origin in self.passed.values() for number in origin]
+        offsets = (self.absorbed, self.safe, self.state_offset, self.profiles, self.profiles_safe, self.cards_end)
+        counted = [n for log in self.logs.values() for n in (log.base, log.since, log.before, log.partitions)]
+        possible = is_offset(*offsets, *passed, *counted) and min(self.passed, default=0) >= 0
+        return "" if possible else "an offset that no log has"
+
 
 CACHED_BYTES = 32 << 20
 """Of rows as they are encoded; decoded they take about five times as much memory."""
@@ -118,7 +129,7 @@ class RowStore(Generic[Row]):
         self._held_bytes = 0
         self._worth_caching = worth_caching
         self._staged: dict[str, Row | None] = {}
-        stored = self._db.get(_POSITION)
+        stored = self._db.get(POSITION_KEY)
         self.position = msgspec.msgpack.decode(stored, type=Position) if stored else Position()
 
     @property
@@ -169,7 +180,7 @@ class RowStore(Generic[Row]):
         for key in gone:
             batch.delete(_ROW + key.encode())
             self._drop(key)
-        batch.put(_POSITION, self._encoder.encode(self.position))
+        batch.put(POSITION_KEY, self._encoder.encode(self.position))
         self._db.write(batch)
         return encoded
 

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import msgspec
 
+from store.events import KINDS
+from store.records.foreign import TIMES_END_S, is_offset
+
 
 class Signal(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One engagement as its item needs it: what was done, when, and the user's positive items just before it.
@@ -23,6 +26,11 @@ class Signal(msgspec.Struct, array_like=True, frozen=True, gc=False):
     weight: float
     value: float | None
     context: list[str]
+
+    def is_possible(self) -> bool:
+        """Whether a user's owner can have sent this."""
+        moment_ok = self.occurred_at < TIMES_END_S and abs(self.weight) < TIMES_END_S  # never true of NaN
+        return moment_ok and 0 <= self.kind < len(KINDS) and 0 < len(self.item_id) <= 256
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True, order=True):
@@ -39,6 +47,12 @@ class SignalFrame(msgspec.Struct, array_like=True, frozen=True):
     origin: Origin
     caused_at_ms: int
     signals: list[Signal]
+
+    def fault(self) -> str:
+        """Why no user's owner can have sent this; empty if one can."""
+        if self.partition < 0 or not is_offset(self.origin.offset, self.origin.index):
+            return "an origin that no log has"
+        return "" if all(map(Signal.is_possible, self.signals)) else "a signal that no engagement causes"
 
 
 _encoder = msgspec.msgpack.Encoder()

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from store.records.foreign import ForeignRecords
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOMMEND_REQUESTS
 from stream.ingest.agents import create_app
@@ -32,8 +33,8 @@ from stream.kafka.log_watch import LogWatch
 from stream.metrics.event_loop_load import EventLoopLoad
 from stream.metrics.metrics import Metrics
 from stream.metrics.publication_pace import PublicationPace
-from stream.serving.broadcast import Broadcast
 from stream.serving.peers import Peers
+from stream.serving.reading.broadcast import Broadcast
 from stream.serving.scorer import Scorer
 from stream.serving.service import WorkerService
 from stream.web.peer_handlers import peer_routes
@@ -62,6 +63,7 @@ class Worker:
 
         # What all parts share
         self._metrics = Metrics()
+        self._foreign = ForeignRecords(self._metrics.foreign_record)
         self._load = EventLoopLoad()
         guess = settings.store.published_rows_per_s
         self._paces = {
@@ -75,9 +77,17 @@ class Worker:
         # What serves: the scorer, fed by the broadcast, and what is answered with it
         self._assignment = Assignment({PROFILES: ENGAGEMENTS}, self.fail)
         self._owners = owners = ItemOwners(self._assignment, settings.kafka.partitions)
-        self.scorer = Scorer(settings, metrics=self._metrics, encoder=encoder, emitter=self._emitter, owners=owners)
+        self.scorer = Scorer(
+            settings,
+            metrics=self._metrics,
+            encoder=encoder,
+            emitter=self._emitter,
+            owners=owners,
+            foreign=self._foreign,
+        )
+        on_passed_row = {ITEM_STATES: self.scorer.on_passed_row}
         self._broadcast = Broadcast(
-            settings, self.scorer.handlers(), {ITEM_STATES: self.scorer.on_passed_row}, later=(ITEM_STATES,)
+            settings, self.scorer.handlers(), on_passed_row, later=(ITEM_STATES,), foreign=self._foreign
         )
         own_url = lambda: self.url  # noqa: E731  (known once the web server has started)
         self._peers = Peers(
@@ -106,6 +116,7 @@ class Worker:
             metrics=self._metrics,
             generation=lambda: self._assignment.generation,
             fault=crash_point_from(os.environ),
+            foreign=self._foreign,
         )
         ingest = IngestFactories(
             context=context,

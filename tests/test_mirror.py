@@ -60,7 +60,7 @@ HELD_BY: dict[str, tuple[str, str]] = {
     "stream/kafka/deliveries.py": ("stream/client/test_publisher.py", "the publisher's reports"),
     "stream/kafka/emitter_lane.py": ("stream/kafka/test_emitter.py", "an emitter is its lanes"),
     "stream/kafka/records.py": ("stream/ingest/test_user_side.py", "what the sides give and take"),
-    "stream/serving/broadcast.py": ("stream/kafka/test_state_topics.py", "needs a broker"),
+    "stream/serving/reading/broadcast.py": ("stream/kafka/test_state_topics.py", "needs a broker"),
     "stream/web/parameters.py": ("stream/web/test_web_input.py", "through HTTP"),
     "stream/web/request_partition.py": ("stream/test_worker.py", "a running worker"),
 }

@@ -10,6 +10,7 @@ Invariant: the tree holds exactly the live items of the catalogue that it has be
 from __future__ import annotations
 
 import logging
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -111,6 +112,13 @@ class ModelBundle:
             from trainer.model.item_table import ItemTable
 
             self._table = ItemTable(self.generator.model, self.published)
+
+    def takes(self, card: ItemCard) -> bool:
+        """Whether the card's codes, if they are of this codebook, are some that it has."""
+        if card.codebook != self.codebook.version:
+            return True
+        widths = self.codebook.widths
+        return len(card.codes) == len(widths) and all(map(operator.lt, card.codes, widths)) and min(card.codes) >= 0
 
     def codes(self, cards: Sequence[ItemCard]) -> np.ndarray:
         """Codes (N, levels) of cards under this codebook: as published, or assigned here from their content."""

@@ -68,11 +68,12 @@ class IngestFactories:
         return partition
 
     def items(self, number: int) -> ItemPartition:
-        unknown, rules = self.unknown_items, item_rules(self.context.settings)
+        settings, unknown = self.context.settings, self.unknown_items
         rows = RowStore(
             self.folder / f"items-{number}", ItemRow, worth_caching=lambda item_id: not unknown.is_unknown(item_id)
         )
-        side = ItemSide(number, rows, rules, self._vectors(number), unknown)
+        rules, count = item_rules(settings), settings.kafka.partitions
+        side = ItemSide(number, rows, rules, self._vectors(number), unknown, count)
         partition = ItemPartition(side, self.context, partial(self.rows_per_s, ITEM_SIGNALS), self.own_url())
         partition.measured = partial(self.published_in, ITEM_SIGNALS)
         return partition

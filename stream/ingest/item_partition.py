@@ -52,10 +52,11 @@ class ItemPartition(Partition):
         self._settings = settings
         self._emitter = context.emitter
         self._metrics = context.metrics
+        self._foreign = context.foreign
         self._generation = context.generation
         self._rows_per_s = rows_per_s
         self._url = url
-        self._published = PublishedRows(settings, context.emitter, ITEM_STATES, side.partition, side)
+        self._published = PublishedRows(settings, context.emitter, ITEM_STATES, side.partition, side, context.foreign)
 
     async def restore(self) -> None:
         rows, settings = self.side.rows, self._settings
@@ -91,7 +92,10 @@ class ItemPartition(Partition):
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
         cursor = self.cursors.setdefault(self._signals, Cursor())
         effects = self.side.absorb(cursor.counted(records))
-        return await send_refusals(self._emitter, self._metrics, ITEM_SIGNALS, cursor.as_read(effects.refused))
+        refused = cursor.as_read(effects.refused)
+        for record, refusal in refused:  # sidestream alone writes here
+            self._foreign.met(ITEM_SIGNALS, record, refusal.detail)
+        return await send_refusals(self._emitter, self._metrics, ITEM_SIGNALS, refused)
 
     def gathered_rows(self) -> int:
         return self.side.rows.staged
@@ -128,7 +132,7 @@ class ItemPartition(Partition):
             self._unpublished = True
 
     def _announcement(self) -> bytes:
-        return encode_announcement(Announcement(self.side.rows.position, self._url))
+        return encode_announcement(Announcement(self.side.rows.position, self._url, self.number))
 
     async def _publish(self, dirty: Mapping[str, Change], announcement: bytes) -> None:
         generation = self._generation()

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-import msgspec
-
 from store.events import Refusal
-from store.items import ItemRow
+from store.items import ItemRow, row_in
+from store.keys import partition_of
+from store.records.foreign import UNREADABLE
 from store.rows import Position, RowStore
 from store.signals import SignalFrame, decode_frames
 from stream.ingest.growth.unknown_items import UnknownItems
@@ -45,8 +45,11 @@ class ItemSide:
         rules: ItemRules,
         vectors: ItemVectors,
         unknown: UnknownItems | None = None,
+        partitions: int = 0,
     ) -> None:
+        """`partitions`: how many there are, so that signals that went astray are known (0: not known)."""
         self.partition = partition
+        self._partitions = partitions
         self.staged_unknown = 0
         self._unknown = unknown
         self.rows = rows
@@ -84,7 +87,7 @@ class ItemSide:
         if value is None:
             return Comparison(None, outdated=False)
         known = self.rows.get(item_id)
-        row = self.rows.decode(value)
+        row = row_in(value)
         if known is None or row.offset > known.offset:
             return Comparison(row, outdated=False)
         return Comparison(None, outdated=row.offset < known.offset)
@@ -119,11 +122,9 @@ class ItemSide:
             own.absorbed, own.passed = position.absorbed, position.passed
 
     def _absorb_record(self, record: Record, effects: Effects) -> None:
-        try:
-            frames = decode_frames(record.value or b"")
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            refusal = Refusal("not_an_event", f"not signal frames: {error}", record.value or b"")
-            effects.refused.append(Refused(record, refusal))
+        frames = self._frames(record)
+        if isinstance(frames, Refusal):
+            effects.refused.append(Refused(record, frames))
             return
         touched: dict[str, ItemRow | None] = {}
         for frame in frames:
@@ -135,6 +136,25 @@ class ItemSide:
         for row in touched.values():
             if row is not None:
                 row.offset = record.offset
+
+    def _frames(self, record: Record) -> list[SignalFrame] | Refusal:
+        """The frames of a record; all are refused if one cannot be an owner's: an origin beyond all that comes would
+        have that pass for a repetition."""
+        value = record.value or b""
+        try:
+            frames = decode_frames(value)
+        except UNREADABLE as error:
+            return Refusal("not_an_event", f"not signal frames: {error}", value)
+        fault = next(filter(None, (self._fault_of(frame) for frame in frames)), "" if frames else "no frame")
+        return Refusal("not_an_event", f"not signal frames: {fault}", value) if fault else frames
+
+    def _fault_of(self, frame: SignalFrame) -> str:
+        count = self._partitions
+        if count and (frame.partition >= count or not frame.signals):
+            return "a partition that does not exist"
+        if count and partition_of(frame.signals[0].item_id, count) != self.partition:
+            return "signals of another partition's items"
+        return frame.fault()
 
     def _absorb_frame(
         self, frame: SignalFrame, offset: int, touched: dict[str, ItemRow | None], effects: Effects

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import msgspec
 
 from store.items import ItemCard
+from store.records.foreign import held_in, is_offset, is_time
 from store.rows import Position, RowStore
 from stream.ingest.protocol.published_rows import Comparison
 from stream.kafka.log_identity import further
@@ -30,6 +31,10 @@ class TakeDown(msgspec.Struct, array_like=True, frozen=True):
     offset: int
     came_at_ms: int
     lifted: bool = False
+
+    def fault(self) -> str:
+        """Why no owner can have published this; empty if one can."""
+        return "" if is_offset(self.offset) and is_time(self.came_at_ms / 1000) else "an offset that no log has"
 
 
 class TakeDowns:
@@ -62,7 +67,7 @@ class TakeDowns:
     def compare(self, item_id: str, value: bytes | None) -> Comparison:
         if value is None:
             return Comparison(None, outdated=False)
-        known, found = self.rows.get(item_id), self.rows.decode(value)
+        known, found = self.rows.get(item_id), held_in(value, self.rows.decode, "take-down")
         if known is None or found.offset > known.offset:
             return Comparison(found, outdated=False)
         return Comparison(None, outdated=found.offset < known.offset)

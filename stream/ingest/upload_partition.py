@@ -5,7 +5,7 @@ kept is what a card must not bring back: take-downs, and the position, so that a
 are on the disk, and come back to an empty one from `upload-states`.
 
 Cards and take-downs are queued one after the other, each after a look at what is known of its item: so in one owner's
-writing nothing older follows something further. Between owners the offsets decide (`store.card_order`).
+writing nothing older follows something further. Between owners the offsets decide (`store.records.card_order`).
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class UploadPartition(Partition):
             rows = RowStore(Path(self._no_disk.name) / "rows", TakeDown)
         self._gone = TakeDowns(rows)
         self._generation = context.generation
-        self._published = PublishedRows(settings, context.emitter, UPLOAD_STATES, number, self._gone)
+        self._published = PublishedRows(settings, context.emitter, UPLOAD_STATES, number, self._gone, context.foreign)
         self._uploads = KnownUploads(self._gone, cataloguing.known_card)
         self._topic = settings.topic(UPLOADS)
         self._writing = asyncio.Lock()
@@ -196,7 +196,8 @@ class UploadPartition(Partition):
         generation = self._generation()
         headers = [(GENERATION, str(generation).encode())]
         rows: list[Publication] = [(item_id.encode(), value, headers) for item_id, value in marks.items()]
-        rows.append((POSITION_KEY, encode_announcement(Announcement(self._gone.position)), headers))
+        announcement = Announcement(self._gone.position, partition=self.number)
+        rows.append((POSITION_KEY, encode_announcement(announcement), headers))
         if await self._published.publish(rows, generation):
             self._unpublished = True
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
 from store.events import Engagement
 from store.histories import UserRow
-from store.log import forgotten_users
+from store.log import forgotten_in
 from store.topics import ENGAGEMENTS, FORGOTTEN_USERS, ITEM_SIGNALS, PROFILES, RANKING_EXAMPLES, USER_STATES
 from stream.ingest.protocol.partition import Cursor, Partition
 from stream.ingest.protocol.partition_context import PartitionContext
@@ -61,20 +62,21 @@ class UserPartition(Partition):
         self._settings = settings
         self._emitter = context.emitter
         self._metrics = context.metrics
+        self._foreign = context.foreign
         self._scoring = scoring
         self._generation = context.generation
         self._rows_per_s = rows_per_s
         self._engagements = settings.topic(ENGAGEMENTS)
         self._profiles = settings.topic(PROFILES)
-        self._published = PublishedRows(settings, context.emitter, USER_STATES, side.partition, side)
+        self._published = PublishedRows(settings, context.emitter, USER_STATES, side.partition, side, context.foreign)
 
     async def restore(self) -> None:
         rows = self.side.rows
         states = await look_at(self._settings, (USER_STATES,), self.number)
         lost = forget_lost_states(rows.position, USER_STATES, states[USER_STATES])
         topic = self._settings.topic(FORGOTTEN_USERS)
-        ledger = [record.value async for record in read_partition(self._settings, topic, self.number, 0)]
-        self.side.remember(forgotten_users(ledger))
+        ledger = [record async for record in read_partition(self._settings, topic, self.number, 0)]
+        self.side.remember(forgotten_in(ledger, partial(self._foreign.met, FORGOTTEN_USERS)))
         self.side.write_restored()
         await self._published.restore()
         self._fault("restored")
@@ -164,7 +166,7 @@ class UserPartition(Partition):
         return self._publish(dirty, self._announcement())
 
     def _announcement(self) -> bytes:
-        return encode_announcement(Announcement(self.side.rows.position))
+        return encode_announcement(Announcement(self.side.rows.position, partition=self.number))
 
     async def _publish(self, dirty: Mapping[str, bytes | None], position: bytes) -> None:
         generation = self._generation()

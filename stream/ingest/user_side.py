@@ -20,6 +20,7 @@ from store.events import Limits, Refusal, decode_engagements, decode_profiles, t
 from store.histories import HistoryRules, Recent, UserRow, absorb, derive, trim
 from store.keys import partition_of
 from store.log import Forgotten
+from store.records.foreign import held_in
 from store.rows import Position, RowStore
 from store.signals import Origin, Signal, SignalFrame, encode_frames
 from stream.ingest.protocol.published_rows import Comparison
@@ -115,7 +116,7 @@ class UserSide:
         known = self.rows.get(user_id)
         if value is None:
             return Comparison(None, outdated=False)
-        row = self.rows.decode(value)
+        row = held_in(value, self.rows.decode, "user's row")
         if row.life < self._life(user_id):  # of one who was forgotten since, written late
             self._returned.add(user_id)
             return Comparison(None, outdated=known is not None)

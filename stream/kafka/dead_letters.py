@@ -20,7 +20,8 @@ import msgspec
 from kafka import TopicPartition
 
 from store.headers import CAME_AT, came_at_ms, numbered
-from store.log import forgotten_users
+from store.log import forgotten_in
+from store.records.foreign import UNREADABLE, ForeignRecords
 from store.settings import Settings
 from store.topics import DEAD_LETTERS, FORGOTTEN_USERS, UPLOADS
 from stream.kafka.connections import BrokerUnavailableError, connect_producer, reader
@@ -94,7 +95,7 @@ def decode(value: bytes) -> DeadLetter:
     try:
         record = msgspec.json.decode(value, type=_LetterFields)
         key, original = _to_bytes(record.key), _to_bytes(record.value)
-    except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
+    except (*UNREADABLE, binascii.Error, ValueError) as error:
         raise DeadLetterError(f"a record on dead-letters is no dead letter ({error}): find who wrote it") from None
     return DeadLetter(
         reason=record.reason,
@@ -114,12 +115,15 @@ def read_letters(
     topic: str | None = None,
     limit: int | None = None,
     replayed: bool = True,
+    foreign: ForeignRecords | None = None,
 ) -> Iterator[DeadLetter]:
     """The letters on the log now, partition by partition, oldest first; `topic` with or without the prefix; without
-    those that were `replayed` if that is False. What came of a user who was forgotten since is left out.
+    those that were `replayed` if that is False. What came of a user who was forgotten since is left out. `foreign` is
+    told of records that are no letters.
 
-    Raises `BrokerUnavailableError`, `TopicsError` when the topic does not exist, and `DeadLetterError`.
+    Raises `BrokerUnavailableError`, and `TopicsError` when the topic does not exist.
     """
+    foreign = foreign or ForeignRecords()
     found = 0
     wanted = topic and {topic, settings.topic(topic)}
     receipts = set() if replayed else {each.key for each in _records(settings) if each.value is None}
@@ -127,9 +131,13 @@ def read_letters(
     for each in _records(settings):
         if found == limit:
             return
-        if each.value is None or each.place.receipt() in receipts:
+        if (each.value is None and _is_receipt(each)) or each.place.receipt() in receipts:
             continue
-        letter = replace(decode(each.value), place=each.place, came_at_ms=each.came_at_ms)
+        try:
+            letter = replace(decode(each.value or b""), place=each.place, came_at_ms=each.came_at_ms)
+        except DeadLetterError as error:
+            foreign.met(DEAD_LETTERS, each.place, error)
+            continue
         if letter.came_at_ms <= forgotten.get(_user_of(letter), -1):
             continue
         if (reason in (None, letter.reason)) and (not wanted or letter.topic in wanted):
@@ -170,6 +178,10 @@ def replay(settings: Settings, letters: Iterable[DeadLetter]) -> int:
         producer.close(timeout=1.0)
 
 
+def _is_receipt(record: _Read) -> bool:
+    return record.key is not None and record.key.startswith(RECEIPT.encode())
+
+
 def _came(letter: DeadLetter) -> list[tuple[str, bytes]]:
     return numbered(**{CAME_AT: letter.came_at_ms}) if letter.came_at_ms >= 0 else []
 
@@ -180,7 +192,7 @@ def _user_of(letter: DeadLetter) -> str:
         return ""
     try:
         return _user.decode(letter.value or b"").user_id
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return (letter.key or b"").decode("utf-8", "replace")
 
 
@@ -194,7 +206,7 @@ _user = msgspec.json.Decoder(_User)
 def _forgotten(settings: Settings) -> dict[str, int]:
     """user → when the user was forgotten."""
     try:
-        found = forgotten_users(each.value for each in _records(settings, FORGOTTEN_USERS))
+        found = forgotten_in(_records(settings, FORGOTTEN_USERS))
     except TopicsError:  # made by a release that kept none
         return {}
     return {user_id: one.forgotten_at_ms for user_id, one in found.items()}

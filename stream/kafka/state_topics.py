@@ -15,22 +15,32 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from store.headers import CAME_AT, number_in
+from store.records.foreign import ForeignRecordError, held_in
+from store.rows import POSITION_KEY as POSITION_KEY
 from store.rows import Position
 from store.security import async_client_security
 from store.settings import Settings
 from stream.kafka.records import ReadHole, Record
 
-POSITION_KEY = b"\x00position"
-"""Ids never begin with a control character, so no item or user has this key."""
 GENERATION = "generation"
 CAUSED_AT = "caused_at_ms"
+GENERATIONS_END = 1 << 31
 
 
 class Announcement(msgspec.Struct, array_like=True):
-    """A position as it is published: with the address of the worker that owns the partition."""
+    """A position as it is published: with the address of the worker that owns the partition. `partition`: of which it
+    is (-1: of a release that did not say)."""
 
     position: Position
     url: str = ""
+    partition: int = -1
+
+    def fault(self) -> str:
+        """Why no owner can have published this; empty if one can."""
+        return self.position.fault()
+
+
+_announcements = msgspec.msgpack.Decoder(Announcement)
 
 
 def encode_announcement(announcement: Announcement) -> bytes:
@@ -38,12 +48,24 @@ def encode_announcement(announcement: Announcement) -> bytes:
 
 
 def decode_announcement(value: bytes) -> Announcement:
-    return msgspec.msgpack.decode(value, type=Announcement)
+    return _announcements.decode(value)
+
+
+def announcement_in(value: bytes | None, partition: int) -> Announcement:
+    """What a record under `POSITION_KEY` of this partition holds. Raises `ForeignRecordError`."""
+    announcement = held_in(value or b"", decode_announcement, "position")
+    if announcement.partition not in (-1, partition):
+        raise ForeignRecordError(f"the position of partition {announcement.partition}")
+    return announcement
 
 
 def generation_of(record: Any) -> int:
-    """The generation of the group in which a state record (aiokafka's) was written; 0 where it does not say."""
-    return next((int(value) for name, value in record.headers if name == GENERATION), 0)
+    """The generation of the group in which a state record (aiokafka's) was written. Raises `ForeignRecordError` where
+    it does not say: every owner does."""
+    generation = number_in(record.headers, GENERATION, -1)
+    if not 0 <= generation < GENERATIONS_END:
+        raise ForeignRecordError(f"it has no header {GENERATION!r}, which every owner gives")
+    return generation
 
 
 def consumer_options(settings: Settings) -> dict[str, object]:

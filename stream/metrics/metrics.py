@@ -138,6 +138,9 @@ class Metrics:
             self.registry.register(collector)
         self._events = self._counter("events", "events read, by what became of them", "topic", "result")
         self._dead_letters = self._counter("dead_letters", "records refused, by reason", "reason")
+        self._foreign = self._counter(
+            "foreign_records", "records passed over that are not what their topic holds", "topic"
+        )
         self._requests = self._counter("recommend_requests", "requests for recommendations", "task", "result")
         self._peer_failures = self._counter("peer_failures", "requests that the user's owner did not answer", "reason")
         self._swaps = self._counter("swaps", "exchanges of the serving checkpoint", "result")
@@ -160,6 +163,8 @@ class Metrics:
         """Counters that alert rules watch exist from the start: `increase` cannot see a series appear."""
         for reason in REASONS:
             self._dead_letters.labels(reason)
+        for topic in TOPIC_NAMES:
+            self._foreign.labels(topic)
         for source in SHOWN_SOURCES:
             self._shown.labels(source)
             self._hits.labels(source)
@@ -182,6 +187,10 @@ class Metrics:
         """`n` events went to the dead letters because of `reason`."""
         self._count(topic, "refused", n)
         self._dead_letters.labels(_bounded(reason, REASONS)).inc(n)
+
+    def foreign_record(self, topic: str) -> None:
+        """A record of `topic` was passed over: it is not what that holds."""
+        self._foreign.labels(_bounded(topic, TOPIC_NAMES)).inc()
 
     def _count(self, topic: str, result: str, n: int) -> None:
         topic = _bounded(topic, TOPIC_NAMES)

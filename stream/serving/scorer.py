@@ -11,26 +11,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
-from store.card_order import CardOrder
 from store.events import Engagement
+from store.headers import number_in
 from store.histories import UserRow
-from store.items import ItemCard, ItemRow, RowOffset
+from store.items import ItemCard, ItemRow, row_in
 from store.keys import hash64, partition_of
-from store.log import forgotten_users
+from store.log import forgotten_in
+from store.records.card_order import CardOrder
+from store.records.foreign import ForeignRecords, id_in
 from store.requests import Answer, Request
 from store.settings import Settings
 from store.topics import CHECKPOINTS, FORGOTTEN_USERS, ITEM_STATES, RANKING_EXAMPLES, SEMANTIC_IDS
 from stream.kafka.emitter import Emitter, EmitterError
-from stream.kafka.state_topics import CAUSED_AT, POSITION_KEY, decode_announcement, generation_of
+from stream.kafka.state_topics import CAUSED_AT, POSITION_KEY, announcement_in, generation_of
 from stream.metrics.metrics import Metrics
 from stream.serving.attribution import Attribution
 from stream.serving.live_metric import LiveMetric
+from stream.serving.reading.published_records import Owners, PublishedRecords, refuse, row_offset_in
 from stream.serving.swaps import Swaps
 from stream.serving.time_share import TimeShare
 from stream.serving.traces import Traces
@@ -59,30 +62,18 @@ MOST_PUBLISHING = 1000
 """Answers whose lines may be on their way to the broker: beyond that they are not published."""
 
 
-class Owners(Protocol):
-    """The partitions of items that are at work here, as far as a scorer tells them of what it read."""
-
-    def heal(self, number: int, item_id: str, row: ItemRow) -> None:
-        """A row was read after a further one: the owner can contradict what a former owner writes."""
-
-    def announced(self, number: int, generation: int) -> None:
-        """A worker of this generation has announced itself as the owner of a partition."""
-
-    def wanted(self, number: int, item_id: str) -> None:
-        """The row of an item is needed that was passed over while the item had no card."""
-
-    def card_read(self, number: int, item_id: str, counts: bool) -> None:
-        """A card or take-down was read; if it does not count, it is of a former owner: something further is known."""
-
-    def reassign(self, cards: Callable[[int], Sequence[ItemCard]]) -> None:
-        """The codebook has changed; `cards`: the live items of a partition."""
-
-
 class Scorer:
     """Answers requests from what the broadcast brings to its `handlers`."""
 
     def __init__(
-        self, settings: Settings, *, metrics: Metrics, encoder: TextEncoder, emitter: Emitter, owners: Owners
+        self,
+        settings: Settings,
+        *,
+        metrics: Metrics,
+        encoder: TextEncoder,
+        emitter: Emitter,
+        owners: Owners,
+        foreign: ForeignRecords | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
@@ -105,6 +96,7 @@ class Scorer:
             recommender=self.recommender,
             live=self.live,
             codebook_changed=lambda: owners.reassign(self.cards),
+            foreign=foreign,
         )
         self.upkeep = Upkeep(metrics, self.recommender)
         serving = settings.serving
@@ -118,8 +110,8 @@ class Scorer:
         self._forgotten_at_ms: dict[str, int] = {}
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._owners = owners
-        self._row_decoder = msgspec.msgpack.Decoder(ItemRow)
-        self._offset_decoder = msgspec.msgpack.Decoder(RowOffset)
+        windows = len(self.recommender.rules.item.half_lives_s)
+        self._read = PublishedRecords(settings.kafka.partitions, owners, self.swaps.bundles, windows)
         self._passed: dict[str, tuple[int, bytes]] = {}
 
     # ---- what the broadcast brings ----
@@ -133,7 +125,7 @@ class Scorer:
         }
 
     def on_forgotten(self, record: Any) -> None:
-        for user_id, one in forgotten_users([record.value]).items():
+        for user_id, one in forgotten_in([record], refuse).items():
             self._forgotten_at_ms[user_id] = max(one.forgotten_at_ms, self.forgotten_at_ms(user_id))
             self.attribution.forget(user_id)
 
@@ -142,7 +134,7 @@ class Scorer:
         return self._forgotten_at_ms.get(user_id, -1)
 
     def on_card(self, record: Any) -> None:
-        item_id = record.key.decode()
+        item_id = id_in(record.key)
         known = self.card(item_id)
         offset = None if known is None else known.upload_offset
         if record.value is None:
@@ -150,10 +142,11 @@ class Scorer:
             if counts:
                 self._take_down(item_id)
         else:
-            card = msgspec.json.decode(record.value, type=ItemCard)
+            card = self._read.card(record, item_id)
             counts = self._order.admits(item_id, card.upload_offset, offset)
             if counts:
-                self._insert(card, known)
+                with self._read.taking(record, item_id, lambda: self._undo(item_id, known)):
+                    self._insert(card, known)
                 self._meet_waiting(record.partition, item_id)
         self._owners.card_read(record.partition, item_id, counts)
 
@@ -179,6 +172,11 @@ class Scorer:
             if handle is not None:
                 bundle.remove(handle)
 
+    def _undo(self, item_id: str, known: ItemCard | None) -> None:
+        self._take_down(item_id)
+        if known is not None:
+            self._insert(known, known)
+
     def _insert(self, card: ItemCard, known: ItemCard | None) -> None:
         self.recommender.insert(card)
         handle = self.recommender.catalog.handles[card.item_id]
@@ -190,15 +188,15 @@ class Scorer:
 
     def on_row(self, record: Any) -> None:
         if record.key == POSITION_KEY:
-            url = decode_announcement(record.value).url
+            generation, url = generation_of(record), announcement_in(record.value, record.partition).url
             if url:
                 self.owner_urls[record.partition] = url
-                self._owners.announced(record.partition, generation_of(record))
+                self._owners.announced(record.partition, generation)
             return
+        item_id = id_in(record.key)
         if record.value is None:
             return
-        item_id = record.key.decode()
-        row = self._furthest(record.partition, item_id, self._row_decoder.decode(record.value))
+        row = self._furthest(record.partition, item_id, self._read.row(record, item_id))
         if row is None:
             return
         if item_id in self.recommender.catalog.handles:
@@ -219,21 +217,21 @@ class Scorer:
         if row.offset >= max(offset, known):
             return row
         self._owners.heal(partition, item_id, row)
-        return self._row_decoder.decode(value) if offset > known else None
+        return row_in(value) if offset > known else None
 
     def on_passed_row(self, record: Any) -> None:
         """A row after which another of the same item has come. What it held is in that one, unless that one is of a
         former owner, and older."""
         if record.key == POSITION_KEY or record.value is None:
             return
-        item_id = record.key.decode()
-        offset = self._offset_decoder.decode(record.value).offset
+        item_id = id_in(record.key)
+        offset = row_offset_in(record)
         if offset >= self._passed.get(item_id, (-1, b""))[0]:
             self._passed[item_id] = offset, record.value
         self._note_visible(item_id, record)
 
     def _note_visible(self, item_id: str, record: Any) -> None:
-        caused_at_ms = next((int(value) for name, value in record.headers if name == CAUSED_AT), 0)
+        caused_at_ms = number_in(record.headers, CAUSED_AT, 0)
         if caused_at_ms:
             self.metrics.embedded(max(0.0, time.time() - caused_at_ms / 1000))
             self.traces.engaged(item_id)

@@ -12,16 +12,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from store.checkpoints import CHECKPOINT_KEY, RANKER_KEY, SERVABLE, CheckpointFolder, CheckpointRecord, RankerRecord
+from store.checkpoints import CHECKPOINT_KEY, SERVABLE, CheckpointFolder, CheckpointRecord, RankerRecord, record_in
+from store.records.foreign import ForeignRecordError, ForeignRecords
 from store.requests import Request
 from store.settings import Settings
 from store.topics import CHECKPOINTS
@@ -29,13 +30,15 @@ from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
 from stream.serving.live_metric import LiveMetric
 from trainer.model_bundle import NO_CHECKPOINT, ModelBundle, popularity_in
-from trainer.ranking.ranker import ranker_from
+from trainer.ranking.ranker import Ranker, ranker_from
 from trainer.recommender import Recommender
 from trainer.semantic_ids.codebook import zero_codebook
 
 log = logging.getLogger(__name__)
 
-RecordKind = TypeVar("RecordKind", CheckpointRecord, RankerRecord)
+FORMER = 100
+"""So many of the newest announcements are remembered, for when the last one cannot be followed."""
+MOST_RANKER_BYTES = 1 << 30
 
 
 class Swaps:
@@ -51,7 +54,10 @@ class Swaps:
         recommender: Recommender,
         live: LiveMetric,
         codebook_changed: Callable[[], None] = lambda: None,
+        foreign: ForeignRecords | None = None,
     ) -> None:
+        self._foreign = foreign or ForeignRecords()
+        self._given_up: CheckpointRecord | None = None
         self.records: OrderedDict[str, CheckpointRecord] = OrderedDict()
         self.note = ""
         self._settings = settings
@@ -62,8 +68,8 @@ class Swaps:
         self._codebook_changed = codebook_changed
         self._previous: ModelBundle | None = None
         self._preparing: ModelBundle | None = None
-        self._target: CheckpointRecord | None = None
-        self._ranker: RankerRecord | None = None
+        self._targets: deque[CheckpointRecord] = deque(maxlen=FORMER)
+        self._rankers: deque[RankerRecord] = deque(maxlen=FORMER)
         self._changed = asyncio.Event()
         self._published_at: dict[str, float] = {}
         self._swapped_at = 0.0
@@ -79,24 +85,23 @@ class Swaps:
         return [bundle for place, bundle in enumerate(bundles) if bundle and bundle not in bundles[:place]]
 
     def on_checkpoint(self, record: Any) -> None:
-        if record.value is None:
+        try:
+            found = record_in(record.key, record.value)
+        except ForeignRecordError as error:
+            self._foreign.met(CHECKPOINTS, record, error)
             return
-        if record.key == RANKER_KEY:
-            ranker = _decoded(record.value, RankerRecord)
-            if ranker is not None:
-                self._ranker = ranker
-                self._changed.set()
-        elif record.key == CHECKPOINT_KEY:
-            read = _decoded(record.value, CheckpointRecord)
-            if read is not None:
-                self._consider(read)
+        if isinstance(found, RankerRecord):
+            self._rankers.append(found)
+            self._changed.set()
+        elif isinstance(found, CheckpointRecord):
+            self._consider(found)
 
     def _consider(self, read: CheckpointRecord) -> None:
         """What shall serve is the last thing that the log says about it."""
         self.records[read.checkpoint] = read
         self._published_at.setdefault(read.checkpoint, read.published_at)
         if read.action in ("promote", "rollback") or read.verdict in SERVABLE:
-            self._target = read
+            self._targets.append(read)
             self._changed.set()
 
     async def run(self, caught_up: asyncio.Event) -> None:
@@ -114,8 +119,18 @@ class Swaps:
                 continue
 
     async def _follow(self) -> None:
-        target = self._target
-        if target is None or target.checkpoint == self.serving.checkpoint:
+        """What was announced last shall serve. While nothing serves, one before it is better than none: the last one
+        may lie nowhere."""
+        tried: set[str] = set()
+        for target in list(self._targets)[::-1]:
+            if target.checkpoint not in tried:
+                tried.add(target.checkpoint)
+                await self._exchange_for(target)
+            if self.serving.checkpoint != NO_CHECKPOINT or target.checkpoint == NO_CHECKPOINT:
+                return
+
+    async def _exchange_for(self, target: CheckpointRecord) -> None:
+        if target.checkpoint == self.serving.checkpoint or target is self._given_up:
             return
         if target.checkpoint == NO_CHECKPOINT:
             self._exchange(await self._prepare_empty(), "rolled_back")
@@ -125,17 +140,19 @@ class Swaps:
             await self._load(target)
 
     async def _follow_ranker(self) -> None:
-        """Exchanges the ranker for the newest announced one. A file that is gone was followed by a newer one."""
-        record, self._ranker = self._ranker, None
-        if record is None:
-            return
+        """Exchanges the ranker for the newest announced one that can be read. A file that is gone was followed by a
+        newer one."""
         loop = asyncio.get_running_loop()
-        try:
-            ranker = await loop.run_in_executor(self._loading, lambda: ranker_from(Path(record.location).read_bytes()))
-        except (OSError, ValueError) as error:
-            log.warning("ranker %s is not used: %s", record.ranker, error)
-            return
-        self._recommender.exchange_ranker(ranker)
+        announced = [*self._rankers]
+        self._rankers.clear()
+        for record in reversed(announced):
+            try:
+                ranker = await loop.run_in_executor(self._loading, _read_ranker, Path(record.location))
+            except (OSError, ValueError) as error:
+                log.warning("ranker %s is not used: %s", record.ranker, error)
+            else:
+                self._recommender.exchange_ranker(ranker)
+                return
 
     async def _load(self, target: CheckpointRecord) -> None:
         try:
@@ -144,6 +161,7 @@ class Swaps:
             log.error("checkpoint %s is not served: %s", target.checkpoint, error)
             self.note = f"checkpoint {target.checkpoint} is not served: {error}"
             self._metrics.swapped("failed")
+            self._given_up = target
             return
         finally:
             self._preparing = None
@@ -239,13 +257,11 @@ class Swaps:
         self._loading.shutdown(wait=False, cancel_futures=True)
 
 
-def _decoded(value: bytes, kind: type[RecordKind]) -> RecordKind | None:
-    """One record of `checkpoints`; None, and a line in the log, for what is none: every scorer reads the same."""
-    try:
-        return msgspec.json.decode(value, type=kind)
-    except msgspec.MsgspecError as error:
-        log.error("a record on checkpoints is passed over: %s", error)
-        return None
+def _read_ranker(path: Path) -> Ranker:
+    """What the file holds: a foreign record may name any file of the machine, and some never end."""
+    if path.exists() and not (path.is_file() and path.stat().st_size <= MOST_RANKER_BYTES):
+        raise ValueError(f"{path} is no ranker's file")
+    return ranker_from(path.read_bytes())
 
 
 def _nothing_before(empty: ModelBundle) -> CheckpointRecord:

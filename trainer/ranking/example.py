@@ -5,11 +5,13 @@ Invariant: an example holds the features as they were, so learning from it later
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from store.records.foreign import is_offset, is_time
 from trainer.ranking.columns import NAMES
 
 
@@ -45,6 +47,18 @@ class Example(msgspec.Struct, kw_only=True, frozen=True, tag="engaged"):
     def found(self) -> bool:
         """Whether the true item was among the candidates."""
         return self.rank >= 0
+
+    def fault(self) -> str:
+        """Why no scorer of this version can have made this; empty if one can."""
+        if not is_time(self.occurred_at) or not isfinite(self.weight) or not isfinite(self.value or 0.0):
+            return "a time or a weight that is none"
+        if self.columns != len(NAMES):
+            return ""  # of another version: `rows` has none
+        if self.columns <= 0 or len(self.features) % (2 * self.columns) or np.isinf(self.rows()).any():
+            return "features that are none"
+        if not 0 <= self.cold_negatives <= max(0, len(self.rows()) - 1):
+            return "fewer rows than it says"
+        return "" if is_offset(self.rank, self.candidates, self.positives) else "a count that no catalogue has"
 
     def rows(self) -> np.ndarray:
         """The rows (float16); none if they have the columns of another version."""

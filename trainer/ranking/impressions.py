@@ -19,11 +19,13 @@ import heapq
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 
 import msgspec
 import numpy as np
 
 from store.events import Engagement
+from store.records.foreign import is_time
 
 SEEN, POSITIVE, COMPLETED, NEGATIVE = range(4)
 """Columns of what is known of a line. `SEEN`: an `impression` event vouches for it. `COMPLETED` is -1 while no
@@ -42,6 +44,13 @@ class Shown(msgspec.Struct, kw_only=True, frozen=True, tag="shown"):
     columns: int
     features: bytes
 
+    def fault(self) -> str:
+        """Why no scorer can have shown this; empty if one can."""
+        if not is_time(self.shown_at) or self.columns <= 0:
+            return "a time or features that are none"
+        whole = len(self.features) == 2 * self.columns * len(self.item_ids)
+        return "" if whole and not np.isinf(np.frombuffer(self.features, "<f2")).any() else "features that are none"
+
 
 class ImpressionOutcome(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, tag="outcome"):
     """An engagement that may answer to a shown line: a record on `ranking-examples`."""
@@ -53,6 +62,11 @@ class ImpressionOutcome(msgspec.Struct, kw_only=True, frozen=True, omit_defaults
     weight: float
     value: float | None = None
     request_id: str | None = None
+
+    def fault(self) -> str:
+        """Why no engagement can have caused this; empty if one can."""
+        possible = is_time(self.occurred_at) and isfinite(self.weight) and isfinite(self.value or 0.0)
+        return "" if possible else "a time or a weight that is none"
 
 
 def shown_alone(event: Engagement, task: str, columns: int, features: bytes) -> Shown:

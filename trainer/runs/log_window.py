@@ -12,11 +12,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-import msgspec
 import numpy as np
 
-from store.items import ItemCard, ItemRow
+from store.items import ItemCard, row_in
 from store.log import (
     Log,
     LoggedEngagement,
@@ -26,17 +26,18 @@ from store.log import (
     cards,
     engagements,
     forgotten,
-    forgotten_users,
+    forgotten_in,
     newest_first_chunks,
     profiles,
 )
+from store.records.foreign import ForeignRecordError
+from store.rows import POSITION_KEY
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, FORGOTTEN_USERS, ITEM_STATES, PROFILES, SEMANTIC_IDS
 
 _logger = logging.getLogger(__name__)
 
 _CHUNK_RECORDS = 20_000
-_ROWS = msgspec.msgpack.Decoder(ItemRow)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,11 @@ def read_window(
 ) -> Window:
     """Reads the window. `since`: the parent's offsets, empty for a first run; `now` is wall time in epoch seconds."""
     limits = settings.event_limits()
-    items = cards(_with_progress(log.read_all(settings.topic(SEMANTIC_IDS)), progress))
+    met = log.foreign.met
+    listed = _with_progress(log.read_all(settings.topic(SEMANTIC_IDS)), progress)
+    items = cards(listed, partial(met, SEMANTIC_IDS))
     profile_records = list(_with_progress(log.read_all(settings.topic(PROFILES)), progress))
-    ledger = forgotten_users(record.value for record in log.read_all(settings.topic(FORGOTTEN_USERS)))
+    ledger = forgotten_in(log.read_all(settings.topic(FORGOTTEN_USERS)), partial(met, FORGOTTEN_USERS))
     forget = {user_id: one.forgotten_at_ms for user_id, one in ledger.items()}
     known = profiles(profile_records, now=now, limits=limits, forget=forget)
     for user_id, at_ms in forgotten(profile_records).items():  # which may not have been worked on yet
@@ -107,20 +110,17 @@ def _vectors(
     """The published vectors of live items."""
     found: dict[str, np.ndarray] = {}
     for record in _with_progress(log.read_all(settings.topic(ITEM_STATES)), progress):
+        if record.value is None or record.key == POSITION_KEY:
+            continue
         item_id = (record.key or b"").decode(errors="replace")
-        vector_V = _vector_of(record.value) if item_id in items else None
-        if vector_V is not None:
+        try:
+            row = row_in(record.value)
+        except ForeignRecordError as error:
+            log.foreign.met(ITEM_STATES, record, error)
+            continue
+        if item_id in items and len(vector_V := row.vector_D()) == settings.vectors.width:
             found[item_id] = vector_V
     return found
-
-
-def _vector_of(value: bytes | None) -> np.ndarray | None:
-    """The vector of an item's row; None without one, or where the record is another (a partition's position)."""
-    try:
-        row = _ROWS.decode(value) if value else None
-    except msgspec.MsgspecError:
-        return None
-    return row.vector_D() if row is not None and row.vector else None
 
 
 def _newest(

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from store.topics import TOPIC_NAMES
 from trainer.gate.system_gain import Gain
 
 RUN_RESULTS = ("published", "refused", "failed")
@@ -27,6 +28,14 @@ class TrainerMetrics:
         self._runs = Counter("sidestream_training_runs", "training runs by end", ["result"], registry=self.registry)
         for result in RUN_RESULTS:
             self._runs.labels(result)  # from the start: `increase` cannot see a series appear
+        self._foreign = Counter(
+            "sidestream_foreign_records",
+            "records passed over that are not what their topic holds",
+            ["topic"],
+            registry=self.registry,
+        )
+        for topic in TOPIC_NAMES:
+            self._foreign.labels(topic)
         self._gains = Gauge(
             "sidestream_gate_gain_nats",
             "what the system gained by the last candidate, per held-out engagement, with the ends of its 95 % interval",
@@ -47,6 +56,10 @@ class TrainerMetrics:
     def run_ended(self, result: str) -> None:
         """A training run ended with `result`, one of `RUN_RESULTS`."""
         self._runs.labels(result).inc()
+
+    def foreign_record(self, topic: str) -> None:
+        """A record of `topic` was passed over."""
+        self._foreign.labels(topic).inc()
 
     def gate_measured(
         self, hit_ratios: Mapping[tuple[str, str], float], gains: Mapping[tuple[str, str], Gain] = MappingProxyType({})

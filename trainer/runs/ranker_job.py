@@ -18,12 +18,14 @@ from __future__ import annotations
 import logging
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import msgspec
 from kafka import KafkaProducer
 
 from store.checkpoints import RANKER_KEY, RankerRecord
-from store.log import Log, LogRecord, client_options, forgotten_users
+from store.log import Log, LogRecord, client_options, forgotten_in
+from store.records.foreign import ForeignRecordError, ForeignRecords, held_in
 from store.settings import Settings
 from store.topics import CHECKPOINTS, FORGOTTEN_USERS, RANKING_EXAMPLES
 from trainer.ranking.example import Example
@@ -35,6 +37,8 @@ from trainer.runs.causes.drift import Drift
 from trainer.runs.example_backfill import ExampleBackfill
 
 log = logging.getLogger(__name__)
+
+Evidence = Example | Shown | ImpressionOutcome
 
 KEPT = 3
 READ_PER_POLL = 2000
@@ -51,8 +55,14 @@ for examples that may not come for hours."""
 class RankerJob:
     """A `trainer.runs.service.BackgroundJob`."""
 
-    def __init__(self, settings: Settings, rules: RankerRules | None = None, drift: Drift | None = None) -> None:
-        """`drift` observes every ordered example."""
+    def __init__(
+        self,
+        settings: Settings,
+        rules: RankerRules | None = None,
+        drift: Drift | None = None,
+        foreign: ForeignRecords | None = None,
+    ) -> None:
+        """`drift` observes every ordered example; `foreign` is told of what is none."""
         self._drift = drift
         self._rules = rules or ranker_rules(settings)
         self.learner = RankerLearner(self._rules)
@@ -61,7 +71,7 @@ class RankerJob:
         self._settings = settings
         self._topic = settings.topic(RANKING_EXAMPLES)
         self._folder = settings.checkpoint_folder() / "rankers"
-        self._log = Log(settings.kafka)
+        self._log = Log(settings.kafka, foreign=foreign)
         self._backfill = ExampleBackfill(settings, self._log, self._rules.kept)
         self._recent: deque[Example] = deque(maxlen=RECENT)
         self._live = 0
@@ -71,7 +81,8 @@ class RankerJob:
         self._ledger_ends: dict[int, int] = {}
         self._caught_up = False
         self._read_at = 0.0
-        self._decoder = msgspec.msgpack.Decoder(Example | Shown | ImpressionOutcome)
+        decoder: msgspec.msgpack.Decoder[Evidence] = msgspec.msgpack.Decoder(Evidence)
+        self._decode = decoder.decode
         self._fitting: Future[Ranker] | None = None
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="ranker")
 
@@ -110,8 +121,8 @@ class RankerJob:
             self._read_at = now
             self._learn_of_forgotten()
             for record in self._log.read(self._topic, begins, until):
-                if record.value is not None and not self._is_forgotten(record):
-                    self._absorb(record.value, record.timestamp_ms / 1000)
+                if not self._is_forgotten(record):
+                    self._read_record(record)
         self._positions = until
         self._caught_up = until == ends
 
@@ -121,7 +132,8 @@ class RankerJob:
         ends = self._log.ends(topic)
         if ends != self._ledger_ends:
             begins = {p: at if at <= ends.get(p, 0) else 0 for p, at in self._ledger_ends.items()}
-            found = forgotten_users(record.value for record in self._log.read(topic, begins, ends))
+            records = self._log.read(topic, begins, ends)
+            found = forgotten_in(records, partial(self._log.foreign.met, FORGOTTEN_USERS))
             self._forgotten |= {user_id: one.forgotten_at_ms for user_id, one in found.items()}
             self._ledger_ends = ends
 
@@ -129,12 +141,15 @@ class RankerJob:
         user_id = (record.key or b"").decode("utf-8", "replace")
         return record.came_at_ms <= self._forgotten.get(user_id, -1)
 
-    def _absorb(self, value: bytes, at_s: float) -> None:
+    def _read_record(self, record: LogRecord) -> None:
         try:
-            record = self._decoder.decode(value)
-        except msgspec.MsgspecError as error:
-            log.debug("not a ranking example of this version, passed over: %s", error)
-            return
+            found = held_in(record.value or b"", self._decode, "ranking example of this version")
+        except ForeignRecordError as error:
+            self._log.foreign.met(RANKING_EXAMPLES, record, error)
+        else:
+            self._absorb(found, record.timestamp_ms / 1000)
+
+    def _absorb(self, record: Evidence, at_s: float) -> None:
         happened_at = record.shown_at if isinstance(record, Shown) else record.occurred_at
         self._now_s = max(self._now_s, min(happened_at, at_s))  # a clock ahead of the broker's must close no window
         if isinstance(record, Shown):

@@ -18,14 +18,16 @@ from kafka.errors import KafkaError
 from store.checkpoints import (
     CHECKPOINT_KEY,
     RUN_KEY,
+    AnyRecord,
     CheckpointRecord,
     Manifest,
     RunRecord,
     TrainRequest,
-    decode_record,
+    record_in,
     serving,
 )
 from store.log import Log, client_options
+from store.records.foreign import ForeignRecordError
 from store.settings import Settings
 from store.topics import CHECKPOINTS
 from trainer.runs.causes.codebook_choice import CodebookRequest
@@ -56,10 +58,13 @@ class RunLog:
         if end <= self._position:
             return
         for record in self._log.read(self._topic, {0: self._position}, {0: end}):
-            self._absorb(decode_record(record.key, record.value), record.offset)
+            try:
+                self._absorb(record_in(record.key, record.value), record.offset)
+            except ForeignRecordError as error:
+                self._log.foreign.met(CHECKPOINTS, record, error)
         self._position = end
 
-    def _absorb(self, record: CheckpointRecord | TrainRequest | RunRecord | None, offset: int) -> None:
+    def _absorb(self, record: AnyRecord, offset: int) -> None:
         if isinstance(record, CheckpointRecord):
             self._checkpoints.append(record)
         elif isinstance(record, TrainRequest):

@@ -36,6 +36,7 @@ from prometheus_client import start_http_server
 
 from store.checkpoints import CODEBOOK, SERVABLE, CheckpointError, CheckpointFolder, Manifest
 from store.log import Log, LogError
+from store.records.foreign import ForeignRecords
 from store.settings import Settings
 from store.topics import ENGAGEMENTS
 from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
@@ -94,14 +95,17 @@ class TrainerService:
         jobs: Sequence[BackgroundJob] = (),
         drift: Drift | None = None,
         examples: Callable[[], Sequence[Example]] = tuple,
+        metrics: TrainerMetrics | None = None,
+        foreign: ForeignRecords | None = None,
     ) -> None:
-        """`examples` gives the newest ranking examples, oldest first: what the gate asks the system with."""
+        """`examples` gives the newest ranking examples, oldest first: what the gate asks the system with. `foreign` is
+        told of records that are passed over."""
         self._settings = settings
         self._examples = examples
         self._jobs = list(jobs)
         self._drift = drift or Drift(settings.training.drift_ratio, settings.training.drift_window)
         self._folder = CheckpointFolder(settings.checkpoint_folder())
-        self._log = Log(settings.kafka)
+        self._log = Log(settings.kafka, foreign=foreign)
         self._run_log = RunLog(settings, self._log)
         self._leadership = Leadership(settings)
         self._stands_by = False
@@ -113,7 +117,7 @@ class TrainerService:
         self._jobs_polled_at = self._counted_at = self._requests_read_at = 0.0
         self._last_run_at = time.time()
         self._seconds_allowed = settings.training.max_seconds
-        self.metrics = TrainerMetrics()
+        self.metrics = metrics or TrainerMetrics()
 
     def stop(self) -> None:
         """Ends `serve` soon, and a run in progress at its next step. Safe in a signal handler."""
@@ -327,8 +331,10 @@ def run_trainer(settings: Settings) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it says, our own errors repeat with a remedy
     drift = Drift(settings.training.drift_ratio, settings.training.drift_window)
-    ranker = RankerJob(settings, drift=drift)
-    service = TrainerService(settings, [ranker], drift, ranker.recent_examples)
+    metrics = TrainerMetrics()
+    foreign = ForeignRecords(metrics.foreign_record)
+    ranker = RankerJob(settings, drift=drift, foreign=foreign)
+    service = TrainerService(settings, [ranker], drift, ranker.recent_examples, metrics, foreign)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     os.nice(settings.training.niceness)  # serving comes first on a machine that both share

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import partial
 
 from store.items import ItemCard
 from store.log import Log, cards
@@ -64,6 +65,6 @@ class CodebookDrift:
         if not known or ends != self._ends:
             each = _NEWEST // max(1, len(ends))
             newest = {partition: max(0, end - each) for partition, end in ends.items()}
-            found = cards(self._log.read(topic, newest, ends))
+            found = cards(self._log.read(topic, newest, ends), partial(self._log.foreign.met, SEMANTIC_IDS))
             self._ends, self._seen = ends, (codebook.version, drift(codebook, found.values()))
         return self._seen[1]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from store.records.foreign import ForeignRecords
 from store.settings import Settings
 from stream.ingest.protocol.partition import Fault, no_fault
 from stream.kafka.emitter import Emitter
@@ -13,10 +14,12 @@ from stream.metrics.metrics import Metrics
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartitionContext:
-    """`generation` is the group's as of now; `fault` is called at each boundary of the protocol."""
+    """`generation` is the group's as of now; `fault` is called at each boundary of the protocol; `foreign` is told of
+    records that are passed over."""
 
     settings: Settings
     emitter: Emitter
     metrics: Metrics
     generation: Callable[[], int] = lambda: 0
     fault: Fault = no_fault
+    foreign: ForeignRecords = field(default_factory=ForeignRecords)

@@ -6,6 +6,8 @@ partition and does not know it yet. So nothing rests on who wrote last:
 - Of two copies of a row the further one counts, wherever it lies (`restore`).
 - Compaction keeps the last copy, so the last one must not be the older one: the owner publishes its own again, whether
   it finds the older one when it starts or while it works (`publish`).
+- What is no owner's (`store.records.foreign`) is passed over; compaction may keep it in a row's place, so that row is
+  published again, too.
 - `position.state_offset` moves over what was read, and over own records that landed where the next one was expected;
   never over what somebody else may have written between two of these.
 
@@ -17,13 +19,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Protocol
 
+from store.records.foreign import ForeignRecordError, ForeignRecords, owned_id_in
 from store.rows import Position, RowStore
 from store.settings import Settings
 from stream.kafka.emitter import Emitter
 from stream.kafka.emitter_lane import Header
-from stream.kafka.state_topics import POSITION_KEY, decode_announcement, generation_of, read_partition
+from stream.kafka.state_topics import POSITION_KEY, announcement_in, generation_of, read_partition
 
 Publication = tuple[bytes, bytes | None, Sequence[Header]]
 
@@ -58,7 +62,8 @@ class Side(Protocol):
     def rows(self) -> RowStore[Any]: ...
 
     def compare(self, key: str, value: bytes | None) -> Comparison:
-        """Compares a record of the state topic (None: the row went) with the own row; changes nothing."""
+        """Compares a record of the state topic (None: the row went) with the own row; changes nothing. Raises
+        `ForeignRecordError` if it holds no row."""
 
     def meet(self, position: Position) -> None:
         """Takes over what a published position knows more."""
@@ -73,12 +78,15 @@ class Side(Protocol):
 class PublishedRows:
     """The state topic of one partition. `publish` is called by one task at a time."""
 
-    def __init__(self, settings: Settings, emitter: Emitter, topic: str, number: int, side: Side) -> None:
+    def __init__(
+        self, settings: Settings, emitter: Emitter, topic: str, number: int, side: Side, foreign: ForeignRecords
+    ) -> None:
         self._settings = settings
         self._emitter = emitter
         self._topic = topic
         self._number = number
         self._side = side
+        self._foreign = foreign
         self._end = 0
         self._further: dict[str, bytes | None] = {}
 
@@ -90,7 +98,8 @@ class PublishedRows:
         stale: dict[str, int] = {}
         count = 0
         async for record in self._records():
-            self._restore_record(record, stale)
+            with self._passing_over(record, stale):
+                self._restore_record(record, stale)
             position.state_offset = next(iter(stale.values()), self._end)
             count += 1
             if count % RESTORE_CHUNK == 0:
@@ -100,11 +109,25 @@ class PublishedRows:
         for key in stale:
             self._stage_again(key)
 
+    @contextmanager
+    def _passing_over(self, record: Any, stale: dict[str, int]) -> Iterator[None]:
+        """Tells of a record that is no owner's. The row of its key, if there is one, is `stale` on the topic."""
+        try:
+            yield
+        except ForeignRecordError as error:
+            self._foreign.met(self._topic, record, error)
+            with suppress(ForeignRecordError):
+                stale.setdefault(self._key_of(record), record.offset)
+
+    def _key_of(self, record: Any) -> str:
+        return owned_id_in(record.key, self._number, self._settings.kafka.partitions)
+
     def _restore_record(self, record: Any, stale: dict[str, int]) -> None:
-        if record.key == POSITION_KEY and record.value is not None:
-            self._side.meet(decode_announcement(record.value).position)
-        elif record.key is not None:
-            key = record.key.decode()
+        generation_of(record)
+        if record.key == POSITION_KEY:
+            self._side.meet(announcement_in(record.value, self._number).position)
+        else:
+            key = self._key_of(record)
             joined, outdated = self._side.compare(key, record.value)
             if joined is not None or record.value is None:
                 self._side.take_over(key, joined)
@@ -144,15 +167,22 @@ class PublishedRows:
 
     async def _read_others(self, generation: int) -> None:
         """Reads from where the next record was expected to the end. Own records are among them, and say nothing new."""
+        stale: dict[str, int] = {}
         async for record in self._records():
-            written_in = generation_of(record)
-            if written_in > generation:
-                raise LostPartitionError(
-                    f"{self._topic}-{self._number} has a record of generation {written_in} at {record.offset}, this "
-                    f"worker is of generation {generation}: the partition has another owner"
-                )
-            if record.key is not None and record.key != POSITION_KEY:
-                self._meet_other(record.key.decode(), record.value, written_in < generation)
+            with self._passing_over(record, stale):
+                self._read_other(record, generation)
+        for key in stale:
+            self._stage_again(key)
+
+    def _read_other(self, record: Any, generation: int) -> None:
+        written_in = generation_of(record)
+        if written_in > generation:
+            raise LostPartitionError(
+                f"{self._topic}-{self._number} has a record of generation {written_in} at {record.offset}, this "
+                f"worker is of generation {generation}: the partition has another owner"
+            )
+        if record.key != POSITION_KEY:
+            self._meet_other(self._key_of(record), record.value, written_in < generation)
 
     def _meet_other(self, key: str, value: bytes | None, of_former_owner: bool) -> None:
         """The own row is not changed at work: what another has read further, this worker is going to read."""

@@ -24,7 +24,7 @@ from stream.ingest.user_partition import UserPartition
 from stream.ingest.user_side import UserSide
 from stream.kafka.emitter import Emitter
 from stream.kafka.records import Record
-from stream.kafka.state_topics import read_partition
+from stream.kafka.state_topics import GENERATION, read_partition
 from stream.metrics.metrics import Metrics
 from tests.folders import memory_folder
 from tests.item_vectors import item_vectors
@@ -119,8 +119,10 @@ class Owners:
             self.close(owner)
 
     async def publish(self, topic: str, *values: tuple[bytes, bytes | None]) -> None:
-        emitter = await self.emitter()
-        await emitter.settle([await emitter.send(topic, value, key=key, partition=0) for key, value in values])
+        """Records of a state topic carry a generation, as an owner's do."""
+        emitter, headers = await self.emitter(), [(GENERATION, b"0")] if topic.endswith("-states") else []
+        sends = [await emitter.send(topic, value, key=key, partition=0, headers=headers) for key, value in values]
+        await emitter.settle(sends)
 
     async def log_of(self, topic: str) -> list[Any]:
         return [record async for record in read_partition(self.settings, self.settings.topic(topic), 0, 0)]

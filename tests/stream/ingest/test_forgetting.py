@@ -8,6 +8,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from kafka import TopicPartition
 from store.events import Refusal
 from store.histories import UserRow
 from store.items import ItemCard
-from store.log import Log, forgotten_users
+from store.log import Log, forgotten_in
 from store.settings import Settings
 from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.protocol.refusals import send_refusals
@@ -193,8 +194,9 @@ def test_the_ledger_keeps_every_request(settings: Settings) -> None:
             await work(owners, owner)
         found = await owners.log_of("forgotten-users")
         assert [r.key for r in found] == [b"shy\0" + b"0", b"shy\0" + b"1"]
-        assert forgotten_users(r.value for r in found)["shy"].offset == 1
-        assert forgotten_users([b"strange", None]) == {}
+        assert forgotten_in(found)["shy"].offset == 1
+        strange = [SimpleNamespace(key=b"k", value=value) for value in (b"strange", None)]
+        assert forgotten_in(strange) == {}
 
     run(settings, scenario)
 

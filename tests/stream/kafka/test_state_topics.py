@@ -22,7 +22,7 @@ from stream.kafka.state_topics import (
 )
 from stream.kafka.topics import create_topics
 from stream.metrics.metrics import Metrics
-from stream.serving.broadcast import Broadcast
+from stream.serving.reading.broadcast import Broadcast
 from tests.clusters import EmbeddedCluster
 from tests.stream.log import settings_on
 

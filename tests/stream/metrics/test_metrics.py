@@ -20,6 +20,7 @@ CONTRACT_NAMES = {
     "sidestream_codebook_age_seconds": "gauge",
     "sidestream_events": "counter",
     "sidestream_dead_letters": "counter",
+    "sidestream_foreign_records": "counter",
     "sidestream_consumer_lag": "gauge",
     "sidestream_recommend_seconds": "histogram",
     "sidestream_recommend_requests": "counter",
@@ -141,3 +142,11 @@ def test_threads_lose_no_count(metrics: Metrics) -> None:
     series = scrape(metrics)
     assert series["sidestream_engagement_to_embedding_seconds_count{}"] == 24_000
     assert series['sidestream_events_total{result="absorbed",topic="engagements"}'] == 16_000
+
+
+def test_foreign_records_are_counted_by_topic_from_zero(metrics: Metrics) -> None:
+    assert scrape(metrics)['sidestream_foreign_records_total{topic="item-states"}'] == 0
+    metrics.foreign_record("item-states")
+    metrics.foreign_record("somebody-elses")
+    assert scrape(metrics)['sidestream_foreign_records_total{topic="item-states"}'] == 1
+    assert scrape(metrics)['sidestream_foreign_records_total{topic="other"}'] == 1

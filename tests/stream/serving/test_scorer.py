@@ -19,7 +19,7 @@ from stream.kafka.emitter import Emitter
 from stream.kafka.state_topics import GENERATION, POSITION_KEY, Announcement, encode_announcement
 from stream.kafka.topics import create_topics
 from stream.metrics.metrics import Metrics
-from stream.serving.broadcast import Broadcast
+from stream.serving.reading.broadcast import Broadcast
 from stream.serving.scorer import Scorer
 from tests.clusters import EmbeddedCluster
 from tests.stream.log import settings_on
@@ -36,7 +36,7 @@ def settings(embedded_broker: EmbeddedCluster) -> Settings:
 
 
 def row(offset: int, clicks: int) -> tuple[bytes, bytes, list[Any]]:
-    return b"i", msgspec.msgpack.encode(ItemRow(offset, {1: clicks})), []
+    return b"i", msgspec.msgpack.encode(ItemRow(offset, {1: clicks})), [(GENERATION, b"1")]
 
 
 def position(generation: int, url: str) -> tuple[bytes, bytes, list[Any]]:

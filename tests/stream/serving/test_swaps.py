@@ -51,7 +51,8 @@ def swaps_of(settings: Settings, emitter: Emitter) -> Swaps:
 
 def on_log(record: Any, key: bytes = CHECKPOINT_KEY) -> Any:
     """A record as the broadcast brings it."""
-    return SimpleNamespace(key=key, value=record if isinstance(record, bytes) else msgspec.json.encode(record))
+    value = record if isinstance(record, bytes) else msgspec.json.encode(record)
+    return SimpleNamespace(key=key, value=value, partition=0, offset=7)
 
 
 async def until(condition: Any) -> None:
@@ -144,3 +145,27 @@ def test_a_record_that_is_none_is_passed_over(key: bytes) -> None:
         return dict(swaps.records)
 
     assert asyncio.run(take()) == {}
+
+
+def test_while_nothing_serves_the_one_before_an_announcement_that_lies_nowhere_does(
+    embedded_broker: EmbeddedCluster, manifest: tuple[Path, Manifest]
+) -> None:
+    """A foreign record, or a folder that somebody removed: a restart must not forget the checkpoint that served."""
+    settings = settings_on(embedded_broker.bootstrap_servers, "swaps-former.")
+
+    async def follow() -> tuple[str, int]:
+        swaps = swaps_of(settings, Emitter(settings))
+        swaps.on_checkpoint(on_log(offer(*manifest, "first", 10.0)))
+        nowhere = msgspec.structs.replace(offer(*manifest, "second", 11.0), location="/nowhere/second")
+        swaps.on_checkpoint(on_log(nowhere))
+        caught_up = asyncio.Event()
+        caught_up.set()
+        following = asyncio.create_task(swaps.run(caught_up))
+        await until(lambda: swaps.serving.checkpoint == "first")
+        swaps.on_checkpoint(on_log(b'{"ranker": "9", "location": "/dev/zero", "published_at": 1}', RANKER_KEY))
+        await asyncio.sleep(0.3)
+        following.cancel()
+        swaps.close()
+        return swaps.serving.checkpoint, len(swaps.records)
+
+    assert asyncio.run(follow()) == ("first", 2)

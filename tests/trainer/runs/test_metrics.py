@@ -18,3 +18,11 @@ def test_runs_are_counted_from_zero_and_scores_are_absent_until_measured() -> No
     text = generate_latest(metrics.registry).decode()
     assert 'sidestream_training_runs_total{result="refused"} 1.0' in text
     assert 'sidestream_gate_score{checkpoint_role="candidate",slice="overall"} 0.25' in text
+
+
+def test_foreign_records_are_counted_by_topic_from_zero() -> None:
+    metrics = TrainerMetrics()
+    metrics.foreign_record("checkpoints")
+    text = generate_latest(metrics.registry).decode()
+    assert 'sidestream_foreign_records_total{topic="checkpoints"} 1.0' in text
+    assert 'sidestream_foreign_records_total{topic="semantic-ids"} 0.0' in text

@@ -14,7 +14,9 @@ from tests.stream.serving.uncatalogued.test_waiting_rows import card, scorer_tha
 
 def naming(item: str, offset: int, *neighbours: str) -> Any:
     row = ItemRow(offset, {1: 1}, positives=1, popularity=[1.0] * 7, neighbours=dict.fromkeys(neighbours, 1.0))
-    return SimpleNamespace(key=item.encode(), value=msgspec.msgpack.encode(row), headers=[], partition=0)
+    return SimpleNamespace(
+        key=item.encode(), value=msgspec.msgpack.encode(row), headers=[("generation", b"1")], partition=0
+    )
 
 
 def test_what_nobody_has_uploaded_does_not_grow_the_catalogue_by_being_named() -> None:

@@ -25,7 +25,7 @@ def scorer_that_tells(told: list[Any]) -> Scorer:
 
 def row(item: str, offset: int, clicks: int) -> Any:
     value = msgspec.msgpack.encode(ItemRow(offset, {1: clicks}, positives=clicks, popularity=[1.0] * 7))
-    return SimpleNamespace(key=item.encode(), value=value, headers=[], partition=0)
+    return SimpleNamespace(key=item.encode(), value=value, headers=[("generation", b"1")], partition=0)
 
 
 def card(item: str) -> Any:

@@ -3,6 +3,8 @@
 `semantic-ids`, `item-states` and `checkpoints` are read from the beginning by every worker, in no group. The worker is
 ready once it has read what was there when it started. At the start cards come first: what rows say counts only for
 items that have one, and of those that wait for theirs only some are kept.
+
+Invariant: whatever lies on these topics, what comes after it is read.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from store.records.foreign import ForeignRecordError, ForeignRecords
 from store.settings import Settings
 from stream.kafka.state_topics import consumer_options
 
@@ -29,6 +33,7 @@ class Broadcast:
     """Calls a topic's handler with each of its records (aiokafka ConsumerRecord), in the order of the partition. Where
     several records of a key have arrived and the topic is in `superseded`, that handler is told of all but the newest.
     The topics in `later` are read once all others have been read to their end as of the start.
+    A record that its handler does not take is passed over, and `foreign` told; what came before it is the newest then.
     """
 
     def __init__(
@@ -37,9 +42,12 @@ class Broadcast:
         handlers: Mapping[str, Handler],
         superseded: Mapping[str, Handler] | None = None,
         later: Collection[str] = (),
+        foreign: ForeignRecords | None = None,
     ) -> None:
         self._settings = settings
         self._later = {settings.topic(name) for name in later}
+        self._names = {settings.topic(name): name for name in handlers}
+        self._foreign = foreign or ForeignRecords()
         self._superseded = {settings.topic(name): handler for name, handler in (superseded or {}).items()}
         self._handlers = {settings.topic(name): handler for name, handler in handlers.items()}
         self.caught_up = asyncio.Event()
@@ -72,12 +80,29 @@ class Broadcast:
         began = time.perf_counter()
         for record in records:
             if passed_over and record.offset < newest[record.key]:
-                passed_over(record)
-            else:
-                handler(record)
+                self._takes(passed_over, record)
+            elif not self._takes(handler, record) and passed_over:
+                self._fall_back(handler, record, records)
             if time.perf_counter() - began > TURN_S:
                 await asyncio.sleep(0)
                 began = time.perf_counter()
+
+    def _takes(self, handler: Handler, record: Any) -> bool:
+        try:
+            handler(record)
+        except ForeignRecordError as error:
+            self._foreign.met(self._names[record.topic], record, error)
+            return False
+        return True
+
+    @staticmethod
+    def _fall_back(handler: Handler, foreign: Any, records: Sequence[Any]) -> None:
+        """The newest record of the key that is taken."""
+        for record in reversed(records):
+            if record.key == foreign.key and record.offset < foreign.offset:
+                with suppress(ForeignRecordError):
+                    handler(record)
+                    return
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         partitions = []

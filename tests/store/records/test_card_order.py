@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.card_order import NO_OFFSET, CardOrder
 from store.headers import UPLOAD_OFFSET, numbered
+from store.records.card_order import NO_OFFSET, CardOrder
 
 Live = dict[str, int]
 
