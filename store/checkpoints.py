@@ -22,6 +22,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from store.files.crash_points import reached
 from store.records.foreign import ForeignRecordError, held_in, is_time
 
 MANIFEST = "manifest.json"
@@ -222,8 +223,11 @@ class CheckpointFolder:
             yield temporary
             if not (temporary / MANIFEST).is_file():
                 raise CheckpointError(f"{temporary} has no {MANIFEST}: call seal() before the block ends")
+            reached("checkpoint_filled")
             _sync_tree(temporary)
+            reached("checkpoint_forced")
             temporary.rename(self.path(checkpoint))
+            reached("checkpoint_named")
             _sync(self.root)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -276,6 +280,7 @@ class CheckpointFolder:
         for checkpoint in gone:
             doomed = self.root / f"{_TEMPORARY}pruned-{checkpoint}"
             self.path(checkpoint).rename(doomed)  # out of sight at once: a reader never sees half a folder
+            reached("checkpoint_hidden")
             shutil.rmtree(doomed, ignore_errors=True)
         return gone
 
@@ -304,6 +309,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     temporary = folder / f".{MANIFEST}.{os.getpid()}"
     temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
     _sync(temporary)
+    reached("manifest_written")
     temporary.replace(folder / MANIFEST)
     _sync(folder)
 

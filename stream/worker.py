@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from store.files.crash_points import reached
 from store.records.foreign import ForeignRecords
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOMMEND_REQUESTS
@@ -25,7 +25,6 @@ from stream.ingest.consumer_lag import LagWatch
 from stream.ingest.factories import IngestFactories
 from stream.ingest.growth.unknown_items import UnknownItems
 from stream.ingest.item_owners import ItemOwners
-from stream.ingest.protocol.crash_points import crash_point_from
 from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.upload_partition import Cataloguing
 from stream.kafka.emitter import Emitter
@@ -115,7 +114,7 @@ class Worker:
             emitter=self._emitter,
             metrics=self._metrics,
             generation=lambda: self._assignment.generation,
-            fault=crash_point_from(os.environ),
+            fault=reached,
             foreign=self._foreign,
         )
         ingest = IngestFactories(

@@ -8,7 +8,7 @@
 `python -m stream.broker --data-dir D --port P` runs it alone. It does no replication, no transactions, no access
 control, and listens on 127.0.0.1 only; from a second machine on, use real Kafka. See `docs/broker.md`.
 
-May import `store` (its folder lock). Invariant: what was acknowledged is there after a kill of the process.
+May import `store` (its files). Invariant: what was acknowledged is there after a kill of the process.
 """
 
 from stream.broker.errors import DataDirInUseError

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from store.folder_lock import FolderInUseError, FolderLock
+from store.files.folder_lock import FolderInUseError, FolderLock
+from store.files.replacing import replace_file
 from stream.broker.errors import DataDirInUseError
 from stream.broker.groups import Groups
 from stream.broker.storage.offsets import Offsets
-from stream.broker.storage.producers import ProducerIds, replace_file
+from stream.broker.storage.producers import ProducerIds
 from stream.broker.storage.topics import Topics
 
 HOST = "127.0.0.1"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from store.folder_lock import FolderLock
+from store.files.folder_lock import FolderLock
 from store.settings import Settings
 from stream.cli.arguments.options import LOG, Options, command
 

@@ -16,6 +16,7 @@ from store.security import async_client_security
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, PROFILES, RECOMMEND_REQUESTS, UPLOADS
 from stream.ingest.assignment import Assignment, Factory
+from stream.kafka.state_topics import METADATA_AGE_MS
 
 AGENTS = (UPLOADS, ENGAGEMENTS, PROFILES, ITEM_SIGNALS, RECOMMEND_REQUESTS)
 """The topics that agents read; each agent is named by its topic."""
@@ -41,6 +42,7 @@ def create_app(settings: Settings, assignment: Assignment, factories: Mapping[st
         broker_commit_interval=kafka.commit_interval_s,
         broker_max_poll_records=1000,
         consumer_max_fetch_size=4 << 20,
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         stream_buffer_maxsize=512,

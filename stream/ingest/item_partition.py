@@ -9,13 +9,14 @@ from itertools import islice
 from typing import Any
 
 from store.items import ItemRow
+from store.rows import Position
 from store.topics import ITEM_SIGNALS, ITEM_STATES
 from stream.ingest.item_side import Change, ItemSide
 from stream.ingest.protocol.partition import Cursor, Partition
 from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.protocol.published_rows import BEAT_S, Publication, PublishedRows
 from stream.ingest.protocol.refusals import send_refusals
-from stream.kafka.log_identity import forget_lost_states, look_at, start_reading
+from stream.kafka.log_identity import forget_lost_states, has_all_states, look_at, start_reading
 from stream.kafka.records import Record
 from stream.kafka.state_topics import (
     CAUSED_AT,
@@ -71,17 +72,19 @@ class ItemPartition(Partition):
         logs[ITEM_SIGNALS] = start.identity
         cursor = self.cursors[self._signals] = Cursor.at(start)
         rows.position.safe = cursor.counted_safe
-        await self.publish()  # at once: others learn where the owner answers, and a former owner that it is none
         if lost:
             await self._publish_all()
+            has_all_states(rows.position, ITEM_STATES, states[ITEM_STATES])
+        await self.publish()  # at once: others learn where the owner answers, and a former owner that it is none
 
     async def _publish_all(self) -> None:
-        """Publishes every row: the state topic has lost them."""
+        """Publishes every row: the state topic has lost them. The position beside them vouches for nothing yet."""
         log.warning("item-states-%s is another topic than before, or was cut: publishing every row again", self.number)
         stored = self.side.rows.scan()
         encode = self.side.rows.encode
         while chunk := {item_id: Change(encode(row), 0) for item_id, row in islice(stored, 1000)}:
-            await self._publish(chunk, self._announcement())
+            await self._publish(chunk, encode_announcement(Announcement(Position(), self._url, self.number)))
+            self._fault("rows_republished")
 
     def keep_safe(self) -> None:
         self.side.rows.position.safe = self.cursors[self._signals].counted_safe

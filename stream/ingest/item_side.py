@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from store.events import Refusal
+from store.files.crash_points import reached
 from store.items import ItemRow, row_in
 from store.keys import partition_of
 from store.records.foreign import UNREADABLE
@@ -73,6 +74,7 @@ class ItemSide:
     def flush(self) -> dict[str, Change]:
         """Writes what has changed; returns what the state topic has not got yet."""
         self.vectors.flush(self.rows.position.absorbed, self.rows)
+        reached("vectors_written")
         caused_at, self._caused_at = self._caused_at, {}
         self.staged_unknown = 0
         rows = self.rows.flush()

@@ -27,14 +27,21 @@ from store.events import Refusal, Upload, decode_uploads, tombstone_id
 from store.headers import CAME_AT, UPLOAD_OFFSET, numbered
 from store.items import ItemCard
 from store.keys import partition_of
-from store.rows import LogIdentity, RowStore
+from store.rows import LogIdentity, Position, RowStore
 from store.topics import SEMANTIC_IDS, UPLOAD_STATES, UPLOADS
 from stream.ingest.protocol.partition import Cursor, Partition
 from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.protocol.published_rows import BEAT_S, Publication, PublishedRows
 from stream.ingest.protocol.refusals import send_refusals, send_strays
 from stream.ingest.take_downs import KnownUploads, TakeDown, TakeDowns
-from stream.kafka.log_identity import ReadingStart, forget_lost_states, is_lost, look_at, start_reading
+from stream.kafka.log_identity import (
+    ReadingStart,
+    forget_lost_states,
+    has_all_states,
+    is_lost,
+    look_at,
+    start_reading,
+)
 from stream.kafka.records import Record, Refused, Stray, strays_of
 from stream.kafka.state_topics import (
     GENERATION,
@@ -109,6 +116,7 @@ class UploadPartition(Partition):
         states = await look_at(self._settings, (UPLOAD_STATES,), self.number)
         marks_lost = forget_lost_states(position, UPLOAD_STATES, states[UPLOAD_STATES])
         await self._published.restore()
+        self._fault("uploads_restored")
         seen = await look_at(
             self._settings, (SEMANTIC_IDS, UPLOADS), self.number
         )  # after the rows: they say how far it was
@@ -122,11 +130,17 @@ class UploadPartition(Partition):
         position.logs[SEMANTIC_IDS] = LogIdentity(seen[SEMANTIC_IDS].topic_id)
         cursor = self.cursors[self._topic] = Cursor.at(start)
         position.safe = cursor.counted_safe
-        await self._publish(dict(self._gone.rows.flush()))  # a former owner that still writes learns of this one
         if marks_lost:
-            stored, encode = self._gone.rows.scan(), self._gone.rows.encode
-            while chunk := {item_id: encode(mark) for item_id, mark in islice(stored, 1000)}:
-                await self._publish(chunk)
+            await self._publish_all()
+            has_all_states(position, UPLOAD_STATES, states[UPLOAD_STATES])
+        await self._publish(dict(self._gone.rows.flush()), position)  # a former owner that still writes learns of this
+
+    async def _publish_all(self) -> None:
+        """Publishes every mark: the state topic has lost them. The position beside them vouches for nothing yet."""
+        stored, encode = self._gone.rows.scan(), self._gone.rows.encode
+        while chunk := {item_id: encode(mark) for item_id, mark in islice(stored, 1000)}:
+            await self._publish(chunk, Position())
+            self._fault("rows_republished")
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
         cursor = self.cursors.setdefault(self._topic, Cursor())
@@ -172,6 +186,7 @@ class UploadPartition(Partition):
                 ]
                 sends = await self._emitter.queue_rows(SEMANTIC_IDS, self.number, rows)
             await self._emitter.settle(sends)
+            self._fault("cards_reassigned")
 
     async def contradict(self, item_id: str) -> None:
         """Publishes again what counts of an item, because a former owner has written something older after it:
@@ -190,13 +205,15 @@ class UploadPartition(Partition):
         if not self._gone.rows.staged and now - self._told_at < POSITION_EVERY_S:
             return asyncio.sleep(0)
         self._told_at = now
-        return self._publish(dict(self._gone.rows.flush()))
+        marks = dict(self._gone.rows.flush())
+        self._fault("uploads_written")
+        return self._publish(marks, self._gone.position)
 
-    async def _publish(self, marks: Mapping[str, bytes | None]) -> None:
+    async def _publish(self, marks: Mapping[str, bytes | None], position: Position) -> None:
         generation = self._generation()
         headers = [(GENERATION, str(generation).encode())]
         rows: list[Publication] = [(item_id.encode(), value, headers) for item_id, value in marks.items()]
-        announcement = Announcement(self._gone.position, partition=self.number)
+        announcement = Announcement(position, partition=self.number)
         rows.append((POSITION_KEY, encode_announcement(announcement), headers))
         if await self._published.publish(rows, generation):
             self._unpublished = True
@@ -267,6 +284,7 @@ class UploadPartition(Partition):
         self._metrics.absorbed(UPLOADS, len(cards) - repeated)
         async with self._writing:
             sends = await self._emitter.queue_rows(SEMANTIC_IDS, self.number, map(_row_of, cards))
+        self._fault("cards_sent")
         published_at = [card.published_at_ms for card in cards]
         sends[-1].add_done_callback(lambda sent: self._assigned(sent, published_at))  # the batches end in order
         return sends

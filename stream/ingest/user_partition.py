@@ -12,13 +12,14 @@ from typing import Any, Protocol
 from store.events import Engagement
 from store.histories import UserRow
 from store.log import forgotten_in
+from store.rows import Position
 from store.topics import ENGAGEMENTS, FORGOTTEN_USERS, ITEM_SIGNALS, PROFILES, RANKING_EXAMPLES, USER_STATES
 from stream.ingest.protocol.partition import Cursor, Partition
 from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.protocol.published_rows import BEAT_S, PublishedRows
 from stream.ingest.protocol.refusals import send_refusals, send_strays
 from stream.ingest.user_side import UserSide
-from stream.kafka.log_identity import PartitionLog, forget_lost_states, look_at, start_reading
+from stream.kafka.log_identity import PartitionLog, forget_lost_states, has_all_states, look_at, start_reading
 from stream.kafka.records import Effects, ReadEngagement, Record
 from stream.kafka.state_topics import (
     GENERATION,
@@ -87,9 +88,10 @@ class UserPartition(Partition):
         engagements = self._start(ENGAGEMENTS, seen, position.safe, max(position.absorbed, self.side.reached))
         profiles = self._start(PROFILES, seen, position.profiles_safe, position.profiles)
         position.safe, position.profiles_safe = engagements.counted_safe, profiles.counted_safe
-        await self.publish()  # at once: a former owner that still writes learns that there is a new one
         if lost:
             await self._publish_all()
+            has_all_states(position, USER_STATES, states[USER_STATES])
+        await self.publish()  # at once: a former owner that still writes learns that there is a new one
 
     def _start(self, name: str, seen: Mapping[str, PartitionLog], safe: int, reached: int) -> Cursor:
         """The cursor of one input topic, behind what is safe."""
@@ -100,12 +102,13 @@ class UserPartition(Partition):
         return cursor
 
     async def _publish_all(self) -> None:
-        """Publishes every row: the state topic has lost them."""
+        """Publishes every row: the state topic has lost them. The position beside them vouches for nothing yet."""
         rows = self.side.rows
         log.warning("user-states-%s is another topic than before, or was cut: publishing every row again", self.number)
         stored = rows.scan()
         while chunk := {user_id: rows.encode(row) for user_id, row in islice(stored, 1000)}:
-            await self._publish(chunk, self._announcement())
+            await self._publish(chunk, encode_announcement(Announcement(Position(), partition=self.number)))
+            self._fault("rows_republished")
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
         cursor = self.cursors.setdefault(records[0].topic, Cursor())

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 LOOKS = 3
 """How often a broker is asked before it counts as away."""
+_UNFINISHED = "being published again"
+"""Stands in the place of a state topic's id until every row is on it."""
 
 
 class LogReplacedError(RuntimeError):
@@ -153,23 +155,30 @@ def _refusal(seen: PartitionLog, last: int, replaced: bool) -> str:
 
 def is_lost(seen: PartitionLog, known: LogIdentity | None, end: int) -> bool:
     """Whether a topic is not the `known` one any more, or ends before `end`, where it once ended."""
+    if known is not None and known.topic_id == _UNFINISHED:
+        return True
     replaced = known is not None and known.topic_id and seen.topic_id and known.topic_id != seen.topic_id
     return bool(replaced) or seen.end < end
 
 
 def forget_lost_states(position: Position, name: str, seen: PartitionLog) -> bool:
     """Whether the state topic `name` has lost what was published to it (it was created anew, or cut). Then it is read
-    from its beginning, and every row is to be published again. Notes which topic it is from now on."""
+    from its beginning, and every row is to be published again: until `has_all_states`, each start is told so."""
     lost = is_lost(seen, position.logs.get(name), position.state_offset)
     if lost:
         position.state_offset = 0
-    position.logs[name] = LogIdentity(seen.topic_id, partitions=seen.partitions)
+    position.logs[name] = LogIdentity(_UNFINISHED if lost else seen.topic_id, partitions=seen.partitions)
     return lost
+
+
+def has_all_states(position: Position, name: str, seen: PartitionLog) -> None:
+    """Notes that every row is on the state topic again."""
+    position.logs[name] = LogIdentity(seen.topic_id, partitions=seen.partitions)
 
 
 def further(one: Position, other: Position) -> dict[str, LogIdentity]:
     """For each log the identity that was chosen later: a log that was started over counts from a higher base."""
-    known = [*other.logs.items(), *one.logs.items()]
+    known = [*one.logs.items(), *other.logs.items()]  # of equal ones the own
     return {name: max((log for its, log in known if its == name), key=_base) for name, _ in known}
 
 

@@ -26,6 +26,11 @@ GENERATION = "generation"
 CAUSED_AT = "caused_at_ms"
 GENERATIONS_END = 1 << 31
 
+METADATA_AGE_MS = 5000
+"""A consumer asks so often who leads its partitions. aiokafka asks at once when a fetch finds that a leader has gone,
+but not when it looks for the first offset of a partition of which nothing is committed: by its own five minutes, such a
+partition would stay unread so long after a broker was away."""
+
 
 class Announcement(msgspec.Struct, array_like=True):
     """A position as it is published: with the address of the worker that owns the partition. `partition`: of which it
@@ -75,6 +80,7 @@ def consumer_options(settings: Settings) -> dict[str, object]:
         "enable_auto_commit": False,
         "auto_offset_reset": "earliest",
         "fetch_max_wait_ms": 250,
+        "metadata_max_age_ms": METADATA_AGE_MS,
         "max_partition_fetch_bytes": 4 << 20,
         **async_client_security(settings.kafka),
     }

@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from store.checkpoints import CHECKPOINT_KEY, SERVABLE, CheckpointFolder, CheckpointRecord, RankerRecord, record_in
+from store.files.crash_points import reached
 from store.records.foreign import ForeignRecordError, ForeignRecords
 from store.requests import Request
 from store.settings import Settings
@@ -165,6 +166,7 @@ class Swaps:
             return
         finally:
             self._preparing = None
+        reached("swap_loaded")
         self._exchange(bundle, "rolled_back" if target.action == "rollback" else "swapped")
 
     async def _prepare(self, target: CheckpointRecord) -> ModelBundle:
@@ -230,6 +232,7 @@ class Swaps:
         self.note = f"{result.replace('_', ' ')}: {self._previous.checkpoint} → {bundle.checkpoint}"
         self._metrics.swapped(result, pause_s)
         log.info("%s in %.3f ms", self.note, pause_s * 1000)
+        reached("swapped")
         if bundle.codebook.version != self._previous.codebook.version:
             self._codebook_changed()
 
@@ -247,6 +250,7 @@ class Swaps:
     async def _roll_back(self, serving: ModelBundle, previous: ModelBundle, harm: str) -> None:
         log.warning("rolling back %s: %s", serving.checkpoint, harm)
         self._exchange(previous, "rolled_back")
+        reached("rolled_back")
         self._previous = None
         self.note = f"rolled back {serving.checkpoint} → {previous.checkpoint}: {harm}"
         known = self.records.get(previous.checkpoint) or _nothing_before(previous)

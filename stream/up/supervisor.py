@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from store.folder_lock import FolderLock
+from store.files.folder_lock import FolderLock
 from store.settings import Settings, to_toml
 from stream.kafka.connections import quiet_clients
 from stream.kafka.topics import create_topics

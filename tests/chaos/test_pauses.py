@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.test_kills import Load, assert_exact, settings_on
-from tests.chaos.workers import WorkerProcess, await_committed
+from tests.chaos.load import BOUNDARIES, SESSION_S, await_exact, settings_on, under_load
+from tests.chaos.workers import WorkerProcess
 
 PAUSES = max(1, int(os.environ.get("SIDESTREAM_CHAOS_KILLS", "10")) // 5)
-SESSION_S = 6.0
 pytestmark = [
     pytest.mark.chaos,
     pytest.mark.timeout(900),
@@ -32,28 +31,17 @@ def test_two_workers_paused_past_their_session_lose_and_double_nothing(cluster, 
     for worker in workers:
         worker.start()
     workers[0].await_ready()
-    load = Load(settings)
-    load.start()
-    try:
+    with under_load(settings, workers) as load:
         for number in range(2 * PAUSES):
             time.sleep(chance.uniform(1.0, 3.0))
             worker = workers[number % 2]
             worker.pause()
             time.sleep(chance.uniform(1.5, 2.5) * SESSION_S if number % 3 < 2 else 2.0)
             worker.resume()
-        load.end()
-        for worker in workers:
-            worker.await_ready()
-        await_committed(settings)
-        assert assert_exact(settings) > 1000
+        assert await_exact(settings, load, workers) > 1000
         for worker in workers:
             assert worker.process is not None
             assert worker.process.poll() is None, "a pause must not end a worker"
-    finally:
-        for worker in workers:
-            worker.resume()
-            if worker.process is not None:
-                worker.kill()
 
 
 def test_workers_are_paused_and_killed_in_turn(cluster, tmp_path: Path) -> None:
@@ -63,9 +51,7 @@ def test_workers_are_paused_and_killed_in_turn(cluster, tmp_path: Path) -> None:
     for worker in workers[:2]:
         worker.start()
     workers[0].await_ready()
-    load = Load(settings)
-    load.start()
-    try:
+    with under_load(settings, workers) as load:
         time.sleep(3.0)
         workers[0].pause()
         time.sleep(1.8 * SESSION_S)  # worker 1 has everything
@@ -74,28 +60,17 @@ def test_workers_are_paused_and_killed_in_turn(cluster, tmp_path: Path) -> None:
         workers[0].resume()
         time.sleep(2.0)
         workers[1].start()
-        load.end()
-        for worker in workers:
-            worker.await_ready()
-        await_committed(settings)
-        assert assert_exact(settings) > 1000
-    finally:
-        for worker in workers:
-            worker.resume()
-            if worker.process is not None:
-                worker.kill()
+        assert await_exact(settings, load, workers) > 1000
 
 
-@pytest.mark.parametrize("boundary", ["restored", "absorbed", "written", "sent", "published", "kept"])
+@pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_a_rebalance_while_a_worker_stands_still_at_each_boundary_is_exact(
     embedded_broker, tmp_path: Path, boundary: str
 ) -> None:
     """The worker stops itself at the boundary; another takes over, works, and the first goes on from exactly there."""
     settings = settings_on(embedded_broker)
     late, other = (WorkerProcess(settings, tmp_path / name) for name in ("late", "other"))
-    load = Load(settings)
-    load.start()
-    try:
+    with under_load(settings, [late, other]) as load:
         late.start(SIDESTREAM_FAULT=f"{boundary}:6:STOP")
         late.await_paused()
         other.start()
@@ -103,13 +78,4 @@ def test_a_rebalance_while_a_worker_stands_still_at_each_boundary_is_exact(
         other.await_ready()
         late.resume()
         time.sleep(2.0)
-        load.end()
-        for worker in (late, other):
-            worker.await_ready()
-        await_committed(settings)
-        assert assert_exact(settings, learned=False) > 500
-    finally:
-        for worker in (late, other):
-            worker.resume()
-            if worker.process is not None:
-                worker.kill()
+        assert await_exact(settings, load, [late, other], learned=False) > 500

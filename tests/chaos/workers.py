@@ -54,6 +54,11 @@ class WorkerProcess:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
+    def remove(self) -> None:
+        """It is gone, whether it runs, stands still or was never started."""
+        if self.process is not None:
+            self.kill()
+
     def pause(self) -> None:
         """It stands still, as SIGSTOP does it; the broker hears nothing of it until `resume`."""
         self._signal(signal.SIGSTOP)

@@ -35,6 +35,7 @@ from kafka.errors import KafkaError
 from prometheus_client import start_http_server
 
 from store.checkpoints import CODEBOOK, SERVABLE, CheckpointError, CheckpointFolder, Manifest
+from store.files.crash_points import reached
 from store.log import Log, LogError
 from store.records.foreign import ForeignRecords
 from store.settings import Settings
@@ -311,8 +312,11 @@ class TrainerService:
         manifest = result.manifest
         self.metrics.gate_measured(result.judgement.hit_ratio, result.judgement.nats)
         detail = "; ".join(result.judgement.reasons)
+        reached("run_judged")
         self._run_log.report(runs, "gated", manifest.checkpoint, detail)
+        reached("run_gated")
         self._run_log.publish_checkpoint(manifest, str(self._folder.path(manifest.checkpoint).resolve()))
+        reached("run_announced")
         state: State = "published" if result.judgement.passed else "refused"
         self._end(runs, state, manifest.checkpoint, detail, result.churn)
         kept = self._run_log.serving()

@@ -14,6 +14,7 @@ import shutil
 from hashlib import blake2b
 from itertools import takewhile
 
+from store.files.crash_points import reached
 from stream.broker.storage.batches import Batch, BatchRecord, header_at, payload_of, records, thinned
 from stream.broker.storage.logs import Log
 from stream.broker.storage.segments import Segment
@@ -47,6 +48,7 @@ def plan(log: Log, now_ms: int) -> Plan:
         sources, target = out[-1]
         sources.append(segment)
         _copy(segment, target, newest, horizon_ms)
+    reached("compaction_planned")
     return out
 
 
@@ -61,10 +63,14 @@ def swap(log: Log, planned: Plan) -> None:
         if written.size:
             written.seal(sources[-1].producers())
             written.close()
+            sources[0].disown_index()
+            reached("compaction_unsealed")
             written.path.rename(sources[0].path)
+            reached("compaction_replaced")
             written.seal_path.rename(sources[0].seal_path)
             written.path, written.seal_path = sources[0].path, sources[0].seal_path
             log.segments[at] = written
+            reached("compaction_sealed")
         else:
             sources[0].remove()
             log.segments.pop(at)

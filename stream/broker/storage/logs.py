@@ -13,10 +13,11 @@ from collections.abc import Callable
 from itertools import takewhile
 from pathlib import Path
 
+from store.files.replacing import replace_file
 from stream.broker.errors import Code, RefusedError
 from stream.broker.storage.batches import Batch, accept, payload_of, place, records
 from stream.broker.storage.configs import TopicConfig
-from stream.broker.storage.producers import Producers, Snapshot, replace_file
+from stream.broker.storage.producers import Producers, Snapshot
 from stream.broker.storage.segments import Segment
 
 _LOG_APPEND_TIME = 0x08

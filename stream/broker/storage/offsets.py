@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from stream.broker.storage.producers import replace_file
+from store.files.replacing import replace_file
 
 log = logging.getLogger(__name__)
 

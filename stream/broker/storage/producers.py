@@ -8,10 +8,10 @@ restart. Producer ids are handed out from a durable counter and never twice.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from pathlib import Path
 
+from store.files.replacing import replace_file
 from stream.broker.errors import Code, RefusedError
 from stream.broker.storage.batches import Batch
 
@@ -93,13 +93,3 @@ class ProducerIds:
             replace_file(self._path, str(self._reserved).encode())
         self._next += 1
         return self._next - 1
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a small file so that a crash leaves either the old or the new content."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)

@@ -21,9 +21,11 @@ from pathlib import Path
 
 import msgspec
 
+from store.files.crash_points import reached
+from store.files.replacing import replace_file
 from stream.broker.errors import Code, RefusedError
 from stream.broker.storage.batches import HEADER, HEADER_SIZE, Batch, header_at, intact
-from stream.broker.storage.producers import Snapshot, replace_file
+from stream.broker.storage.producers import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +128,13 @@ class Segment:
         seal = self._read_seal()
         return seal.producers if seal else []
 
+    def disown_index(self) -> None:
+        """From now on the next start scans the file, although the seal beside it still tells of the producers."""
+        seal = self._read_seal()
+        if seal is not None:
+            seal.size = -1
+            replace_file(self.seal_path, msgspec.json.encode(seal))
+
     def flush(self) -> None:
         if self._fd is not None:
             os.fsync(self._fd)
@@ -138,6 +147,7 @@ class Segment:
     def remove(self) -> None:
         self.close()
         self.path.unlink(missing_ok=True)
+        reached("segment_unlinked")
         self.seal_path.unlink(missing_ok=True)
 
     def _open(self) -> int:

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import msgspec
 
+from store.files.crash_points import reached
+from store.files.replacing import replace_file
 from stream.broker.errors import Code, RefusedError
 from stream.broker.storage.configs import TopicConfig
 from stream.broker.storage.logs import Log
-from stream.broker.storage.producers import replace_file
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -96,6 +97,7 @@ class Topics:
         making.mkdir()
         _describe(making, topic_id, partitions, overrides)
         making.rename(self._folder / name)
+        reached("topic_named")
         self._topics[name] = Topic(name, self._folder / name, config, [], topic_id)
         self._add_logs(self._topics[name], partitions, now_ms)
 

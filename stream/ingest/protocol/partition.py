@@ -27,6 +27,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from store.files.crash_points import Fault, no_fault
 from store.rows import LogIdentity
 from stream.kafka.log_identity import ReadingStart
 from stream.kafka.records import ReadHole, Record, Refused
@@ -36,14 +37,6 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.1
 """How often a partition that gathers changes looks whether it has gathered enough."""
-
-Fault = Callable[[str], None]
-"""A hook called with the name of each boundary of the protocol; off in production, kills the process in chaos tests."""
-
-
-def no_fault(boundary: str) -> None:
-    """The hook that does nothing."""
-
 
 _SAME = LogIdentity()
 

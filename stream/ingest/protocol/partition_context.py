@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from store.files.crash_points import Fault, no_fault
 from store.records.foreign import ForeignRecords
 from store.settings import Settings
-from stream.ingest.protocol.partition import Fault, no_fault
 from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from store.events import Engagement, Limits
+from store.files.crash_points import Fault, no_fault
 from store.histories import HistoryRules, UserRow
 from store.items import ItemRow
 from store.rows import RowStore
@@ -18,7 +19,6 @@ from store.settings import Settings
 from store.signals import Origin, Signal, SignalFrame, encode_frames
 from stream.ingest.item_partition import ItemPartition
 from stream.ingest.item_side import ItemSide
-from stream.ingest.protocol.partition import Fault, no_fault
 from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.user_partition import UserPartition
 from stream.ingest.user_side import UserSide
@@ -55,6 +55,11 @@ class Owners:
     rows_per_s = 1e9
     """What the pace allows those that are opened from now on."""
 
+    @property
+    def newest(self) -> UserPartition | ItemPartition:
+        """The owner that was opened last, also one that did not come up."""
+        return self._opened[-1]
+
     async def emitter(self) -> Emitter:
         emitter = Emitter(self.settings)
         await emitter.start()
@@ -73,12 +78,12 @@ class Owners:
         await opened.restore()
         return opened
 
-    async def items(self, disk: str, generation: int = 1) -> ItemPartition:
+    async def items(self, disk: str, generation: int = 1, fault: Fault = no_fault) -> ItemPartition:
         rows = RowStore(self._folder / f"{disk}-items", ItemRow)
         side = ItemSide(0, rows, ItemRules(), item_vectors(self._folder / f"{disk}-vectors"))
         emitter = await self.emitter()
         context = PartitionContext(
-            settings=self.settings, emitter=emitter, metrics=Metrics(), generation=lambda: generation
+            settings=self.settings, emitter=emitter, metrics=Metrics(), generation=lambda: generation, fault=fault
         )
         opened = ItemPartition(side, context, self._pace(), f"http://{disk}")
         self._opened.append(opened)

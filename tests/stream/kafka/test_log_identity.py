@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.rows import LogIdentity, Position
-from stream.kafka.log_identity import LogReplacedError, PartitionLog, forget_lost_states, further, start_reading
+from stream.kafka.log_identity import (
+    LogReplacedError,
+    PartitionLog,
+    forget_lost_states,
+    further,
+    has_all_states,
+    start_reading,
+)
 
 
 def seen(topic_id: str, begin: int, end: int, partitions: int = 4) -> PartitionLog:
@@ -102,3 +109,19 @@ def test_a_state_topic_that_was_lost_is_read_from_its_beginning() -> None:
     position = Position(state_offset=20)
     assert not forget_lost_states(position, "user-states", seen("a", 0, 20))
     assert (position.state_offset, position.logs) == (20, {"user-states": KNOWN})
+
+
+@pytest.mark.parametrize(
+    "there", [seen("b", 0, 8), seen("a", 0, 3), seen("", 0, 3)], ids=["anew", "cut", "cut, no ids"]
+)
+def test_a_state_topic_stays_lost_until_all_of_it_is_published_again(there: PartitionLog) -> None:
+    """Also when its position has moved on meanwhile, and whatever others have published of theirs."""
+    position = Position(state_offset=9, logs={"states": KNOWN})
+    assert forget_lost_states(position, "states", there)
+    position.logs = further(position, Position(logs={"states": LogIdentity("b")}))
+    position.state_offset = there.end
+    assert forget_lost_states(position, "states", there)
+    has_all_states(position, "states", there)
+    position.logs = further(position, Position(logs={"states": LogIdentity("being published again")}))
+    position.state_offset = there.end
+    assert not forget_lost_states(position, "states", there)

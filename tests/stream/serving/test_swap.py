@@ -94,15 +94,19 @@ class System:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings = settings
+        self.folder = folder
         create_topics(settings)
         self.worker = WorkerProcess(settings, folder / "worker")
         self.worker.start()
-        log = (folder / "trainer.log").open("ab")
-        command = [sys.executable, "-m", "stream.cli", "trainer", "--settings", str(self.worker.file)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        self.trainer = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        log.close()
+        self.start_trainer()
         self.users: list[str] = []
+
+    def start_trainer(self, **environment: str) -> None:
+        command = [sys.executable, "-m", "stream.cli", "trainer", "--settings", str(self.worker.file)]
+        with (self.folder / "trainer.log").open("ab") as log:
+            self.trainer = subprocess.Popen(
+                command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}
+            )
 
     def fill(self) -> None:
         self.worker.await_ready()

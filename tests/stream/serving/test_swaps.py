@@ -25,6 +25,8 @@ from tests.trainer.runs.test_training_run import run
 from tests.trainer.runs.test_training_run import settings as training_settings
 from trainer.model_bundle import NO_CHECKPOINT
 
+POINTS = ["rolled_back"]
+
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
@@ -133,6 +135,29 @@ def test_a_checkpoint_that_is_loaded_after_a_rollback_is_as_old_as_its_offer(
     # A verdict that needs a promotion does not serve by a rollback: the folder's own one is "passed" here.
     assert manifest[1].verdict == "passed"
     assert asyncio.run(follow()) == 10.0
+
+
+def test_a_rollback_that_was_killed_before_anybody_heard_of_it_is_made_again(
+    embedded_broker: EmbeddedCluster, manifest: tuple[Path, Manifest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Crash point `rolled_back`: the next start serves what the log says, and finds out by itself."""
+    settings = settings_on(embedded_broker.bootstrap_servers, "swaps-killed.")
+    create_topics(settings)
+    offers = [offer(*manifest, name, at) for name, at in (("first", 10.0), ("second", 20.0))]
+
+    class KilledError(Exception):
+        pass
+
+    def killed(point: str) -> None:
+        if point == "rolled_back":
+            raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("stream.serving.swaps.reached", killed)
+        with pytest.raises(IndexError):  # nothing is on the log
+            asyncio.run(serve_and_fail(settings, offers))
+    swaps, told = asyncio.run(serve_and_fail(settings, offers))
+    assert (swaps.serving.checkpoint, told.checkpoint, told.action) == ("first", "first", "rollback")
 
 
 @pytest.mark.parametrize("key", [CHECKPOINT_KEY, RANKER_KEY])

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from store.folder_lock import FolderInUseError, FolderLock, FolderUnusableError
+from store.files.folder_lock import FolderInUseError, FolderLock, FolderUnusableError
 
-HOLD = "import sys, time; from pathlib import Path; from store.folder_lock import FolderLock\n"
+HOLD = "import sys, time; from pathlib import Path; from store.files.folder_lock import FolderLock\n"
 HOLD += "lock = FolderLock(Path(sys.argv[1]), 'worker'); print('held', flush=True); time.sleep(600)"
 
 
 def holder(folder: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", HOLD, str(folder)]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE)
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
     process.stdout.close()

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from stream.ingest.protocol.crash_points import crash_point_from
-from stream.ingest.protocol.partition import no_fault
+from store.files.crash_points import crash_point_from, no_fault
 
 SCRIPT = """
 import os
-from stream.ingest.protocol.crash_points import crash_point_from
+from store.files.crash_points import crash_point_from
 crash_point = crash_point_from(os.environ)
 for number in range(5):
     for boundary in ("written", "absorbed", "sent", "published"):
@@ -34,7 +33,7 @@ def test_off_unless_asked() -> None:
 )
 def test_the_process_is_killed_there(wanted: str, last: str) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[4],
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3],
         env=os.environ | {"SIDESTREAM_FAULT": wanted},
     )  # fmt: skip
     assert ran.stdout.splitlines()[-1] == last
@@ -43,7 +42,7 @@ def test_the_process_is_killed_there(wanted: str, last: str) -> None:
 
 def test_the_process_stands_still_there_and_goes_on() -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[4],
+        [sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3],
         env=os.environ | {"SIDESTREAM_FAULT": "sent:3:STOP"},
     )  # fmt: skip
     _, status = os.waitpid(process.pid, os.WUNTRACED)
