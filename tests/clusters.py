@@ -208,6 +208,10 @@ class KafkaCluster:
     def kill(self, node: int = 1) -> None:
         self._nodes[node].kill()
 
+    def stop_one(self, node: int) -> None:
+        """SIGTERM: it hands its partitions over and ends."""
+        self._nodes[node].stop()
+
     def pause(self, node: int = 1) -> None:
         self._nodes[node].pause()
 
