@@ -23,6 +23,7 @@ from typing import Any, Literal
 import msgspec
 
 from store.files.crash_points import reached
+from store.files.replacing import sync, sync_tree
 from store.records.foreign import ForeignRecordError, held_in, is_time
 
 MANIFEST = "manifest.json"
@@ -224,11 +225,11 @@ class CheckpointFolder:
             if not (temporary / MANIFEST).is_file():
                 raise CheckpointError(f"{temporary} has no {MANIFEST}: call seal() before the block ends")
             reached("checkpoint_filled")
-            _sync_tree(temporary)
+            sync_tree(temporary)
             reached("checkpoint_forced")
             temporary.rename(self.path(checkpoint))
             reached("checkpoint_named")
-            _sync(self.root)
+            sync(self.root)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -308,10 +309,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Exchanges the manifest atomically."""
     temporary = folder / f".{MANIFEST}.{os.getpid()}"
     temporary.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=1))
-    _sync(temporary)
+    sync(temporary)
     reached("manifest_written")
     temporary.replace(folder / MANIFEST)
-    _sync(folder)
+    sync(folder)
 
 
 def verify(folder: Path) -> Manifest:
@@ -339,17 +340,3 @@ def _hashes(folder: Path) -> dict[str, str]:
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _sync_tree(folder: Path) -> None:
-    for path in folder.rglob("*"):
-        _sync(path)
-    _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

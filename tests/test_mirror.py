@@ -14,6 +14,7 @@ LOGIC = (
 WIRE = "a part of the broker: its behaviour is what clients see on the wire, compared with real Kafka's"
 
 HELD_BY: dict[str, tuple[str, str]] = {
+    "store/files/replacing.py": ("store/test_checkpoint_crashes.py", "killed at each step"),
     "stream/kafka/access.py": ("stream/test_secured.py", "asked of real Kafka with access control lists"),
     "trainer/answers.py": ("trainer/test_recommender.py", "answers are the recommender's"),
     "trainer/candidate_ranking.py": ("trainer/test_recommender.py", "the order shows in answers"),

@@ -1,4 +1,4 @@
-"""Replacing a small file: a crash leaves the old content or the new."""
+"""Replacing: a crash, also of the machine, leaves the old content or the new."""
 
 from __future__ import annotations
 
@@ -17,3 +17,19 @@ def replace_file(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     reached("file_written")
     temporary.rename(path)
+
+
+def sync_tree(folder: Path) -> None:
+    """Forces a folder and everything in it to the disk."""
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)
+
+
+def sync(path: Path) -> None:
+    """Forces one file, or the names in one folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
