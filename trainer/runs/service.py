@@ -51,13 +51,7 @@ from trainer.runs.metrics import TrainerMetrics
 from trainer.runs.progress import RunProgress
 from trainer.runs.ranker_job import RankerJob
 from trainer.runs.run_log import RunLog, State
-from trainer.runs.training_run import (
-    Heartbeat,
-    NotEnoughDataError,
-    Result,
-    offsets_of,
-    run_training,
-)
+from trainer.runs.training_run import Heartbeat, NotEnoughDataError, Result, offsets_of, run_training
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.drift import CodebookDrift
 from trainer.semantic_ids.files import DamagedCodebookError, load_codebook
