@@ -15,13 +15,14 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
 from store.records.foreign import UNREADABLE
+from store.records.optional_values import mended
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Kind = Literal[
@@ -115,11 +116,13 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Decoded(Generic[Event]):
-    """What one record held. `raw[i]` is the JSON of `events[i]` as published, unknown fields included."""
+    """What one record held. `raw[i]` is the JSON of `events[i]` as published, unknown fields included. `dropped`: the
+    field of each optional value that was wrong and cost itself (`store.records.optional_values`)."""
 
     events: list[Event]
     raw: list[bytes] | None
     refusals: list[Refusal]
+    dropped: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,7 @@ class _Decoder(Generic[Event]):
     def __init__(self, kind: type[Event], time_name: str) -> None:
         fields = [("events", list[kind])]  # type: ignore[valid-type]
         frame = msgspec.defstruct(f"{kind.__name__}Frame", fields, forbid_unknown_fields=True)
+        self._kind: type[Event] = kind
         self._one: msgspec.json.Decoder[Event] = msgspec.json.Decoder(kind)
         self._frame: msgspec.json.Decoder[Any] = msgspec.json.Decoder(frame)
         self._time_name = time_name
@@ -168,7 +172,7 @@ class _Decoder(Generic[Event]):
         decoded: Decoded[Event] = Decoded([], [], [])
         assert decoded.raw is not None
         for raw in raw_events(value):
-            outcome = self._decode_one(raw, now=now, limits=limits)
+            outcome = self._decode_one(raw, decoded.dropped, now=now, limits=limits)
             if isinstance(outcome, Refusal):
                 decoded.refusals.append(outcome)
             else:
@@ -183,11 +187,15 @@ class _Decoder(Generic[Event]):
         replace, name = msgspec.structs.replace, self._time_name
         return [replace(event, **{name: min(self._time_of(event), now)}) for event in events]
 
-    def _decode_one(self, raw: bytes, *, now: float, limits: Limits) -> Event | Refusal:
+    def _decode_one(self, raw: bytes, dropped: list[str], *, now: float, limits: Limits) -> Event | Refusal:
         try:
             event = self._one.decode(raw)
         except msgspec.ValidationError as error:
-            return Refusal(_reason_of(str(error)), str(error), raw)
+            found = mended(raw, self._kind)
+            if found is None:
+                return Refusal(_reason_of(str(error)), str(error), raw)
+            event = found[0]
+            dropped.extend(found[1])
         except UNREADABLE as error:
             return _unreadable(raw, str(error))
         fault = _fault(event, self._time_of(event), now, limits)

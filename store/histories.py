@@ -3,6 +3,11 @@
 A `UserRow` is the durable state of a user: the recent entries, the hashes of every item the user has, the profile, and
 the offset of the last engagement record that it absorbed.
 
+What a user decided outlives what they were shown: impressions fill the entries, so decisions (entries with a weight)
+that leave them are kept beside them, as many as a history without impressions would have; and what was turned away is
+remembered for as long as what the user has. Neither is read when a signal is made, which must come out the same on
+every worker, whatever it has trimmed.
+
 Invariants: an `event_id` is absorbed at most once within the row's window; a record at or before `row.offset` changes
 nothing; the signal of an entry can be derived again from the row as long as its record has not been committed.
 """
@@ -11,6 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from operator import attrgetter
 
 import msgspec
@@ -36,7 +42,8 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class UserRow(msgspec.Struct, array_like=True):
-    """All that is kept of one user. `seen` is packed little-endian uint64 hashes of items with positive engagement.
+    """All that is kept of one user. `seen` is packed little-endian uint64 hashes of items with positive engagement,
+    `refused` of those with a negative one. `kept`: decisions older than `entries`, the newest last.
     `life`: the offset in `profiles` of the request to forget the user after which this row began (-1: there was none);
     a row of an earlier life is dead.
     """
@@ -47,25 +54,36 @@ class UserRow(msgspec.Struct, array_like=True):
     attributes: dict[str, str | float] = {}
     profiled_at: float = 0.0
     life: int = -1
+    kept: list[Entry] = []
+    refused: bytes = b""
 
     def seen_hashes(self) -> np.ndarray:
         """The items the user has, as uint64 hashes (shape N)."""
         return np.frombuffer(self.seen, dtype="<u8")
 
+    def refused_hashes(self) -> np.ndarray:
+        """The items the user has turned away, as uint64 hashes (shape N)."""
+        return np.frombuffer(self.refused, dtype="<u8")
+
+    def decisions(self) -> Iterator[Entry]:
+        """Entries with a weight, newest in the log first."""
+        return (entry for entry in chain(reversed(self.entries), reversed(self.kept)) if entry.weight)
+
     def positives(self) -> Iterator[Entry]:
         """Entries with positive weight, newest in the log first."""
-        return (entry for entry in reversed(self.entries) if entry.weight > 0)
+        return (entry for entry in self.decisions() if entry.weight > 0)
 
     def fault(self) -> str:
         """Why no owner can have published this; empty if one can."""
-        kinds = [entry.kind for entry in self.entries]
-        if not is_offset(self.offset, self.life, *map(_offset, self.entries)):
+        entries = [*self.kept, *self.entries]
+        kinds = [entry.kind for entry in entries]
+        if not is_offset(self.offset, self.life, *map(_offset, entries)):
             return "an offset that no log has"
-        if not is_time(self.profiled_at, *(entry.occurred_at for entry in self.entries)):
+        if not is_time(self.profiled_at, *(entry.occurred_at for entry in entries)):
             return "a time that has not come"
         if min(kinds, default=0) < 0 or max(kinds, default=0) >= len(KINDS):
             return "an engagement of a kind that does not exist"
-        return "hashes of items that are none" if len(self.seen) % 8 else ""
+        return "hashes of items that are none" if len(self.seen) % 8 or len(self.refused) % 8 else ""
 
 
 class HistoryRules(msgspec.Struct, frozen=True):
@@ -158,7 +176,9 @@ def absorb(
     if recent is not None:
         recent.append(entry)
     if entry.weight > 0:
-        _remember(row, event.item_id, rules.seen)
+        row.seen = _with(row.seen, event.item_id, rules.seen)
+    elif entry.weight < 0:
+        row.refused = _with(row.refused, event.item_id, rules.seen)
     return signal
 
 
@@ -173,15 +193,18 @@ def derive(row: UserRow, offset: int, rules: HistoryRules) -> dict[int, Signal]:
 
 def trim(row: UserRow, unsafe_from: int, rules: HistoryRules) -> None:
     """Drops the oldest entries beyond the length. An entry whose record may be read again (from offset `unsafe_from`
-    on) stays, and so does the context before it: its signal may have to be derived again. The list that the row had
-    stays as it is, for whoever still reads it."""
+    on) stays, and so does the context before it: its signal may have to be derived again. Of what goes, decisions are
+    kept where impressions took their place. The lists that the row had stay as they are, for whoever still reads
+    them."""
     keep_from = len(row.entries) - rules.length
     if keep_from <= rules.length // 4:  # in strides: a list that loses its head at every event costs a copy each time
         return
     unsafe = bisect_left(row.entries, unsafe_from, key=_offset)
     cut = min(keep_from, unsafe - _reach(rules))
     if cut > 0:
-        row.entries = row.entries[cut:]
+        older, row.entries = row.entries[:cut], row.entries[cut:]
+        room = rules.length - sum(entry.weight != 0 for entry in row.entries)
+        row.kept = [*row.kept, *(entry for entry in older if entry.weight)][-room:] if room > 0 else []
 
 
 _event_id = attrgetter("event_id")
@@ -198,11 +221,10 @@ def _signal(entry: Entry, context: list[str]) -> Signal:
     return Signal(entry.item_id, entry.event_id, entry.kind, entry.occurred_at, entry.weight, entry.value, context)
 
 
-def _remember(row: UserRow, item_id: str, limit: int) -> None:
+def _with(hashes: bytes, item_id: str, limit: int) -> bytes:
+    """Packed hashes with that of an item, the newest `limit`."""
     packed = hash64(item_id).to_bytes(8, "little")
-    seen = row.seen
-    at = seen.find(packed)
+    at = hashes.find(packed)
     while at % 8 and at != -1:  # a match across two hashes is no match
-        at = seen.find(packed, at + 1)
-    if at == -1:
-        row.seen = (seen + packed)[-8 * limit :]
+        at = hashes.find(packed, at + 1)
+    return hashes if at != -1 else (hashes + packed)[-8 * limit :]

@@ -13,6 +13,7 @@ import logging
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -187,10 +188,11 @@ class ModelBundle:
 
         assert self.generator is not None
         history = []
-        for entry in user.entries[-2 * self.history :] if user is not None else ():
+        newest = islice(user.decisions(), 2 * self.history) if user is not None else ()
+        for entry in reversed([*newest]):  # as in training: what a user turned away is part of the history
             handle = handles.get(entry.item_id, -1)
             codes = self.tree.codes_of(handle)
-            if codes and entry.weight != 0:  # as in training: what a user turned away is part of the history
+            if codes:
                 history.append(Past(codes, entry.kind, entry.occurred_at, entry.value, handle))
         at_hand = handles.get(request.item_id or "", -1)
         context = self.tree.codes_of(at_hand)

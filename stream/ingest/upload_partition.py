@@ -234,6 +234,7 @@ class UploadPartition(Partition):
         assert record.value is not None
         decoded = decode_uploads(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
         refused += [Refused(record, refusal) for refusal in decoded.refusals]
+        self._metrics.dropped(UPLOADS, decoded.dropped)
         elsewhere: list[tuple[int, str]] = []
         mine: dict[str, Upload] = {}
         for index, upload in enumerate(decoded.events):

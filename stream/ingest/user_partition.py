@@ -119,6 +119,7 @@ class UserPartition(Partition):
             name, effects = PROFILES, self.side.absorb_profiles(records)
         self._metrics.absorbed(name, effects.absorbed)
         self._metrics.duplicated(name, effects.duplicates)
+        self._metrics.dropped(name, effects.dropped)
         effects.refused = cursor.as_read(effects.refused)
         return await self._send(name, effects)
 

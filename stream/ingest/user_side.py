@@ -155,6 +155,7 @@ class UserSide:
             return
         decoded = decode_engagements(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
         effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
+        effects.dropped += decoded.dropped
         touched: dict[str, tuple[UserRow, dict[int, Signal] | None]] = {}
         caused: list[tuple[int, Signal]] = []
         elsewhere: list[tuple[int, str]] = []
@@ -169,7 +170,7 @@ class UserSide:
                     continue
                 state = touched[event.user_id] = self._state(event.user_id, record.offset)
             row, derived = state
-            entries, held, seen = row.entries, len(row.entries), row.seen
+            entries, held, seen, refused = row.entries, len(row.entries), row.seen, row.refused
             if derived is not None:
                 signal = derived.get(index)
             else:
@@ -177,7 +178,7 @@ class UserSide:
                 effects.absorbed += signal is not None
                 effects.duplicates += signal is None
             is_new = derived is None and signal is not None
-            effects.read.append(ReadEngagement(event, is_new, row, entries, held, seen))
+            effects.read.append(ReadEngagement(event, is_new, row, entries, held, seen, refused))
             if signal is not None:
                 caused.append((index, signal))
         for user_id, (row, _) in touched.items():
@@ -225,6 +226,7 @@ class UserSide:
             return
         decoded = decode_profiles(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
         effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
+        effects.dropped += decoded.dropped
         elsewhere: list[tuple[int, str]] = []
         for index, event in enumerate(decoded.events):
             if partition_of(event.user_id, self._partitions) != self.partition:

@@ -53,7 +53,7 @@ class Stray(NamedTuple):
 
 class ReadEngagement(NamedTuple):
     """An engagement as it was read. `is_new`: it was absorbed now, neither earlier nor as a repeated `event_id`. The
-    other fields are the row and what it held before: the first `held` of `entries`, and `seen`."""
+    other fields are the row and what it held before: the first `held` of `entries`, `seen` and `refused`."""
 
     event: Engagement
     is_new: bool
@@ -61,11 +61,15 @@ class ReadEngagement(NamedTuple):
     entries: list[Entry]
     held: int
     seen: bytes
+    refused: bytes = b""
 
     def row_before(self) -> UserRow:
         """The user's row as it was when the engagement was read, without it and without what came after."""
         row = self.row
-        return UserRow(row.offset, self.entries[: self.held], self.seen, row.attributes, row.profiled_at)
+        entries = self.entries[: self.held]
+        return UserRow(
+            row.offset, entries, self.seen, row.attributes, row.profiled_at, row.life, row.kept, self.refused
+        )
 
 
 def strays_of(
@@ -83,12 +87,14 @@ def strays_of(
 @dataclass(slots=True)
 class Effects:
     """What absorbing some records leads to. `signals`: (item partition, key, frame); `absorbed` and `duplicates` count
-    events, not records; `read` are the engagements in order, those that were absorbed earlier too."""
+    events, not records; `read` are the engagements in order, those that were absorbed earlier too; `dropped` names the
+    field of each optional value that was wrong and cost itself."""
 
     signals: list[tuple[int, bytes, bytes]] = field(default_factory=list)
     strays: list[Stray] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     read: list[ReadEngagement] = field(default_factory=list)
     forgotten: list[Forgotten] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
     absorbed: int = 0
     duplicates: int = 0

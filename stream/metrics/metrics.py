@@ -138,6 +138,7 @@ class Metrics:
             self.registry.register(collector)
         self._events = self._counter("events", "events read, by what became of them", "topic", "result")
         self._dead_letters = self._counter("dead_letters", "records refused, by reason", "reason")
+        self._dropped = self._counter("dropped_values", "optional values of events that were wrong", "topic", "field")
         self._foreign = self._counter(
             "foreign_records", "records passed over that are not what their topic holds", "topic"
         )
@@ -187,6 +188,11 @@ class Metrics:
         """`n` events went to the dead letters because of `reason`."""
         self._count(topic, "refused", n)
         self._dead_letters.labels(_bounded(reason, REASONS)).inc(n)
+
+    def dropped(self, topic: str, fields: Iterable[str]) -> None:
+        """Optional values of these fields were wrong, and dropped; their events were not."""
+        for name in fields:
+            self._dropped.labels(_bounded(topic, TOPIC_NAMES), name).inc()
 
     def foreign_record(self, topic: str) -> None:
         """A record of `topic` was passed over: it is not what that holds."""

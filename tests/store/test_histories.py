@@ -96,6 +96,23 @@ def test_a_signal_carries_the_positives_before_it_newest_first() -> None:
     assert [entry.item_id for entry in row.positives()] == ["i5", "i4", "i2", "i0"]
 
 
+def test_decisions_outlive_what_was_only_shown() -> None:
+    """Impressions pushed a hide out of the history: the item came back, and the taste was gone."""
+    row = UserRow()
+    for number, kind in enumerate(["click", "hide", "like", *["impression"] * 300]):
+        absorb(row, event(number, item=number, kind=kind), number, 0, RULES)
+        trim(row, number, RULES)
+    assert len(row.entries) <= RULES.length + RULES.length // 4 + 1
+    assert [entry.item_id for entry in row.decisions()] == ["i2", "i1", "i0"]
+    assert [entry.item_id for entry in row.positives()] == ["i2", "i0"]
+    assert row.refused_hashes().tolist() == [hash64("i1")]
+    for number in range(1000, 1040):
+        absorb(row, event(number, item=number), number, 0, RULES)
+        trim(row, number, RULES)
+    assert sum(1 for _ in row.decisions()) <= RULES.length + RULES.length // 4 + 1  # no more than without impressions
+    assert row.refused_hashes().tolist() == [hash64("i1")]  # not displaced by what came since either
+
+
 def test_nothing_is_trimmed_that_is_not_safe() -> None:
     row = UserRow()
     for number in range(100):

@@ -88,7 +88,7 @@ def taste_of(
     handles: dict[int, float] = {} if first is None else {first: 0.0}
     refused: list[int] = []
     count = 0
-    for entry in reversed(user.entries) if user is not None else ():
+    for entry in user.decisions() if user is not None else ():
         handle = catalog.handles.get(entry.item_id)
         if entry.weight < 0 and handle is not None:
             refused.append(handle)

@@ -18,8 +18,10 @@ def allowed_items(catalog: Catalog, request: Request, user: UserRow | None, repe
     if user is not None and user.seen and not repeats:
         have = [catalog.by_hash.get(number, -1) for number in user.seen_hashes().tolist()]
         allowed_N[[handle for handle in have if 0 <= handle < len(allowed_N)]] = False
-    refused = [entry.item_id for entry in user.entries if entry.weight < 0] if user is not None else []
-    allowed_N[[handle for handle in catalog.known(refused) if handle < len(allowed_N)]] = False
+    if user is not None:
+        refused = catalog.known(entry.item_id for entry in user.decisions() if entry.weight < 0)
+        refused += [catalog.by_hash.get(number, -1) for number in user.refused_hashes().tolist()]
+        allowed_N[[handle for handle in refused if 0 <= handle < len(allowed_N)]] = False
     viewed = catalog.handles.get(request.item_id or "")
     if viewed is not None and viewed < len(allowed_N):
         allowed_N[viewed] = False

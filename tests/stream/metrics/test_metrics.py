@@ -20,6 +20,7 @@ CONTRACT_NAMES = {
     "sidestream_codebook_age_seconds": "gauge",
     "sidestream_events": "counter",
     "sidestream_dead_letters": "counter",
+    "sidestream_dropped_values": "counter",
     "sidestream_foreign_records": "counter",
     "sidestream_consumer_lag": "gauge",
     "sidestream_recommend_seconds": "histogram",
@@ -142,6 +143,11 @@ def test_threads_lose_no_count(metrics: Metrics) -> None:
     series = scrape(metrics)
     assert series["sidestream_engagement_to_embedding_seconds_count{}"] == 24_000
     assert series['sidestream_events_total{result="absorbed",topic="engagements"}'] == 16_000
+
+
+def test_dropped_values_are_counted_by_field(metrics: Metrics) -> None:
+    metrics.dropped("uploads", ["tags", "tags", "category"])
+    assert scrape(metrics)['sidestream_dropped_values_total{field="tags",topic="uploads"}'] == 2
 
 
 def test_foreign_records_are_counted_by_topic_from_zero(metrics: Metrics) -> None:

@@ -52,3 +52,12 @@ def test_what_left_the_history_but_is_remembered_as_had_stays_away() -> None:
     row = world.users["u"]
     row.entries = []
     assert not allowed_items(world.recommender.catalog, Request(), row).any()
+
+
+def test_what_left_the_history_but_was_turned_away_stays_away() -> None:
+    world = World()
+    world.recommender.insert(card(1))
+    world.engage("u", "i1", START, kind="hide")
+    world.users["u"].entries = []
+    assert not allowed_items(world.recommender.catalog, Request(), world.users["u"]).any()
+    assert not allowed_items(world.recommender.catalog, Request(), world.users["u"], repeats=True).any()
