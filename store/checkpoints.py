@@ -25,6 +25,7 @@ import msgspec
 from store.files.crash_points import reached
 from store.files.replacing import sync, sync_tree
 from store.records.foreign import ForeignRecordError, held_in, is_time
+from store.records.republish_request import REPUBLISH_KEY, RepublishRequest
 
 MANIFEST = "manifest.json"
 CODEBOOK = "codebook"
@@ -96,8 +97,7 @@ class CheckpointRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=
         return "" if plain and len(self.checkpoint) <= 200 else "a checkpoint that no folder can have"
 
 
-CHECKPOINT_KEY, TRAIN_KEY, RUN_KEY, RANKER_KEY = b"model", b"train", b"training-run", b"ranker"
-"""Keys of the records on topic `checkpoints`: CheckpointRecord, TrainRequest, RunRecord and RankerRecord."""
+CHECKPOINT_KEY, TRAIN_KEY, RUN_KEY, RANKER_KEY = b"model", b"train", b"training-run", b"ranker"  # on `checkpoints`
 
 
 class TrainRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -150,13 +150,14 @@ class RankerRecord(msgspec.Struct, kw_only=True, frozen=True):
         return "" if is_time(self.published_at) and "\0" not in self.location else "a time or a file that cannot be"
 
 
-AnyRecord = CheckpointRecord | TrainRequest | RunRecord | RankerRecord
+AnyRecord = CheckpointRecord | TrainRequest | RunRecord | RankerRecord | RepublishRequest
 
 _DECODERS: dict[bytes, msgspec.json.Decoder[Any]] = {
     CHECKPOINT_KEY: msgspec.json.Decoder(CheckpointRecord),
     TRAIN_KEY: msgspec.json.Decoder(TrainRequest),
     RUN_KEY: msgspec.json.Decoder(RunRecord),
     RANKER_KEY: msgspec.json.Decoder(RankerRecord),
+    REPUBLISH_KEY: msgspec.json.Decoder(RepublishRequest),
 }
 
 
@@ -170,12 +171,12 @@ def record_in(key: bytes | None, value: bytes | None) -> AnyRecord:
 
 
 def decode_record(key: bytes | None, value: bytes | None) -> CheckpointRecord | TrainRequest | RunRecord | None:
-    """One record of topic `checkpoints`, by its key; None for what is not ours or cannot be read, and for rankers."""
+    """One record of topic `checkpoints`, by its key; None for what is not of a model, or cannot be read."""
     try:
         found = record_in(key, value)
     except ForeignRecordError:
         return None
-    return None if isinstance(found, RankerRecord) else found
+    return None if isinstance(found, RankerRecord | RepublishRequest) else found
 
 
 def serving(records: Iterable[CheckpointRecord]) -> CheckpointRecord | None:

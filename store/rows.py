@@ -67,7 +67,8 @@ class Position(msgspec.Struct, array_like=True):
     something newer than the rows. `passed`: origin partition → (offset, index) of the last signal absorbed.
     `profiles`, `profiles_safe`: the same for the profiles partition. `logs`: topic (without prefix) → the log that all
     of this counts in; one that is missing was never read, or by a release that did not ask. `cards_end`: of uploads,
-    the offset on `semantic-ids` behind the last card that is safe there.
+    the offset on `semantic-ids` behind the last card that is safe there. `republish`: the state topic has lost rows,
+    and not all of them have been published again.
     """
 
     absorbed: int = -1
@@ -78,6 +79,7 @@ class Position(msgspec.Struct, array_like=True):
     profiles_safe: int = -1
     logs: dict[str, LogIdentity] = {}
     cards_end: int = 0
+    republish: bool = False
 
     def fault(self) -> str:
         """Why no owner can have published this; empty if one can."""
@@ -199,6 +201,12 @@ class RowStore(Generic[Row]):
             if not key.startswith(_ROW):
                 break
             yield key[1:].decode(), self._decoder.decode(value)
+
+    def keys_after(self, key: str | None, limit: int) -> list[str]:
+        """The next keys of written rows in their order, from the first on (None) or after one."""
+        begin = _ROW if key is None else _ROW + key.encode() + b"\0"
+        found = islice(self._db.keys(from_key=begin), limit)
+        return [stored[1:].decode() for stored in found if stored.startswith(_ROW)]
 
     def recent(self, limit: int) -> list[str]:
         """Keys of cached rows, the recently used first."""

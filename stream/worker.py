@@ -17,8 +17,9 @@ from typing import Any
 
 from store.files.crash_points import reached
 from store.records.foreign import ForeignRecords
+from store.records.republish_request import request_in
 from store.settings import Settings
-from store.topics import ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOMMEND_REQUESTS
+from store.topics import CHECKPOINTS, ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOMMEND_REQUESTS
 from stream.ingest.agents import create_app
 from stream.ingest.assignment import Assignment, Factory
 from stream.ingest.consumer_lag import LagWatch
@@ -86,7 +87,11 @@ class Worker:
         )
         on_passed_row = {ITEM_STATES: self.scorer.on_passed_row}
         self._broadcast = Broadcast(
-            settings, self.scorer.handlers(), on_passed_row, later=(ITEM_STATES,), foreign=self._foreign
+            settings,
+            {**self.scorer.handlers(), CHECKPOINTS: self._on_checkpoint},
+            on_passed_row,
+            later=(ITEM_STATES,),
+            foreign=self._foreign,
         )
         own_url = lambda: self.url  # noqa: E731  (known once the web server has started)
         self._peers = Peers(
@@ -196,6 +201,11 @@ class Worker:
         while not self._app.crashed:
             await asyncio.sleep(0.5)
         raise RuntimeError(f"faust crashed: {self._app.crash_reason!r}")
+
+    def _on_checkpoint(self, record: Any) -> None:
+        self.scorer.swaps.on_checkpoint(record)
+        if self._broadcast.caught_up.is_set() and (request := request_in(record.key, record.value)):
+            self._assignment.republish(request)  # one that was there at the start is an old one, or is said again
 
     def _is_unknown(self, item_id: str) -> bool:
         """Whether an item is not in the catalogue, as far as all cards have been read."""

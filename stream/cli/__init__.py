@@ -26,6 +26,7 @@ from stream.cli import (
     processes,
     publishing,
     replay,
+    republishing,
     topics,
     training,
 )
@@ -46,7 +47,7 @@ app = typer.Typer(
     "\n\nExample: sidestream publish uploads catalogue.jsonl.gz --data-dir ./data"
     "\n\nExample: sidestream recommend --user u00042 --data-dir ./data",
 )
-for _part in (processes, asking, training, replay):
+for _part in (processes, asking, training, republishing, replay):
     app.add_typer(_part.app)
 app.add_typer(publishing.app, name="publish")
 app.add_typer(checkpoints.app, name="checkpoints")

@@ -95,6 +95,12 @@ class Assignment:
         entry = self._running.get((agent, number))
         return entry[0] if entry is not None and entry[0].restored.is_set() else None
 
+    def republish(self, request: str) -> None:
+        """Has every partition at work here publish all of its rows again; who is asked twice says so once."""
+        for partition, _ in self._running.values():
+            if partition.restored.is_set() and partition.republication is not None:
+                partition.republication.begin(request)
+
     def restored(self) -> bool:
         """Whether every partition at work has its rows."""
         return self._wanted <= self._running.keys() and all(

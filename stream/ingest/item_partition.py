@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -16,6 +16,8 @@ from stream.ingest.protocol.partition import Cursor, Partition
 from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.protocol.published_rows import BEAT_S, Publication, PublishedRows
 from stream.ingest.protocol.refusals import send_refusals
+from stream.ingest.protocol.republication import Republication
+from stream.kafka.emitter_lane import Header
 from stream.kafka.log_identity import forget_lost_states, has_all_states, look_at, start_reading
 from stream.kafka.records import Record
 from stream.kafka.state_topics import (
@@ -58,6 +60,7 @@ class ItemPartition(Partition):
         self._rows_per_s = rows_per_s
         self._url = url
         self._published = PublishedRows(settings, context.emitter, ITEM_STATES, side.partition, side, context.foreign)
+        self.republication: Republication = Republication(side.rows, f"{ITEM_STATES}-{side.partition}")
 
     async def restore(self) -> None:
         rows, settings = self.side.rows, self._settings
@@ -75,6 +78,7 @@ class ItemPartition(Partition):
         if lost:
             await self._publish_all()
             has_all_states(rows.position, ITEM_STATES, states[ITEM_STATES])
+        self.republication.resume()
         await self.publish()  # at once: others learn where the owner answers, and a former owner that it is none
 
     async def _publish_all(self) -> None:
@@ -112,7 +116,7 @@ class ItemPartition(Partition):
     def publish(self) -> Coroutine[Any, Any, None]:
         dirty = self.side.flush()
         self._fault("written")
-        return self._publish(dirty, self._announcement())
+        return self._publish(dirty, self._announcement(), self.republication.headers())
 
     def heal(self, item_id: str, published: ItemRow) -> None:
         """Publishes the own row again when an older one was read after it: the work of a worker that had lost this
@@ -135,18 +139,21 @@ class ItemPartition(Partition):
             self._unpublished = True
 
     def _announcement(self) -> bytes:
-        return encode_announcement(Announcement(self.side.rows.position, self._url, self.number))
+        return encode_announcement(Announcement(self.republication.position(), self._url, self.number))
 
-    async def _publish(self, dirty: Mapping[str, Change], announcement: bytes) -> None:
+    async def _publish(
+        self, dirty: Mapping[str, Change], announcement: bytes, republished: Sequence[Header] = ()
+    ) -> None:
         generation = self._generation()
         header = (GENERATION, str(generation).encode())
         rows: list[Publication] = [
             (item_id.encode(), change.row, [header, (CAUSED_AT, str(change.caused_at_ms).encode())])
             for item_id, change in dirty.items()
         ]
-        rows.append((POSITION_KEY, announcement, [header]))  # last: it vouches for the rows
+        rows.append((POSITION_KEY, announcement, [header, *republished]))  # last: it vouches for the rows
         if await self._published.publish(rows, generation):
             self._unpublished = True
+        self.republication.landed(republished)
 
     def close(self) -> None:
         self.side.close()

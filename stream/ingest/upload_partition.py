@@ -33,7 +33,9 @@ from stream.ingest.protocol.partition import Cursor, Partition
 from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.protocol.published_rows import BEAT_S, Publication, PublishedRows
 from stream.ingest.protocol.refusals import send_refusals, send_strays
+from stream.ingest.protocol.republication import Republication
 from stream.ingest.take_downs import KnownUploads, TakeDown, TakeDowns
+from stream.kafka.emitter_lane import Header
 from stream.kafka.log_identity import (
     ReadingStart,
     forget_lost_states,
@@ -104,6 +106,7 @@ class UploadPartition(Partition):
         self._gone = TakeDowns(rows)
         self._generation = context.generation
         self._published = PublishedRows(settings, context.emitter, UPLOAD_STATES, number, self._gone, context.foreign)
+        self.republication: Republication = Republication(rows, f"{UPLOAD_STATES}-{number}")
         self._uploads = KnownUploads(self._gone, cataloguing.known_card)
         self._topic = settings.topic(UPLOADS)
         self._writing = asyncio.Lock()
@@ -133,6 +136,7 @@ class UploadPartition(Partition):
         if marks_lost:
             await self._publish_all()
             has_all_states(position, UPLOAD_STATES, states[UPLOAD_STATES])
+        self.republication.resume()
         await self._publish(dict(self._gone.rows.flush()), position)  # a former owner that still writes learns of this
 
     async def _publish_all(self) -> None:
@@ -202,21 +206,25 @@ class UploadPartition(Partition):
 
     def publish(self) -> Coroutine[Any, Any, None]:
         now = time.monotonic()
-        if not self._gone.rows.staged and now - self._told_at < POSITION_EVERY_S:
+        republished = self.republication.headers()
+        if not (self._gone.rows.staged or republished) and now - self._told_at < POSITION_EVERY_S:
             return asyncio.sleep(0)
         self._told_at = now
         marks = dict(self._gone.rows.flush())
         self._fault("uploads_written")
-        return self._publish(marks, self._gone.position)
+        return self._publish(marks, self.republication.position(), republished)
 
-    async def _publish(self, marks: Mapping[str, bytes | None], position: Position) -> None:
+    async def _publish(
+        self, marks: Mapping[str, bytes | None], position: Position, republished: Sequence[Header] = ()
+    ) -> None:
         generation = self._generation()
-        headers = [(GENERATION, str(generation).encode())]
+        headers: list[Header] = [(GENERATION, str(generation).encode())]
         rows: list[Publication] = [(item_id.encode(), value, headers) for item_id, value in marks.items()]
         announcement = Announcement(position, partition=self.number)
-        rows.append((POSITION_KEY, encode_announcement(announcement), headers))
+        rows.append((POSITION_KEY, encode_announcement(announcement), [*headers, *republished]))
         if await self._published.publish(rows, generation):
             self._unpublished = True
+        self.republication.landed(republished)
 
     def close(self) -> None:
         if self._reassigning is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
@@ -18,7 +18,9 @@ from stream.ingest.protocol.partition import Cursor, Partition
 from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.protocol.published_rows import BEAT_S, PublishedRows
 from stream.ingest.protocol.refusals import send_refusals, send_strays
+from stream.ingest.protocol.republication import Republication
 from stream.ingest.user_side import UserSide
+from stream.kafka.emitter_lane import Header
 from stream.kafka.log_identity import PartitionLog, forget_lost_states, has_all_states, look_at, start_reading
 from stream.kafka.records import Effects, ReadEngagement, Record
 from stream.kafka.state_topics import (
@@ -70,6 +72,7 @@ class UserPartition(Partition):
         self._engagements = settings.topic(ENGAGEMENTS)
         self._profiles = settings.topic(PROFILES)
         self._published = PublishedRows(settings, context.emitter, USER_STATES, side.partition, side, context.foreign)
+        self.republication: Republication = Republication(side.rows, f"{USER_STATES}-{side.partition}")
 
     async def restore(self) -> None:
         rows = self.side.rows
@@ -91,6 +94,7 @@ class UserPartition(Partition):
         if lost:
             await self._publish_all()
             has_all_states(position, USER_STATES, states[USER_STATES])
+        self.republication.resume()
         await self.publish()  # at once: a former owner that still writes learns that there is a new one
 
     def _start(self, name: str, seen: Mapping[str, PartitionLog], safe: int, reached: int) -> Cursor:
@@ -167,18 +171,21 @@ class UserPartition(Partition):
     def publish(self) -> Coroutine[Any, Any, None]:
         dirty = self.side.flush()
         self._fault("written")
-        return self._publish(dirty, self._announcement())
+        return self._publish(dirty, self._announcement(), self.republication.headers())
 
     def _announcement(self) -> bytes:
-        return encode_announcement(Announcement(self.side.rows.position, partition=self.number))
+        return encode_announcement(Announcement(self.republication.position(), partition=self.number))
 
-    async def _publish(self, dirty: Mapping[str, bytes | None], position: bytes) -> None:
+    async def _publish(
+        self, dirty: Mapping[str, bytes | None], position: bytes, republished: Sequence[Header] = ()
+    ) -> None:
         generation = self._generation()
-        headers = [(GENERATION, str(generation).encode())]
+        headers: list[Header] = [(GENERATION, str(generation).encode())]
         rows = [(user_id.encode(), value, headers) for user_id, value in dirty.items()]
-        rows.append((POSITION_KEY, position, headers))  # last: it vouches for the rows
+        rows.append((POSITION_KEY, position, [*headers, *republished]))  # last: it vouches for the rows
         if await self._published.publish(rows, generation):
             self._unpublished = True
+        self.republication.landed(republished)
 
     def close(self) -> None:
         self.side.rows.close()

@@ -25,6 +25,9 @@ from stream.kafka.records import ReadHole, Record
 GENERATION = "generation"
 CAUSED_AT = "caused_at_ms"
 GENERATIONS_END = 1 << 31
+REPUBLISHED = "republished"
+"""Of a position behind which every row of the partition was published again: the request that it answers, and how many
+rows there were."""
 
 METADATA_AGE_MS = 5000
 """A consumer asks so often who leads its partitions. aiokafka asks at once when a fetch finds that a leader has gone,

@@ -1,9 +1,8 @@
 """Unknown items: engagements with ids that nobody has uploaded, or that were taken down, counted and told.
 
 They come from crawlers, and from faults in front ends, and may never end. What they cost is bounded elsewhere: their
-rows are not kept decoded in memory (`store.rows`), take no place in what answers
-(`stream.serving.uncatalogued.waiting_rows`), and go when nobody has touched them for a while. Here an operator learns
-of them.
+rows are not kept decoded in memory (`store.rows`), and take no place in what answers (`stream.serving.uncatalogued`).
+Here an operator learns of them.
 
 Invariant: nothing is called unknown before all cards have been read.
 """

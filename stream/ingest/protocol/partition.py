@@ -29,6 +29,7 @@ from typing import Any
 
 from store.files.crash_points import Fault, no_fault
 from store.rows import LogIdentity
+from stream.ingest.protocol.republication import Republication
 from stream.kafka.log_identity import ReadingStart
 from stream.kafka.records import ReadHole, Record, Refused
 from stream.metrics.publication_pace import BusyTime
@@ -117,6 +118,7 @@ class Partition(ABC):
         self._closed = False
         self._at_work = False
         self._taken = asyncio.Event()
+        self.republication: Republication | None = None
         self.measured: Callable[[int, float], None] = lambda *_: None
         """Told of every publication: its rows, and how long it kept the event loop busy."""
 
@@ -270,7 +272,8 @@ class Partition(ABC):
             await asyncio.sleep(min(self._interval_s, LOOK_S))
             while (rest_s := began + self.pause_s() - time.monotonic()) > 0 and not self._is_crowded():
                 await asyncio.sleep(min(rest_s, LOOK_S))  # the pause grows while more is absorbed
-            if self._absorbed or self._unpublished or began - published_at > self.beat_s:
+            republishes = self.republication is not None and self.republication.under_way
+            if self._absorbed or self._unpublished or republishes or began - published_at > self.beat_s:
                 published_at = began
                 await self._publish_once()
 
@@ -280,6 +283,8 @@ class Partition(ABC):
         records, self._absorbed = self._absorbed, []
         sends, self._sends = self._sends, []
         self._unpublished = False
+        if self.republication is not None:
+            self.republication.stage()
         rows, began = self.gathered_rows(), time.thread_time()
         publication = self.publish()
         written_s = time.thread_time() - began
