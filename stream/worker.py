@@ -99,6 +99,7 @@ class Worker:
             own_url=own_url,
             metrics=self._metrics,
             timeout_s=settings.serving.peer_timeout_s,
+            token=settings.serving.tokens.operate,
         )
         self._service = service = WorkerService(
             settings,
@@ -110,8 +111,7 @@ class Worker:
             own_url=own_url,
             caught_up=self._broadcast.caught_up,
         )
-        serving = settings.serving
-        self._web = WebServer(service, self._metrics, serving.host, serving.port, peer_routes(service))
+        self._web = WebServer(service, self._metrics, settings.serving, peer_routes(service))
 
         # What absorbs: the partitions that the group gives this worker
         context = PartitionContext(

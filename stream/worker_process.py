@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from store.settings import Settings
+from store.settings import Settings, SettingsError, unguarded
 from store.topics import ENGAGEMENTS
 from stream.kafka.access import WORKER, check_access
 from stream.kafka.topics import check_topics, describe_topics
@@ -79,6 +79,8 @@ def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _:
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(*GARBAGE)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    if reason := unguarded(settings.serving):
+        raise SettingsError(reason)
     states = describe_topics(settings)
     check_topics(states, settings)
     check_access(settings, WORKER, group=settings.kafka.group)

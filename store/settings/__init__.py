@@ -7,7 +7,7 @@ with its key, its value and what is allowed, or with the nearest key that there 
 May import the rest of `store`. Invariant: settings never change once they are read.
 """
 
-from store.settings.checks import SettingsError
+from store.settings.checks import SettingsError, unguarded
 from store.settings.learning_tables import (
     Candidates,
     Codebook,
@@ -32,6 +32,7 @@ from store.settings.tables import (
     Serving,
     Settings,
     Store,
+    Tokens,
     Utility,
 )
 from store.settings.writing import to_toml
@@ -59,6 +60,7 @@ __all__ = [
     "Spectral",
     "Store",
     "Table",
+    "Tokens",
     "Training",
     "Utility",
     "Vectors",
@@ -66,4 +68,5 @@ __all__ = [
     "read_settings",
     "settings_from",
     "to_toml",
+    "unguarded",
 ]

@@ -15,7 +15,7 @@ import msgspec
 
 from store.events import KINDS
 from store.settings.ranges import Table
-from store.settings.tables import Security, Settings
+from store.settings.tables import Security, Serving, Settings
 
 RENAMED: Mapping[str, str] = {"training.rehearsal_engagements": "training.backfill_engagements"}
 """Keys of earlier versions → what they are called now."""
@@ -94,6 +94,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             f"kafka.heartbeat_s = {kafka.heartbeat_s} is not below kafka.session_timeout_s = {kafka.session_timeout_s}",
         )
     yield from _insecure(kafka.security)
+    yield from _half_guarded(settings.serving)
     if store.context_length > store.history_length:
         yield (
             "store.context_length",
@@ -123,6 +124,25 @@ def _insecure(security: Security) -> Iterator[tuple[str, str]]:
     for name in ("password", "key_password"):
         if getattr(security, name) and getattr(security, f"{name}_file"):
             yield f"{here}.{name}", f"{here}.{name} and {here}.{name}_file are both given: remove one"
+
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def _half_guarded(serving: Serving) -> Iterator[tuple[str, str]]:
+    missing = [role for role in ("read", "write", "operate") if not getattr(serving.tokens, role)]
+    if 0 < len(missing) < 3:
+        yield f"serving.tokens.{missing[0]}", f"serving.tokens needs {' and '.join(missing)}, too: all three or none"
+
+
+def unguarded(serving: Serving) -> str:
+    """What to say of a worker's face that strangers could reach; empty where they cannot."""
+    if serving.host in LOOPBACK or serving.open or serving.tokens.read:
+        return ""
+    return (
+        f"serving.host = {serving.host} is reached from other machines: set serving.tokens (read, write, operate), or "
+        "serving.open = true where a private network keeps strangers out"
+    )
 
 
 def unknown(key: str) -> str:

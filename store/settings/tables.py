@@ -118,6 +118,15 @@ class Utility(Table, frozen=True):
     negative: float = 1.0
 
 
+class Tokens(Table, frozen=True):
+    """What a request to a worker must bear, by role, each including the ones before: read, write (the console's
+    clicks), operate (workers among themselves). All three or none."""
+
+    read: str = ""
+    write: str = ""
+    operate: str = ""
+
+
 class Serving(Table, frozen=True):
     """The worker's HTTP face and the request path. A user's request is passed on to the worker that has the user, which
     answers within `peer_timeout_s`, or is done without. Asked to stop, a worker says so at `/readyz` and answers for
@@ -132,6 +141,11 @@ class Serving(Table, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8470
     advertise: str = ""
+    open: bool = False
+    """Serves beyond this machine without tokens: where a private network keeps strangers out."""
+    console: bool = True
+    """The page, and what it asks."""
+    tokens: Tokens = Tokens()
     beams: AtLeast1 = 24
     drain_s: NotNegative = 5.0
     explore_share: Share = 0.1

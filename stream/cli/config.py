@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from store.settings import DEFAULT, LoadedSettings, SettingsError, read_settings
+from store.settings import DEFAULT, LoadedSettings, SettingsError, read_settings, unguarded
 from store.settings.checks import KEYS, unknown
 from stream.cli.arguments.options import SETTINGS, Options, command
 from stream.terminal.output import table
@@ -59,6 +59,9 @@ def check(
     except SettingsError as error:
         options.emit({"ok": False, "problems": list(error.problems)}, "\n".join(error.problems))
         raise typer.Exit(1) from None
+    if reason := unguarded(loaded.settings.serving):
+        options.emit({"ok": False, "problems": [reason]}, reason)
+        raise typer.Exit(1)
     changed = sum(row["origin"] != DEFAULT for row in rows_of(loaded))
     options.emit(
         {"ok": True, "problems": []}, f"no mistakes; {changed} settings are given, the others have their defaults"

@@ -71,16 +71,20 @@ class _Answers(msgspec.Struct):
 
 
 class Client:
-    """A connection pool to one worker's web address; may be shared by threads. Timeouts in seconds."""
+    """A connection pool to one worker's web address; may be shared by threads. Timeouts in seconds. `token`: one of the
+    worker's `[serving.tokens]`, where it has any."""
 
-    def __init__(self, url: str = "http://127.0.0.1:8470", *, timeout_s: float = 5.0, connect_s: float = 2.0) -> None:
+    def __init__(
+        self, url: str = "http://127.0.0.1:8470", *, timeout_s: float = 5.0, connect_s: float = 2.0, token: str = ""
+    ) -> None:
         if "://" not in url:
             url = f"http://{url}"
         self.url = url.rstrip("/")
         self.timeout_s = timeout_s
         timeout = httpx.Timeout(timeout_s, connect=connect_s)
         try:
-            self._http = httpx.Client(base_url=self.url, timeout=timeout)
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            self._http = httpx.Client(base_url=self.url, timeout=timeout, headers=headers)
         except httpx.InvalidURL as error:
             raise UnreachableError(f"{url} is no URL ({error}): give one like http://127.0.0.1:8470") from None
 

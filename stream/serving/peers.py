@@ -47,6 +47,7 @@ class Peers:
         own_url: Callable[[], str],
         metrics: Metrics,
         timeout_s: float,
+        token: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._owner_of = owner_of
@@ -54,12 +55,15 @@ class Peers:
         self._metrics = metrics
         self._clock = clock
         self._timeout_s = timeout_s
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._logged_at: dict[str, float] = {}
         self._asked_again_at: dict[str, float] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout_s))
+        self._session = aiohttp.ClientSession(
+            headers=self._headers, timeout=aiohttp.ClientTimeout(total=self._timeout_s)
+        )
 
     async def stop(self) -> None:
         if self._session is not None:

@@ -31,9 +31,10 @@ SERVICE: web.AppKey[Service] = web.AppKey("service")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
 
 
-def routes() -> list[web.RouteDef]:
-    """Every route of the contract, and the page with its own."""
+def routes(console: bool = True) -> list[web.RouteDef]:
+    """Every route of the contract, and with `console` the page with its own."""
     return [
+        *(console_routes() if console else ()),
         web.get("/v1/recommend", recommend),
         web.post("/v1/recommend", recommend_posted),
         web.get("/v1/items/{item_id:[^/]+}", item),
@@ -46,6 +47,12 @@ def routes() -> list[web.RouteDef]:
         web.get("/readyz", readyz),
         web.get("/metrics", scrape),
         web.get("/openapi.json", openapi),
+    ]
+
+
+def console_routes() -> list[web.RouteDef]:
+    """The page, and what only it asks."""
+    return [
         web.get("/", page),
         web.post("/console/engage", engage),
         web.get("/console/items", console_items),

@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
+from store.settings import Serving
 from stream.metrics.metrics import Metrics
+from stream.web.access import guard
 from stream.web.contract import Service
 from stream.web.handlers import METRICS, SERVICE, routes
 from stream.web.replies import MAX_BODY_BYTES, Handler, as_json
@@ -20,12 +22,14 @@ class AddressError(OSError):
     """The web address cannot be had: choose another port (0 for a free one) or host, or stop who holds it."""
 
 
-def application(service: Service, metrics: Metrics, more: Iterable[web.RouteDef] = ()) -> web.Application:
+def application(
+    service: Service, metrics: Metrics, serving: Serving = Serving(), more: Iterable[web.RouteDef] = ()
+) -> web.Application:
     """The application of a worker; `more` are its own routes, beside the contract."""
-    app = web.Application(middlewares=[leave_in_peace, as_json], client_max_size=MAX_BODY_BYTES)
+    app = web.Application(middlewares=[leave_in_peace, guard(serving), as_json], client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = service
     app[METRICS] = metrics
-    app.add_routes([*routes(), *more])
+    app.add_routes([*routes(serving.console), *more])
     return app
 
 
@@ -41,15 +45,13 @@ async def leave_in_peace(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 class WebServer:
-    """Serves a worker's application in the running event loop. `port` 0 takes a free one; `more` are the
-    worker's own, beside the contract; `start` may fail with `AddressError`."""
+    """Serves a worker's application in the running event loop, at `serving.host` and `serving.port` (0 takes a free
+    one); `more` are the worker's own routes, beside the contract; `start` may fail with `AddressError`."""
 
-    def __init__(
-        self, service: Service, metrics: Metrics, host: str, port: int, more: Iterable[web.RouteDef] = ()
-    ) -> None:
-        self._app = application(service, metrics, more)
-        self._host = host
-        self._port = port
+    def __init__(self, service: Service, metrics: Metrics, serving: Serving, more: Iterable[web.RouteDef] = ()) -> None:
+        self._app = application(service, metrics, serving, more)
+        self._host = serving.host
+        self._port = serving.port
         self._runner: web.AppRunner | None = None
 
     @property

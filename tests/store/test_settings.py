@@ -122,7 +122,7 @@ def valid(kind: Any) -> st.SearchStrategy[Any] | None:
 
 
 TOGETHER = {"kafka.heartbeat_s", "kafka.session_timeout_s", "model.width", "model.heads", "store.context_length"}
-TOGETHER |= {key for key in KEYS if key.startswith("kafka.security.")}
+TOGETHER |= {key for key in KEYS if key.startswith(("kafka.security.", "serving.tokens."))}
 """Right alone, but they may contradict each other."""
 fields = {
     key: strategy

@@ -114,7 +114,7 @@ def client_of(system: System) -> Iterator[Client]:
     """A client of a system's scorer, closed at the end."""
     from stream.client.client import Client
 
-    with Client(system.url) as client:
+    with Client(system.url, token=system.settings.serving.tokens.read) as client:
         yield client
 
 

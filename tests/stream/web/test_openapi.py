@@ -10,6 +10,7 @@ from urllib.parse import quote
 from aiohttp.test_utils import TestClient, TestServer
 from jsonschema import Draft202012Validator
 
+from store.settings import Serving
 from stream.metrics.metrics import Metrics
 from stream.web.openapi import document
 from stream.web.server import application
@@ -37,7 +38,7 @@ def validator(schema: dict[str, Any]) -> Draft202012Validator:
 
 
 def test_the_document_covers_exactly_the_routes() -> None:
-    app = application(FakeService(Metrics()), Metrics())
+    app = application(FakeService(Metrics()), Metrics(), Serving())
     routed = {
         (re.sub(r":[^}]+", "", route.resource.canonical), route.method)
         for route in app.router.routes()
@@ -85,7 +86,7 @@ def test_requests_are_judged_alike_by_document_and_server() -> None:
 
     async def main() -> None:
         schema = document()["paths"]["/v1/recommend"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-        async with TestClient(TestServer(application(FakeService(Metrics()), Metrics()))) as client:
+        async with TestClient(TestServer(application(FakeService(Metrics()), Metrics(), Serving()))) as client:
             for body in bodies:
                 response = await client.post("/v1/recommend", json=body)
                 assert (response.status == 200) == validator(schema).is_valid(body), body
@@ -116,7 +117,7 @@ def test_real_responses_have_the_documented_form() -> None:
 
     async def main() -> None:
         paths = document()["paths"]
-        async with TestClient(TestServer(application(FakeService(Metrics()), Metrics()))) as client:
+        async with TestClient(TestServer(application(FakeService(Metrics()), Metrics(), Serving()))) as client:
             for method, url, body, path in calls:
                 response = await client.request(method, url, json=body) if body else await client.request(method, url)
                 documented = paths[path][method]["responses"]

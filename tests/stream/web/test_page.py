@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from store.settings import Serving
 from stream.metrics.metrics import Metrics
 from stream.web.server import WebServer
 from tests.stream.web.browser import Page, browsing
@@ -43,7 +44,7 @@ def looking(
         metrics.lag({("engagements", 0): 12})
         metrics.absorbed("engagements", 1000)
         metrics.codebook_measured(perplexities=[200.0, 100.0], error=0.2, collision_ratio=0.01)
-        server = WebServer(service, metrics, "127.0.0.1", 0)
+        server = WebServer(service, metrics, Serving(port=0))
         await server.start()
         try:
             async with browsing(server.url, folder, width=width, dark=dark) as page:

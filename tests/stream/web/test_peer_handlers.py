@@ -9,6 +9,7 @@ import msgspec
 from aiohttp.test_utils import TestClient, TestServer
 
 from store.requests import Answer, Request
+from store.settings import Serving
 from stream.metrics.metrics import Metrics
 from stream.web.peer_handlers import peer_routes
 from stream.web.server import application
@@ -31,7 +32,7 @@ class Owner(FakeService):
 async def ask() -> None:
     metrics = Metrics()
     service = Owner(metrics)
-    async with TestClient(TestServer(application(service, metrics, peer_routes(service)))) as client:
+    async with TestClient(TestServer(application(service, metrics, Serving(), peer_routes(service)))) as client:
         asked = msgspec.json.encode(Request(user_id="mine", k=2))
         answered = await client.post("/internal/recommend", data=asked)
         assert len(msgspec.json.decode(await answered.read(), type=Answer).items) == 2

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from store.requests import BadRequestError
+from store.settings import Serving
 from stream.metrics.metrics import Metrics
 from stream.web.server import AddressError, WebServer, application
 from tests.stream.web.fake_service import TITLES, FakeService
@@ -177,13 +178,13 @@ def test_a_click_in_the_playground_is_published_and_changes_the_order() -> None:
 def test_a_taken_port_says_what_to_do() -> None:
     async def main() -> None:
         metrics = Metrics()
-        server = WebServer(FakeService(metrics), metrics, "127.0.0.1", 0)
+        server = WebServer(FakeService(metrics), metrics, Serving(port=0))
         await server.start()
         assert server.url.startswith("http://127.0.0.1:")
         port = int(server.url.rsplit(":", 1)[1])
         assert port > 0
         with pytest.raises(AddressError, match="--web-port"):
-            await WebServer(FakeService(metrics), metrics, "127.0.0.1", port).start()
+            await WebServer(FakeService(metrics), metrics, Serving(port=port)).start()
         await server.stop()
         await server.stop()
 
@@ -192,8 +193,10 @@ def test_a_taken_port_says_what_to_do() -> None:
 
 def test_a_server_on_all_interfaces_is_reached_by_name() -> None:
     metrics = Metrics()
-    assert WebServer(FakeService(metrics), metrics, "0.0.0.0", 8470).url == f"http://{socket.gethostname()}:8470"
-    assert WebServer(FakeService(metrics), metrics, "::1", 8470).url == "http://[::1]:8470"
+    assert (
+        WebServer(FakeService(metrics), metrics, Serving(host="0.0.0.0")).url == f"http://{socket.gethostname()}:8470"
+    )
+    assert WebServer(FakeService(metrics), metrics, Serving(host="::1")).url == "http://[::1]:8470"
 
 
 def test_metrics_are_in_the_format_that_was_asked_for() -> None:
@@ -211,7 +214,7 @@ def test_workers_can_have_routes_among_themselves() -> None:
 
     async def main() -> None:
         metrics = Metrics()
-        app = application(FakeService(metrics), metrics, [web.post("/internal/echo", echo)])
+        app = application(FakeService(metrics), metrics, Serving(), [web.post("/internal/echo", echo)])
         async with TestClient(TestServer(app)) as client:
             assert await (await client.post("/internal/echo", data=b"[1]")).json() == [1]
             await refused(await client.post("/internal/echo", data=b"["), 400, "body")

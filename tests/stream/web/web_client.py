@@ -10,6 +10,7 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
+from store.settings import Serving
 from stream.metrics.metrics import Metrics
 from stream.web.server import application
 from tests.stream.web.fake_service import FakeService
@@ -23,7 +24,7 @@ def with_app(ask: Ask) -> None:
     async def main() -> None:
         metrics = Metrics()
         service = FakeService(metrics)
-        async with TestClient(TestServer(application(service, metrics))) as client:
+        async with TestClient(TestServer(application(service, metrics, Serving()))) as client:
             await ask(client, service)
 
     asyncio.run(main())
