@@ -63,6 +63,7 @@ def exposed_series() -> set[str]:
     """The name of every series that a worker or a trainer can expose, `_bucket` and the like included."""
     metrics = names.Metrics()
     metrics.absorbed("uploads")
+    metrics.dropped("uploads", ["title"])
     metrics.recommended("home", "ok", 0.1)
     metrics.serving(data_until=0.0, published_at=0.0)
     metrics.codebook_serves(0.0)
