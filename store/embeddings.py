@@ -23,8 +23,9 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from rocksdict import AccessType, Options, Rdict, WriteBatch
+from rocksdict import Options, WriteBatch
 
+from store.files.databases import close_database, open_database, write_batch
 from store.memory.clock_cache import ClockCache, Staged
 from store.rows import WRITE_BUFFER_BYTES, WRITE_BUFFERS, Position
 
@@ -80,16 +81,12 @@ class EmbeddingStore:
     """Vectors by string key. One writer; `now_s` is the event clock, the highest time written or observed."""
 
     def __init__(self, folder: Path, rules: EmbeddingRules = EmbeddingRules()) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._db = Rdict(str(folder), _options(), access_type=AccessType.read_write())
-        except Exception as error:
-            raise EmbeddingStoreError(f"cannot open {folder}: {error}. Is another worker using it?") from error
+        self._db = open_database(folder, _options(), EmbeddingStoreError)
         self.rules = rules
         stored = self._db.get(_META)
         meta = msgspec.msgpack.decode(stored, type=_Meta) if stored else _Meta(rules.width)
         if meta.width != rules.width:
-            self._db.close()
+            close_database(self._db)
             raise EmbeddingStoreError(
                 f"{folder} holds vectors of width {meta.width}, not {rules.width}: delete it, they are learned anew"
             )
@@ -140,7 +137,7 @@ class EmbeddingStore:
         for place, key in enumerate(keys):
             batch.put(_ROW + key.encode(), packed[place * size : (place + 1) * size])
         batch.put(_META, msgspec.msgpack.encode(_Meta(self.rules.width, self.now_s, self.position)))
-        self._db.write(batch)
+        write_batch(self._db, batch, EmbeddingStoreError)
         self._cache.put(keys, records)
 
     def scan(self) -> Iterator[tuple[list[str], Block]]:
@@ -171,12 +168,12 @@ class EmbeddingStore:
                 batch.delete(key)
                 self._cache.forget(key[1:].decode())
                 swept += 1
-        self._db.write(batch)
+        write_batch(self._db, batch, EmbeddingStoreError)
         return swept
 
     def close(self) -> None:
         self._cache, self._staged = ClockCache(self.rules.record, 0), Staged(self.rules.record)
-        self._db.close()
+        close_database(self._db)
 
     def _records(self, keys: Sequence[str]) -> np.ndarray:
         records = np.zeros(len(keys), self.rules.record)

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
-from rocksdict import AccessType, Options, Rdict, WriteBatch, WriteBufferManager
+from rocksdict import Options, WriteBatch, WriteBufferManager
 
+from store.files.databases import close_database, open_database, write_batch
 from store.records.foreign import is_offset
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -113,17 +114,13 @@ class RowStore(Generic[Row]):
         cached_bytes: int = CACHED_BYTES,
         worth_caching: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         options = Options(raw_mode=True)
         options.create_if_missing(True)
         options.set_max_background_jobs(2)
         options.set_write_buffer_size(WRITE_BUFFER_BYTES)
         options.set_write_buffer_manager(WRITE_BUFFERS)
         options.set_keep_log_file_num(2)
-        try:
-            self._db = Rdict(str(folder), options, access_type=AccessType.read_write())
-        except Exception as error:
-            raise RowStoreError(f"cannot open {folder}: {error}. Is another worker using this data folder?") from error
+        self._db = open_database(folder, options, RowStoreError)
         self._decoder = msgspec.msgpack.Decoder(kind)
         self._encoder = msgspec.msgpack.Encoder()
         self._cache: OrderedDict[str, tuple[Row, int]] = OrderedDict()
@@ -183,7 +180,7 @@ class RowStore(Generic[Row]):
             batch.delete(_ROW + key.encode())
             self._drop(key)
         batch.put(POSITION_KEY, self._encoder.encode(self.position))
-        self._db.write(batch)
+        write_batch(self._db, batch, RowStoreError)
         return encoded
 
     def encode(self, row: Row) -> bytes:
@@ -215,7 +212,7 @@ class RowStore(Generic[Row]):
     def close(self) -> None:
         self._staged.clear()
         self._cache.clear()
-        self._db.close()
+        close_database(self._db)
 
     def _remember(self, key: str, row: Row, size: int) -> None:
         self._drop(key)

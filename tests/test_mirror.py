@@ -40,6 +40,7 @@ HELD_BY: dict[str, tuple[str, str]] = {
     "stream/broker/errors.py": ("stream/broker/test_server.py", WIRE),
     "stream/broker/groups.py": ("stream/broker/test_conformance.py", WIRE),
     "stream/broker/node.py": ("stream/broker/test_server.py", WIRE),
+    "stream/broker/storage/refused_writes.py": ("stream/broker/test_full_disk.py", "a broker whose disk is full"),
     "stream/client/steady_producer.py": ("stream/client/test_publisher_outage.py", "a publisher through an outage"),
     "stream/ingest/agents.py": ("stream/test_worker.py", "a few lines around Faust: nothing without a running worker"),
     "stream/ingest/consumer_lag.py": ("stream/kafka/test_state_topics.py", "needs a broker"),

@@ -14,6 +14,7 @@ from stream.broker.errors import DataDirInUseError
 from stream.broker.groups import Groups
 from stream.broker.storage.offsets import Offsets
 from stream.broker.storage.producers import ProducerIds
+from stream.broker.storage.refused_writes import RefusedWrites
 from stream.broker.storage.topics import Topics
 
 HOST = "127.0.0.1"
@@ -46,6 +47,7 @@ class Node:
         self.topics = Topics(options.data_dir, defaults, now_ms())
         self.offsets = Offsets(options.data_dir / "offsets.journal")
         self.groups = Groups(self.offsets)
+        self.refused_writes = RefusedWrites(options.data_dir)
         self.producer_ids = ProducerIds(options.data_dir / "producer-ids")
 
     def close(self) -> None:

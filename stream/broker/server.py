@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -128,12 +129,18 @@ class Broker:
             pass  # the client has gone
         except UnknownCallError as unknown:
             log.warning("connection of %s closed: %s", peer, unknown)
+        except OSError as error:  # a disk that cannot be written; the client connects again and asks again
+            self._not_written(error)
         except Exception:
             log.exception("connection of %s closed by a fault of the broker", peer)
         finally:
             writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
+
+    def _not_written(self, error: OSError) -> None:
+        if self._node is not None:
+            self._node.refused_writes.refused(error)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         size = int.from_bytes(await reader.readexactly(4), "big", signed=True)
@@ -158,6 +165,9 @@ class Broker:
                     if compaction.due(each, now_ms()):
                         planned = await asyncio.to_thread(compaction.plan, each, now_ms())
                         compaction.swap(each, planned)
+                except OSError as error:
+                    shutil.rmtree(each.compacting, ignore_errors=True)
+                    node.refused_writes.refused(error)
                 except Exception:
                     log.exception("housekeeping of %s failed", each.folder)
                 await asyncio.sleep(0)

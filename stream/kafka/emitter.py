@@ -187,6 +187,7 @@ class Emitter:
 
 
 def _failure(where: str, error: BaseException) -> EmitterError:
-    failure = EmitterError(f"could not send to {where}: {error!r}")
+    remedy = "see whether the broker answers, has room on its disk and enough copies in sync; a new start goes on"
+    failure = EmitterError(f"could not send to {where}: {error!r}: {remedy}")
     failure.__cause__ = error
     return failure

@@ -29,7 +29,12 @@ class WorkerProcess:
     """One `sidestream worker` with a data folder of its own."""
 
     def __init__(
-        self, settings: Settings, folder: Path, environment: dict[str, str] | None = None, drain_s: float = 0.0
+        self,
+        settings: Settings,
+        folder: Path,
+        environment: dict[str, str] | None = None,
+        drain_s: float = 0.0,
+        data_dir: Path | None = None,
     ) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -39,7 +44,8 @@ class WorkerProcess:
         self._environment = environment or {}
         serving = msgspec.structs.replace(settings.serving, port=self.port, drain_s=drain_s)
         self.file = folder / "settings.toml"
-        self.file.write_text(to_toml(msgspec.structs.replace(settings, data_dir=str(folder / "data"), serving=serving)))
+        data = str(data_dir or folder / "data")
+        self.file.write_text(to_toml(msgspec.structs.replace(settings, data_dir=data, serving=serving)))
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, **environment: str) -> None:

@@ -40,8 +40,11 @@ async def _append(node: Node, topic: str, part: Any, body: Any) -> Answer:
         if node.options.fsync_every_s == 0:
             await asyncio.to_thread(log.flush)
     except RefusedError as refused:
+        if refused.code == Code.STORAGE_ERROR:
+            node.refused_writes.refused(refused)
         answer = {"index": part.index, "error_code": refused.code, "base_offset": -1, "log_start_offset": -1}
         return answer | {"error_message": refused.message}
+    node.refused_writes.taken()
     placed = {"index": part.index, "base_offset": offset, "log_append_time_ms": append_time_ms}
     return placed | {"log_start_offset": log.start}
 

@@ -105,8 +105,8 @@ class Log:
         if not 0 <= offset <= self.end:
             raise RefusedError(Code.OFFSET_OUT_OF_RANGE, f"offset {offset} is not in [{self.start}, {self.end}]")
         if offset > self.start:
-            self.start = offset
             replace_file(self._start_path, str(offset).encode())  # durable first: what is gone is never served again
+            self.start = offset
         while len(self.segments) > 1 and self.segments[1].base_offset <= self.start:
             self.segments.pop(0).remove()
         return self.start
@@ -128,9 +128,10 @@ class Log:
 
     def roll(self, now_ms: int) -> None:
         """Begins a new segment; the one before is sealed later, as that waits for the disk."""
+        begun = Segment(self.folder, self.end)
+        begun.create()  # should compaction empty all others, the next offset is still known
         self._unsealed.append((self._active, self._producers.snapshot(now_ms)))
-        self.segments.append(Segment(self.folder, self.end))
-        self._active.path.touch()  # should compaction empty all others, the next offset is still known
+        self.segments.append(begun)
         self._rolled_ms = now_ms
 
     def seal_closed(self) -> list[Segment]:

@@ -1,13 +1,15 @@
 """Committed offsets and group generations: a journal of JSON lines, rewritten when most of it is history.
 
 Invariant: a commit is in the file before it is acknowledged; a line that a crash cut short was never acknowledged and
-is dropped. Generations are kept too, so that they never start over: whoever fences by them stays fenced.
+is dropped. Generations are kept too, so that they never start over: whoever fences by them stays fenced. On a full disk
+a commit fails, and a group goes on: its generation is written before anything else once there is room.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +38,8 @@ class Offsets:
         self._groups: dict[str, dict[tuple[str, int], Committed]] = {}
         self._generations: dict[str, int] = {}
         self._lines = 0
+        self._owed: list[list[object]] = []
+        self._fd = -1
         self._replay(path.read_bytes() if path.exists() else b"")
         self._rewrite()
 
@@ -54,7 +58,12 @@ class Offsets:
 
     def begin(self, group: str, generation: int) -> None:
         """Remembers the generation that a group has entered."""
-        self._write([["g", group, generation]])
+        entry: list[object] = ["g", group, generation]
+        try:
+            self._write([entry])
+        except OSError:
+            self._owed.append(entry)
+            self._absorb(entry)
 
     def forget(self, group: str) -> None:
         self._write([["d", group]])
@@ -75,13 +84,25 @@ class Offsets:
         os.fsync(self._fd)
 
     def _write(self, entries: list[list[object]]) -> None:
-        os.write(self._fd, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+        self._append(b"".join(msgspec.json.encode(entry) + b"\n" for entry in [*self._owed, *entries]))
+        self._owed.clear()
         for entry in entries:
             self._absorb(entry)
         live = len(self._generations) + sum(map(len, self._groups.values()))
         if self._lines > _SMALL + 4 * live:
-            os.close(self._fd)
-            self._rewrite()
+            with suppress(OSError):  # on a full disk the journal stays as long as it is
+                self._rewrite()
+
+    def _append(self, lines: bytes) -> None:
+        """All of it, or nothing and an error: half a line would take the next one with it."""
+        before = os.fstat(self._fd).st_size
+        rest = memoryview(lines)
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError:
+            os.ftruncate(self._fd, before)
+            raise
 
     def _replay(self, journal: bytes) -> None:
         for line in journal.split(b"\n")[:-1]:
@@ -109,4 +130,6 @@ class Offsets:
             entries += [["c", group, topic, partition, *at] for (topic, partition), at in positions.items()]
         replace_file(self._path, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
         self._lines = len(entries)
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        replaced, self._fd = self._fd, os.open(self._path, os.O_WRONLY | os.O_APPEND)
+        if replaced >= 0:
+            os.close(replaced)

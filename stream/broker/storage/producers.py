@@ -89,7 +89,7 @@ class ProducerIds:
 
     def new(self) -> int:
         if self._next == self._reserved:
+            replace_file(self._path, str(self._reserved + _BLOCK).encode())
             self._reserved += _BLOCK
-            replace_file(self._path, str(self._reserved).encode())
         self._next += 1
         return self._next - 1

@@ -76,15 +76,22 @@ class Segment:
 
     def append(self, data: bytes | bytearray, batch: Batch) -> None:
         """Writes one placed batch at the end: all of it, or nothing and an error."""
-        fd = self._open()
+        fd = self.create()
         try:
             rest = memoryview(data)
             while rest:
                 rest = rest[os.write(fd, rest) :]
         except OSError as error:
             os.ftruncate(fd, self.size)
-            raise RefusedError(Code.STORAGE_ERROR, f"{self.path} cannot be written: {error}") from error
+            raise _not_written(self.path, error) from error
         self._note(batch)
+
+    def create(self) -> int:
+        """Makes an empty file, unless there is one; its descriptor."""
+        try:
+            return self._open()
+        except OSError as error:
+            raise _not_written(self.path, error) from error
 
     def read(self, offset: int, max_bytes: int, whole: bool) -> bytes | None:
         """Batches from the one that holds `offset`: up to `max_bytes`, the last perhaps cut short as in Kafka.
@@ -212,3 +219,7 @@ class Segment:
             return msgspec.json.decode(self.seal_path.read_bytes(), type=Seal)
         except (FileNotFoundError, msgspec.MsgspecError):
             return None
+
+
+def _not_written(path: Path, error: OSError) -> RefusedError:
+    return RefusedError(Code.STORAGE_ERROR, f"{path} cannot be written: {error}")
