@@ -43,7 +43,6 @@ HELD_BY: dict[str, tuple[str, str]] = {
     "stream/broker/storage/refused_writes.py": ("stream/broker/test_full_disk.py", "a broker whose disk is full"),
     "stream/client/steady_producer.py": ("stream/client/test_publisher_outage.py", "a publisher through an outage"),
     "stream/ingest/agents.py": ("stream/test_worker.py", "a few lines around Faust: nothing without a running worker"),
-    "stream/ingest/consumer_lag.py": ("stream/kafka/test_state_topics.py", "needs a broker"),
     "stream/ingest/item_partition.py": ("stream/ingest/test_protocol.py", "the protocol under crashes"),
     "stream/ingest/item_vectors.py": ("stream/ingest/test_item_side.py", "learned from by the item side"),
     "stream/kafka/broker_time.py": ("stream/kafka/test_topics.py", "topics are made and checked by it"),

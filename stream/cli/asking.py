@@ -82,7 +82,8 @@ def trace(
 def status(options: Options) -> None:
     """Show the freshness of every stage, the lag, the ages of model and codebook, each against its objective.
 
-    Exits 1 when an objective is missed or the system is not ready, so that a script can rely on it.
+    Exits 1 when an objective is missed, the lag is not known (no broker answers) or the system is not ready, so that a
+    script can rely on it.
 
     Example: sidestream status --data-dir ./data
 
@@ -96,7 +97,7 @@ def status(options: Options) -> None:
         show_status(report)
         for name, url in system.metrics.items():
             options.emit(None, f"metrics of the {name}: {url}")
-    if report.get("verdict") == "missed" or not report.get("ready", True):
+    if report.get("verdict") == "missed" or not report.get("ready", True) or not report.get("lag"):
         raise typer.Exit(1)
 
 

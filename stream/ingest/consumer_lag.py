@@ -1,4 +1,7 @@
-"""Lag: how many records of each partition the group has not committed yet, for `sidestream_consumer_lag`."""
+"""Lag: how many records of each partition the group has not committed yet, for `sidestream_consumer_lag`.
+
+Invariant: what is shown was measured a moment ago. While no broker answers there is no lag, which alerts notice.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,9 @@ from stream.metrics.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
+ANSWER_S = 8.0
+"""A broker that has not answered for so long is away, or stands still."""
+
 
 class LagWatch:
     """Compares end offsets with the group's committed offsets every `interval_s`."""
@@ -25,6 +31,7 @@ class LagWatch:
         self._settings = settings
         self._metrics = metrics
         self._interval_s = interval_s
+        self._is_known = True
         self._partitions = {
             TopicPartition(settings.topic(name), number): (name, number)
             for name in AGENTS
@@ -32,7 +39,7 @@ class LagWatch:
         }
 
     async def run(self) -> None:
-        """Watches until cancelled; a broker that does not answer leaves the gauges as they are."""
+        """Watches until cancelled."""
         kafka = self._settings.kafka
         consumer = AIOKafkaConsumer(**consumer_options(self._settings))
         admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers, **async_client_security(kafka))
@@ -40,14 +47,25 @@ class LagWatch:
         await admin.start()
         try:
             while True:
-                try:
-                    self._metrics.lag(await self._measure(consumer, admin))
-                except KafkaError as error:
-                    log.warning("lag not measured: %r", error)
+                self._metrics.lag(await self._measured(consumer, admin))
                 await asyncio.sleep(self._interval_s)
         finally:
             await consumer.stop()
             await admin.close()
+
+    async def _measured(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> dict[tuple[str, int], int]:
+        """Empty where it cannot be known; the log says when that begins and ends."""
+        try:
+            found = await asyncio.wait_for(self._measure(consumer, admin), ANSWER_S)
+        except (KafkaError, TimeoutError) as error:
+            if self._is_known:
+                log.warning("the lag is not known from now on: no broker answers (%r)", error)
+            self._is_known = False
+            return {}
+        if not self._is_known:
+            log.info("the lag is known again")
+        self._is_known = True
+        return found
 
     async def _measure(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> dict[tuple[str, int], int]:
         ends = await consumer.end_offsets(list(self._partitions))

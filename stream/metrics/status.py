@@ -38,6 +38,7 @@ def report(snapshot: Mapping[str, Any], objectives: Freshness) -> dict[str, Any]
         for topic, events in snapshot["lag"].items()
     }
     verdicts = [stage["verdict"] for stage in stages] + [each["verdict"] for each in lag.values()]
+    verdicts += [] if lag else ["unknown"]  # no broker answers, or not yet
     return {
         "verdict": next(worst for worst in ("missed", "unknown", "close", "met") if worst in verdicts),
         "stages": stages,

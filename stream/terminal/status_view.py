@@ -26,6 +26,7 @@ def show_status(report: Mapping[str, Any]) -> None:
 
 def _summary(report: Mapping[str, Any]) -> str:
     reason = "" if report.get("ready", True) else f"; not ready: {report.get('reason')}"
+    reason += "" if report["lag"] else "; the lag is not known: no broker answers this worker"
     return (
         f"{report['verdict']}: {report['live_items'] or 0:,} live items, "
         f"checkpoint {report.get('checkpoint') or 'none yet'}, codebook {report.get('codebook')}{reason}"

@@ -36,6 +36,17 @@ def test_the_whole_is_not_met_while_a_stage_has_no_data(metrics: Metrics) -> Non
     assert report(metrics.snapshot(), Freshness())["verdict"] == "unknown"
 
 
+def test_nothing_is_met_while_no_broker_tells_the_lag(metrics: Metrics, clock: FakeClock) -> None:
+    for passed in (metrics.semantic_id_assigned, metrics.became_recommendable, metrics.embedded):
+        passed(0.1)
+    metrics.serving(data_until=clock.now, published_at=clock.now)
+    metrics.codebook_serves(clock.now)
+    metrics.lag({("engagements", 0): 0})
+    assert report(metrics.snapshot(), Freshness())["verdict"] == "met"
+    metrics.lag({})
+    assert report(metrics.snapshot(), Freshness())["verdict"] == "unknown"
+
+
 def test_objectives_are_the_settings(metrics: Metrics) -> None:
     metrics.lag({("engagements", 0): 20_000})
     lenient = report(metrics.snapshot(), Freshness(input_lag_events=30_000, codebook_age_s=60.0))

@@ -29,6 +29,7 @@ class FakeService:
         self.asked: list[Request] = []
         self.is_ready = True
         self.fault: Exception | None = None
+        metrics.lag({("engagements", 0): 0})
 
     def _answer(self, k: int, degraded: bool = False) -> Answer:
         clicks = [engagement["item_id"] for engagement in self.engagements]
