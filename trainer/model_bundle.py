@@ -154,7 +154,8 @@ class ModelBundle:
         if self._table is not None:
             for start in range(0, len(cards), _STRIDE):
                 some = slice(start, start + _STRIDE)
-                self._table.describe(handles[some], codes_NL[some], np.stack([raw_of(card) for card in cards[some]]))
+                raw_NR = np.stack([raw_of(card) for card in cards[some]])
+                self._table.describe(handles[some], codes_NL[some], raw_NR, [card.item_id for card in cards[some]])
 
     def remove(self, handle: int) -> None:
         self.tree.remove(handle)
@@ -233,17 +234,20 @@ _NOTHING = Expected(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.float32),
 @dataclass(frozen=True, slots=True)
 class ModelEvidence:
     """What the model says of one request, over the handles of its evidence. `score_N`: how much each suits and, as far
-    as the model counts on it, how popular it is now; `codes_N`: log-probability by beam search, NaN for the others."""
+    as the model counts on it, how popular it is now; `codes_N`: log-probability by beam search, NaN for the others.
+    `log_total`: what scores are less to be the log-probabilities of what may be returned."""
 
     suits_N: np.ndarray
     score_N: np.ndarray
     codes_N: np.ndarray
     proposed: dict[str, np.ndarray]
+    log_total: float = 0.0
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
-        """What the ranker sees, by the names of its features."""
-        return {"model": self.suits_N, "model_score": self.score_N, "model_codes": self.codes_N}
+        """What the ranker sees, by the names of its features: the score as a log-probability, which means the same in
+        every request and of every checkpoint."""
+        return {"model": self.suits_N, "model_score": self.score_N - self.log_total, "model_codes": self.codes_N}
 
 
 def model_evidence(
@@ -265,4 +269,10 @@ def model_evidence(
     score_N = suits_N + expected.gain * serving.popularity.logits(catalog, size, now_s)
     if told:
         proposed["model_item"] = best_of(np.flatnonzero(np.isfinite(score_N)), score_N, allowed_N, ITEM_QUOTA)
-    return ModelEvidence(suits_N, score_N, codes_N, proposed)
+    return ModelEvidence(suits_N, score_N, codes_N, proposed, _log_total(score_N[allowed_N]))
+
+
+def _log_total(score_A: np.ndarray) -> float:
+    score_A = score_A[np.isfinite(score_A)].astype(np.float64)
+    most = float(score_A.max(initial=-np.inf))
+    return most + float(np.log(np.exp(score_A - most).sum())) if len(score_A) else 0.0

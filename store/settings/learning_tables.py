@@ -135,13 +135,16 @@ class Codebook(Table, frozen=True):
 
 
 class Model(Table, frozen=True):
-    """The decoder: small enough to train and serve on two cores. `history`: items of a user that it reads."""
+    """The decoder: small enough to train and serve on two cores. `history`: items of a user that it reads. `item_rows`:
+    rows of the table of items' own vectors, found by a hash of their id (0: an item is its codes, content and published
+    vector only)."""
 
     layers: AtLeast1 = 3
     width: AtLeast1 = 128
     heads: AtLeast1 = 4
     text_vocabulary: AtLeast2 = 4096
     history: AtLeast1 = 100
+    item_rows: Count = 16_384
 
 
 class Training(Table, frozen=True):

@@ -51,7 +51,7 @@ def evaluate_model(
     place in the corpus) that `suits` is wanted of."""
     corpus = held_out.corpus
     table = ItemTable(generator.model, FixedVectors(corpus.vector_IV), len(codes_IL))
-    table.describe(range(len(codes_IL)), codes_IL, corpus.content_IC)
+    table.describe(range(len(codes_IL)), codes_IL, corpus.content_IC, corpus.item_ids)
     prior_I = generator.prior.items(codes_IL, 1)[0].astype(np.float32)
     asked = held_out.asked()
     ranks: list[int | None] = []

@@ -22,6 +22,7 @@ from trainer.model.batches import Batch
 from trainer.model.branch_prior import BranchPrior
 from trainer.model.corpus import Corpus
 from trainer.model.decoder import Decoder
+from trainer.model.item_tower import own_rows
 from trainer.model.prompts import NO_ITEM
 
 NEGATIVES = 512
@@ -37,17 +38,20 @@ class Contrast:
     content_IC: np.ndarray
     vector_IV: np.ndarray
     uploaded_I: np.ndarray
+    own_I: np.ndarray
     prior_MI: np.ndarray
     chance_I: np.ndarray
 
     @staticmethod
-    def of(corpus: Corpus, prior: BranchPrior, moments: int, learned_E: np.ndarray) -> Contrast:
-        """`moments`: how many the prior has; `learned_E`: the engagements that popularity is counted from."""
+    def of(corpus: Corpus, prior: BranchPrior, moments: int, learned_E: np.ndarray, own: int = 0) -> Contrast:
+        """`moments`: how many the prior has; `learned_E`: the engagements that popularity is counted from; `own`: rows
+        of the model's table of own vectors."""
         count_I = np.bincount(corpus.item_E[learned_E], minlength=len(corpus.item_ids)).astype(np.float64)
         even_I = np.full(len(count_I), 1.0 / max(1, len(count_I)))
         chance_I = EVEN * even_I + (1.0 - EVEN) * count_I / count_I.sum() if count_I.any() else even_I
         prior_MI = prior.items(corpus.codes_IL, moments)
-        items = (corpus.codes_IL, corpus.content_IC, corpus.vector_IV, corpus.uploaded_I)
+        own_I = own_rows(corpus.item_ids, own)
+        items = (corpus.codes_IL, corpus.content_IC, corpus.vector_IV, corpus.uploaded_I, own_I)
         return Contrast(*items, prior_MI, chance_I / chance_I.sum())
 
     def inputs(self, model: Decoder, item_BT: np.ndarray) -> tuple[Tensor, Tensor] | None:
@@ -59,7 +63,8 @@ class Contrast:
         known_U1 = _tensor(model, (used_U != NO_ITEM).astype(np.float32))[:, None]
         items = np.maximum(used_U, 0)
         at = _tensor(model, at_BT.reshape(item_BT.shape))
-        into_BTD = F.embedding(at, model.tower.into(*self._told(model, items)) * known_U1)
+        own_U = _tensor(model, self.own_I[items])
+        into_BTD = F.embedding(at, model.tower.into(*self._told(model, items), own_U) * known_U1)
         out_BTO = F.embedding(at, self._out(model, items) * known_U1)
         return into_BTD, model.tower.tastes(out_BTO, _tensor(model, held_BT))
 
@@ -90,7 +95,8 @@ class Contrast:
         """What items are scored by (U O)."""
         content_UC, vector_UV = self._told(model, items)
         places_UL = model.code_places(_tensor(model, self.codes_IL[items].astype(np.int64)))
-        return model.tower.out(model.tower.described(places_UL, content_UC), vector_UV)
+        own_U = _tensor(model, self.own_I[items])
+        return model.tower.out(model.tower.described(places_UL, content_UC, own_U), vector_UV)
 
     def _told(self, model: Decoder, items: np.ndarray) -> tuple[Tensor, Tensor]:
         content_UC = _tensor(model, self.content_IC[items].astype(np.float32))

@@ -48,7 +48,15 @@ class Shape:
     tower: TowerShape = field(default_factory=TowerShape)
 
     @staticmethod
-    def of(vocabulary: Vocabulary, *, layers: int, width: int, heads: int, dropout: float = 0.1) -> Shape:
+    def of(
+        vocabulary: Vocabulary,
+        *,
+        layers: int,
+        width: int,
+        heads: int,
+        dropout: float = 0.1,
+        tower: TowerShape = TowerShape(),
+    ) -> Shape:
         return Shape(
             vocabulary.size,
             vocabulary.text_begin,
@@ -58,6 +66,7 @@ class Shape:
             width,
             heads,
             dropout,
+            tower,
         )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from trainer.model.decoder import Decoder
-from trainer.model.item_tower import DISCOUNT
+from trainer.model.item_tower import DISCOUNT, own_rows
 from trainer.model.prompts import NO_ITEM, Prompt
 
 _STRIDE = 4096
@@ -56,9 +56,12 @@ class ItemTable:
         self._seen_N = np.full(capacity, -1, np.int32)
         self.out_NO = np.zeros((capacity, shape.tower.out), np.float32)
 
-    def describe(self, places: Sequence[int], codes_NL: np.ndarray, content_NC: np.ndarray) -> None:
+    def describe(
+        self, places: Sequence[int], codes_NL: np.ndarray, content_NC: np.ndarray, item_ids: Sequence[str]
+    ) -> None:
         """Takes in what cards say of items."""
         at = np.asarray(places, np.int64)
+        own_N = own_rows(item_ids, self._model.shape.tower.own)
         self._reserve(int(at.max(initial=-1)) + 1)
         model = self._model
         for start in range(0, len(at), _STRIDE):
@@ -66,8 +69,10 @@ class ItemTable:
             with torch.inference_mode():
                 content_NC_ = torch.from_numpy(np.asarray(content_NC[some], np.float32))
                 codes_NL_ = torch.from_numpy(np.asarray(codes_NL[some], np.int64))
-                self._content_ND[at[some]] = model.tower.content_in(content_NC_).numpy()
-                self._described_NO[at[some]] = model.tower.described(model.code_places(codes_NL_), content_NC_).numpy()
+                own_N_ = torch.from_numpy(own_N[some])
+                places_NL = model.code_places(codes_NL_)
+                self._content_ND[at[some]] = model.tower.described_in(content_NC_, own_N_).numpy()
+                self._described_NO[at[some]] = model.tower.described(places_NL, content_NC_, own_N_).numpy()
         self._seen_N[at] = -1
 
     def follow(self) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from torch import Tensor
 from trainer.model.batches import Batch, Behaviour, Metadata
 from trainer.model.branch_prior import BranchPrior
 from trainer.model.contrast import Contrast
-from trainer.model.decoder import Decoder, Shape
+from trainer.model.decoder import Decoder
 from trainer.model.vocabulary import Vocabulary
 
 
@@ -46,6 +46,7 @@ class Plan:
     seed: int = 0
 
 
+_TABLES = ("embedding.weight", "tower.codes_out", "tower.own")
 _HURRY = 0.05
 """The clock only counts when it is ahead of the work by this part of the run; else runs would not be repeatable."""
 
@@ -163,8 +164,9 @@ def batch_loss(
 
 
 def _optimiser(model: Decoder, plan: Plan) -> torch.optim.Optimizer:
-    """AdamW; only matrices decay, not norms and biases, and not the table (a code that is not seen must not fade)."""
-    decayed = [p for name, p in model.named_parameters() if p.dim() > 1 and not name.startswith("embedding")]
+    """AdamW; only matrices decay, not norms and biases, and not the tables (a code or an item that is not seen must not
+    fade)."""
+    decayed = [p for name, p in model.named_parameters() if p.dim() > 1 and name not in _TABLES]
     held = {id(p) for p in decayed}
     rest = [p for p in model.parameters() if id(p) not in held]
     groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": rest, "weight_decay": 0.0}]
@@ -179,7 +181,7 @@ def grown(
     The words must be the same. Equal codebooks (equal codes and widths) give an equal model.
     """
     old = parent.shape
-    shape = Shape.of(vocabulary, layers=old.layers, width=old.width, heads=old.heads, dropout=old.dropout)
+    shape = replace(old, tokens=vocabulary.size, semantic_begin=vocabulary.semantic_begin, widths=vocabulary.widths)
     if shape.semantic_begin != old.semantic_begin:
         raise ValueError("the text vocabulary changed: within a lineage it is fixed; start a new lineage")
     same = shape.widths == old.widths and np.array_equal(old_codes_IL, new_codes_IL)

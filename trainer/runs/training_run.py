@@ -34,6 +34,7 @@ from trainer.model.beam_search import Generator
 from trainer.model.contrast import Contrast
 from trainer.model.corpus import MOMENTS, Corpus, at_or_after, corpus_of, cut_offsets, moments, popularity_of, recency
 from trainer.model.decoder import Decoder, Shape
+from trainer.model.item_tower import TowerShape
 from trainer.model.pretraining import Outcome, Plan, grown, pretrain
 from trainer.model.vector_snapshot import save_vectors
 from trainer.model.vocabulary import Vocabulary, train_vocabulary
@@ -176,7 +177,11 @@ def _start(
         return grown(parent.generator.model, vocabulary, old_codes_IL, corpus.codes_IL, seed), vocabulary
     vocabulary = train_vocabulary(filter(None, corpus.texts), codebook.widths, settings.model.text_vocabulary)
     shape = settings.model
-    return Decoder(Shape.of(vocabulary, layers=shape.layers, width=shape.width, heads=shape.heads), seed), vocabulary
+    tower = TowerShape(own=shape.item_rows)
+    made = Shape.of(vocabulary, layers=shape.layers, width=shape.width, heads=shape.heads, tower=tower)
+    model = Decoder(made, seed)
+    model.tower.begin(corpus.content_IC)
+    return model, vocabulary
 
 
 def _learn(
@@ -203,7 +208,8 @@ def _learn(
         max_seconds=training.max_seconds, max_steps=training.max_steps, epochs=training.epochs, seed=training.seed
     )
     metadata = Metadata(corpus.texts, corpus.codes_IL, made.vocabulary, MOMENTS)
-    contrast = Contrast.of(corpus, made.prior, MOMENTS + 1, (new_E | older_E) & (corpus.weight_E > 0))
+    own = made.model.shape.tower.own
+    contrast = Contrast.of(corpus, made.prior, MOMENTS + 1, (new_E | older_E) & (corpus.weight_E > 0), own)
     return pretrain(
         made.model, made.prior, behaviour, metadata, contrast, plan, lambda done, _: heartbeat("train", done)
     )

@@ -8,6 +8,7 @@ import torch
 from tests.trainer.worlds import NOW, corpus, vocabulary
 from trainer.model.decoder import Decoder, Shape
 from trainer.model.item_table import FixedVectors, ItemTable
+from trainer.model.item_tower import TowerShape
 from trainer.model.prompts import Past, Prompt, prompt_for
 
 
@@ -27,11 +28,13 @@ class Vectors:
 
 
 def model() -> Decoder:
-    made = Decoder(Shape.of(vocabulary(), layers=1, width=32, heads=2)).eval()
+    made = Decoder(Shape.of(vocabulary(), layers=1, width=32, heads=2, tower=TowerShape(own=256))).eval()
     torch.manual_seed(0)
     with torch.no_grad():  # as learning leaves them
         torch.nn.init.normal_(made.tower.vector_in.weight, std=0.2)
         torch.nn.init.normal_(made.tower.vector_out.weight, std=0.2)
+        assert made.tower.own is not None
+        torch.nn.init.normal_(made.tower.own, std=0.1)
     return made
 
 
@@ -39,7 +42,7 @@ def table_of(vectors: Vectors, capacity: int = 4) -> ItemTable:
     world = corpus()
     table = ItemTable(made := model(), vectors, capacity)
     assert made.shape.tower.out == table.out_NO.shape[1]
-    table.describe(range(len(world.codes_IL)), world.codes_IL, world.content_IC)
+    table.describe(range(len(world.codes_IL)), world.codes_IL, world.content_IC, world.item_ids)
     table.follow()
     return table
 
@@ -60,7 +63,7 @@ def test_the_order_in_which_an_item_became_known_does_not_matter() -> None:
     early = table_of(vectors)
     late = ItemTable(model(), vectors, 1)
     for place in reversed(range(32)):
-        late.describe([place], world.codes_IL[[place]], world.content_IC[[place]])
+        late.describe([place], world.codes_IL[[place]], world.content_IC[[place]], [world.item_ids[place]])
     late.follow()
     assert np.allclose(early.out_NO[:32], late.out_NO[:32], atol=1e-5)
 
@@ -69,9 +72,11 @@ def test_a_card_that_changes_moves_its_item() -> None:
     world, vectors = corpus(), Vectors(32)
     table = table_of(vectors)
     before_O = table.out_NO[5].copy()
-    table.describe([5], world.codes_IL[[6]], world.content_IC[[6]])
+    table.describe([5], world.codes_IL[[6]], world.content_IC[[6]], [world.item_ids[5]])
     table.follow()
     assert not np.allclose(table.out_NO[5], before_O)
+    table.describe([5], world.codes_IL[[6]], world.content_IC[[6]], [world.item_ids[6]])
+    table.follow()
     assert np.allclose(table.out_NO[5], table.out_NO[6], atol=1e-5)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,8 +15,12 @@ from trainer.model.beam_search import Generator
 from trainer.model.contrast import Contrast
 from trainer.model.corpus import Corpus
 from trainer.model.decoder import Decoder, Shape
+from trainer.model.item_table import FixedVectors, ItemTable
+from trainer.model.item_tower import TowerShape
 from trainer.model.pretraining import Outcome, Plan, grown, pretrain
 from trainer.model.prompts import Past, prompt_for
+
+OWN = 1 << 12
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +31,7 @@ def learned() -> tuple[Decoder, Outcome]:
 def learn(world: Corpus, steps: int, seed: int = 0, max_seconds: float = 60.0) -> tuple[Decoder, Outcome]:
     torch.set_num_threads(1)
     v = vocabulary()
-    model = Decoder(Shape.of(v, layers=2, width=32, heads=2), seed)
+    model = Decoder(Shape.of(v, layers=2, width=32, heads=2, tower=TowerShape(own=OWN)), seed)
     behaviour = Behaviour(world, v, np.ones(len(world), bool), np.ones(len(world)), 50, np.zeros(len(world), int))
     plan = Plan(
         max_steps=steps, epochs=1000, max_seconds=max_seconds, positions=256, items=16, warmup_steps=10, seed=seed
@@ -36,7 +42,7 @@ def learn(world: Corpus, steps: int, seed: int = 0, max_seconds: float = 60.0) -
 
 
 def contrast_of(world: Corpus) -> Contrast:
-    return Contrast.of(world, prior(), 1, np.ones(len(world), bool))
+    return Contrast.of(world, prior(), 1, np.ones(len(world), bool), OWN)
 
 
 def test_the_same_seed_learns_the_same_weights() -> None:
@@ -59,6 +65,23 @@ def test_it_learns_what_comes_next(learned: tuple[Decoder, Outcome]) -> None:
         hits += leaf == tree.find((topic, 5, 0))
     assert hits >= 3
     assert outcome.behaviour_loss < 2.5  # nats for one of 32 items: chance is 3.5
+
+
+def test_it_tells_items_apart_that_nothing_but_their_own_rows_tells_apart() -> None:
+    """All items have the same codes and no content, as where a stream has no text and few codes."""
+    world = corpus()
+    twins = replace(world, codes_IL=np.zeros_like(world.codes_IL), content_IC=np.zeros_like(world.content_IC))
+    model, _ = learn(replace(twins, texts=[""] * len(world.texts)), 120)
+    generator = Generator(model, vocabulary(), prior())
+    table = ItemTable(model, FixedVectors(twins.vector_IV), len(world.item_ids))
+    table.describe(range(len(world.item_ids)), twins.codes_IL, twins.content_IC, world.item_ids)
+    topic_N = np.array([item_id.partition("-")[0] for item_id in world.item_ids])
+    for topic in TOPICS:
+        items = [world.item_ids.index(f"{topic}-{number}") for number in (2, 3, 4)]
+        history = [Past([0, 0, 0], 1, NOW + 3600.0 * n, None, item) for n, item in enumerate(items)]
+        prompt = prompt_for(vocabulary(), task="next", now=NOW + 8 * 3600, history=history)
+        suits_N = generator.suits([prompt], generator.read([prompt], table), table)[0][0][: len(topic_N)]
+        assert suits_N[topic_N == topic].min() > suits_N[topic_N != topic].max()
 
 
 def test_it_learns_what_words_mean(learned: tuple[Decoder, Outcome]) -> None:

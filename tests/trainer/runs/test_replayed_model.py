@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from store.events import Upload
+from store.requests import Request
 from store.settings import Codebook, Events, Model, Settings, Training
 from tests.trainer.worlds import NOW, WEIGHTS, cards, stream
 from trainer.content.encoders import text_encoder
@@ -73,6 +75,17 @@ def test_items_carry_the_codes_of_the_codebook_that_serves(world: World) -> None
     card = recommender.catalog.cards[handle]
     assert card is not None
     assert recommender.serving.semantic_id(handle) == card.codes
+
+
+def test_what_the_ranker_sees_of_the_score_is_a_log_probability(world: World) -> None:
+    """So it means the same in every request, and of every checkpoint."""
+    recommender = world.replay.recommender
+    for user_id in ("user-1", "nobody"):
+        ranking = recommender.rank(Request(user_id=user_id), None, ordered=False)
+        assert ranking.model is not None
+        log_N = ranking.model.columns["model_score"][ranking.allowed_N]
+        assert np.exp(log_N).sum() == pytest.approx(1.0, abs=1e-3)
+        assert np.argmax(log_N) == np.argmax(ranking.model.score_N[ranking.allowed_N])
 
 
 def test_the_gate_asked_the_system(world: World) -> None:
