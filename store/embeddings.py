@@ -140,6 +140,14 @@ class EmbeddingStore:
         write_batch(self._db, batch, EmbeddingStoreError)
         self._cache.put(keys, records)
 
+    def remove(self, keys: Sequence[str]) -> None:
+        """Takes written rows away; one that is staged comes back with the next write."""
+        batch = WriteBatch(raw_mode=True)
+        for key in keys:
+            batch.delete(_ROW + key.encode())
+            self._cache.forget(key)
+        self._db.write(batch)
+
     def scan(self) -> Iterator[tuple[list[str], Block]]:
         """Every written row that is not expired, in key order, in blocks, as of the call."""
         items = self._db.items(from_key=_ROW)

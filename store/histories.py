@@ -45,7 +45,7 @@ class UserRow(msgspec.Struct, array_like=True):
     """All that is kept of one user. `seen` is packed little-endian uint64 hashes of items with positive engagement,
     `refused` of those with a negative one. `kept`: decisions older than `entries`, the newest last.
     `life`: the offset in `profiles` of the request to forget the user after which this row began (-1: there was none);
-    a row of an earlier life is dead.
+    a row of an earlier life is dead. `touched_s`: time of the last record absorbed, by the broker (0: not known).
     """
 
     offset: int = -1
@@ -56,6 +56,7 @@ class UserRow(msgspec.Struct, array_like=True):
     life: int = -1
     kept: list[Entry] = []
     refused: bytes = b""
+    touched_s: int = 0
 
     def seen_hashes(self) -> np.ndarray:
         """The items the user has, as uint64 hashes (shape N)."""
@@ -79,11 +80,34 @@ class UserRow(msgspec.Struct, array_like=True):
         kinds = [entry.kind for entry in entries]
         if not is_offset(self.offset, self.life, *map(_offset, entries)):
             return "an offset that no log has"
-        if not is_time(self.profiled_at, *(entry.occurred_at for entry in entries)):
+        if not is_time(self.profiled_at, self.touched_s, *(entry.occurred_at for entry in entries)):
             return "a time that has not come"
         if min(kinds, default=0) < 0 or max(kinds, default=0) >= len(KINDS):
             return "an engagement of a kind that does not exist"
         return "hashes of items that are none" if len(self.seen) % 8 or len(self.refused) % 8 else ""
+
+
+class _UserAge(msgspec.Struct, array_like=True):
+    """An encoded row with all but its offset and its time left as it is."""
+
+    offset: int
+    entries: msgspec.Raw = msgspec.Raw()
+    seen: msgspec.Raw = msgspec.Raw()
+    attributes: msgspec.Raw = msgspec.Raw()
+    profiled_at: float = 0.0
+    life: int = -1
+    kept: msgspec.Raw = msgspec.Raw()
+    refused: msgspec.Raw = msgspec.Raw()
+    touched_s: int = 0
+
+
+_age = msgspec.msgpack.Decoder(_UserAge)
+
+
+def age_of(value: bytes) -> tuple[int, int]:
+    """Offset and time of an encoded row."""
+    found = _age.decode(value)
+    return found.offset, found.touched_s
 
 
 class HistoryRules(msgspec.Struct, frozen=True):

@@ -31,7 +31,8 @@ class ItemRow(msgspec.Struct, array_like=True):
     (forward decay: see `trainer.items.item_learning`); `prunings` counts how often the light ones were dropped, and
     between two prunings neighbours are only appended. `vector`: packed little-endian float16, of length 1; `step`: the
     accumulator of its optimiser (see `trainer.items.vector_learning`), so that its learner can go on from here.
-    `shown`: decayed impressions as of `shown_at`, one per half-life; empty where the stream tells of none.
+    `shown`: decayed impressions as of `shown_at`, one per half-life; empty where the stream tells of none. `touched_s`:
+    time of the last record absorbed, by the broker (0: not known).
     """
 
     offset: int = -1
@@ -51,6 +52,7 @@ class ItemRow(msgspec.Struct, array_like=True):
     step: float = 0.0
     shown: list[float] = []
     shown_at: float = 0.0
+    touched_s: int = 0
 
     def vector_D(self) -> np.ndarray:
         """The vector as float16 (shape D, or 0 before it was learned)."""
@@ -62,7 +64,7 @@ class ItemRow(msgspec.Struct, array_like=True):
         kinds, neighbours = self.counters, self.neighbours.values()
         if not is_offset(*counts, *kinds.values()) or min(kinds, default=0) < 0 or max(kinds, default=0) >= len(KINDS):
             return "an offset or a count that no log has"
-        if not is_time(self.first_at, self.last_at, self.decayed_at, self.landmark, self.shown_at):
+        if not is_time(self.first_at, self.last_at, self.decayed_at, self.landmark, self.shown_at, self.touched_s):
             return "a time that has not come"
         weight = sum(neighbours, sum(self.popularity, sum(self.shown, self.step)))
         if len(neighbours) > MOST_NEIGHBOURS or not isfinite(weight):
@@ -72,6 +74,38 @@ class ItemRow(msgspec.Struct, array_like=True):
         if len(self.vector) % 2 or not np.isfinite(self.vector_D()).all():
             return "a vector that is none"
         return "popularity is missing" if self.positives > 0 and not self.popularity else ""
+
+
+class _ItemAge(msgspec.Struct, array_like=True):
+    """An encoded row with all but its offset and its time left as it is: most of the cost is decoding the rest."""
+
+    offset: int
+    counters: msgspec.Raw = msgspec.Raw()
+    positives: msgspec.Raw = msgspec.Raw()
+    negatives: msgspec.Raw = msgspec.Raw()
+    first_at: msgspec.Raw = msgspec.Raw()
+    last_at: msgspec.Raw = msgspec.Raw()
+    value_sum: msgspec.Raw = msgspec.Raw()
+    value_count: msgspec.Raw = msgspec.Raw()
+    decayed_at: msgspec.Raw = msgspec.Raw()
+    popularity: msgspec.Raw = msgspec.Raw()
+    neighbours: msgspec.Raw = msgspec.Raw()
+    landmark: msgspec.Raw = msgspec.Raw()
+    prunings: msgspec.Raw = msgspec.Raw()
+    vector: msgspec.Raw = msgspec.Raw()
+    step: msgspec.Raw = msgspec.Raw()
+    shown: msgspec.Raw = msgspec.Raw()
+    shown_at: msgspec.Raw = msgspec.Raw()
+    touched_s: int = 0
+
+
+_age = msgspec.msgpack.Decoder(_ItemAge)
+
+
+def age_of(value: bytes) -> tuple[int, int]:
+    """Offset and time of an encoded row."""
+    found = _age.decode(value)
+    return found.offset, found.touched_s
 
 
 class RowOffset(msgspec.Struct, array_like=True):

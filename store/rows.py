@@ -205,6 +205,20 @@ class RowStore(Generic[Row]):
         found = islice(self._db.keys(from_key=begin), limit)
         return [stored[1:].decode() for stored in found if stored.startswith(_ROW)]
 
+    def encoded_after(self, key: str | None, limit: int) -> list[tuple[str, bytes]]:
+        """The next written rows in the order of their keys, as they lie on disk."""
+        begin = _ROW if key is None else _ROW + key.encode() + b"\0"
+        found = islice(self._db.items(from_key=begin), limit)
+        return [(stored[1:].decode(), value) for stored, value in found if stored.startswith(_ROW)]
+
+    def remove(self, keys: Iterable[str]) -> None:
+        """Takes written rows away, apart from the position: only such as no record will be read again for."""
+        batch = WriteBatch(raw_mode=True)
+        for key in keys:
+            batch.delete(_ROW + key.encode())
+            self._drop(key)
+        self._db.write(batch)
+
     def recent(self, limit: int) -> list[str]:
         """Keys of cached rows, the recently used first."""
         return list(islice(reversed(self._cache), limit))

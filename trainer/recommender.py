@@ -113,6 +113,14 @@ class Recommender:
         if row.last_at:
             self.observe(row.last_at)
 
+    def forget(self, item_id: str) -> None:
+        """What behaviour has taught about an item is gone; it stays live, and starts anew."""
+        handle = self.catalog.handles.get(item_id)
+        if handle is not None:
+            self.catalog.forget(handle)
+            self.published.forget(handle)
+            self.spectral.place(handle)
+
     def observe(self, now_s: float) -> None:
         """Moves the event-time clock forward. Uploads move it only until this is first called: a catalogue that is
         published before its engagements must not put the clock at the end of them."""

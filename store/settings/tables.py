@@ -96,7 +96,9 @@ class Store(Table, frozen=True):
     rows as a bounded part of its time allows, some seconds' worth at once at most: a row waits, and travels with more
     changes. `published_rows_per_s` is the guess for item rows, half of it for user rows, until it is measured.
     An item's vector counts from its `vector_admit_after`th positive engagement on, and is forgotten `vector_horizon_s`
-    of event time after the last; a worker keeps up to `cached_vectors` in memory.
+    of event time after the last; a worker keeps up to `cached_vectors` in memory. The row of a user goes `user_days`
+    after the last record about it, that of an item `item_days`, or `unknown_item_days` where the item is not in the
+    catalogue (never uploaded, or taken down); 0: never. Who comes back later starts anew.
     """
 
     history_length: AtLeast1 = 128
@@ -108,6 +110,9 @@ class Store(Table, frozen=True):
     vector_admit_after: Count = 1
     vector_horizon_s: Positive = inf
     cached_vectors: Count = 200_000
+    user_days: NotNegative = 730.0
+    item_days: NotNegative = 730.0
+    unknown_item_days: NotNegative = 30.0
 
 
 class Utility(Table, frozen=True):

@@ -29,6 +29,8 @@ from stream.ingest.user_side import UserSide
 from trainer.items.vector_learning import Published
 from trainer.rules import embedding_rules, history_rules, item_rules, vector_rules
 
+DAY_S = 86_400.0
+
 RowsPerS = Callable[[str], float]
 """How many rows a second one partition of an agent may publish now."""
 
@@ -62,7 +64,8 @@ class IngestFactories:
     def users(self, number: int) -> UserPartition:
         settings = self.context.settings
         rows = RowStore(self.folder / f"users-{number}", UserRow)
-        side = UserSide(number, settings.kafka.partitions, rows, history_rules(settings), settings.event_limits())
+        rules, limits, horizon_s = history_rules(settings), settings.event_limits(), settings.store.user_days * DAY_S
+        side = UserSide(number, settings.kafka.partitions, rows, rules, limits, lambda _: horizon_s)
         partition = UserPartition(side, self.context, self.scoring, partial(self.rows_per_s, ENGAGEMENTS))
         partition.measured = partial(self.published_in, ENGAGEMENTS)
         return partition
@@ -73,10 +76,15 @@ class IngestFactories:
             self.folder / f"items-{number}", ItemRow, worth_caching=lambda item_id: not unknown.is_unknown(item_id)
         )
         rules, count = item_rules(settings), settings.kafka.partitions
-        side = ItemSide(number, rows, rules, self._vectors(number), unknown, count)
+        side = ItemSide(number, rows, rules, self._vectors(number), unknown, count, self._item_horizon_s)
         partition = ItemPartition(side, self.context, partial(self.rows_per_s, ITEM_SIGNALS), self.own_url())
         partition.measured = partial(self.published_in, ITEM_SIGNALS)
         return partition
+
+    def _item_horizon_s(self, item_id: str) -> float:
+        """How long the row of an item stays that nobody touches; 0: for ever."""
+        store = self.context.settings.store
+        return DAY_S * self.unknown_items.either(item_id, store.unknown_item_days, store.item_days)
 
     def _vectors(self, number: int) -> ItemVectors:
         settings = self.context.settings

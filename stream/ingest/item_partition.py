@@ -6,8 +6,10 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
+from store.headers import numbered
 from store.items import ItemRow
 from store.rows import Position
 from store.topics import ITEM_SIGNALS, ITEM_STATES
@@ -22,6 +24,7 @@ from stream.kafka.log_identity import forget_lost_states, has_all_states, look_a
 from stream.kafka.records import Record
 from stream.kafka.state_topics import (
     CAUSED_AT,
+    EXPIRED,
     GENERATION,
     POSITION_KEY,
     Announcement,
@@ -30,6 +33,8 @@ from stream.kafka.state_topics import (
 )
 
 log = logging.getLogger(__name__)
+
+NONE: Mapping[str, int] = MappingProxyType({})
 
 MOST_UNKNOWN = 1000
 """Rows of items that nobody has uploaded that wait to be published: each is another one, and has no time to gather."""
@@ -114,9 +119,10 @@ class ItemPartition(Partition):
         return self._rows_per_s()
 
     def publish(self) -> Coroutine[Any, Any, None]:
+        ends = self._published.ends()
         dirty = self.side.flush()
         self._fault("written")
-        return self._publish(dirty, self._announcement(), self.republication.headers())
+        return self._publish(dirty, self._announcement(), self.republication.headers(), ends)
 
     def heal(self, item_id: str, published: ItemRow) -> None:
         """Publishes the own row again when an older one was read after it: the work of a worker that had lost this
@@ -142,7 +148,11 @@ class ItemPartition(Partition):
         return encode_announcement(Announcement(self.republication.position(), self._url, self.number))
 
     async def _publish(
-        self, dirty: Mapping[str, Change], announcement: bytes, republished: Sequence[Header] = ()
+        self,
+        dirty: Mapping[str, Change],
+        announcement: bytes,
+        republished: Sequence[Header] = (),
+        ends: Mapping[str, int] = NONE,
     ) -> None:
         generation = self._generation()
         header = (GENERATION, str(generation).encode())
@@ -150,10 +160,12 @@ class ItemPartition(Partition):
             (item_id.encode(), change.row, [header, (CAUSED_AT, str(change.caused_at_ms).encode())])
             for item_id, change in dirty.items()
         ]
+        rows += [(key.encode(), None, [header, *numbered(**{EXPIRED: before})]) for key, before in ends.items()]
         rows.append((POSITION_KEY, announcement, [header, *republished]))  # last: it vouches for the rows
         if await self._published.publish(rows, generation):
             self._unpublished = True
         self.republication.landed(republished)
+        self._metrics.expired("items", len(self.side.expiry.landed(ends)))
 
     def close(self) -> None:
         self.side.close()

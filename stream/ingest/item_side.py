@@ -9,16 +9,17 @@ again. Vectors are learned beside the rows (`stream.ingest.item_vectors`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from store.events import Refusal
 from store.files.crash_points import reached
-from store.items import ItemRow, row_in
+from store.items import ItemRow, age_of, row_in
 from store.keys import partition_of
 from store.records.foreign import UNREADABLE
 from store.rows import Position, RowStore
 from store.signals import SignalFrame, decode_frames
+from stream.ingest.growth.expiry import Expiry
 from stream.ingest.growth.unknown_items import UnknownItems
 from stream.ingest.item_vectors import ItemVectors
 from stream.ingest.protocol.published_rows import Comparison
@@ -47,8 +48,11 @@ class ItemSide:
         vectors: ItemVectors,
         unknown: UnknownItems | None = None,
         partitions: int = 0,
+        horizon_s: Callable[[str], float] = lambda _: 0.0,
     ) -> None:
-        """`partitions`: how many there are, so that signals that went astray are known (0: not known)."""
+        """`partitions`: how many there are, so that signals that went astray are known (0: not known). `horizon_s`: how
+        long an item's row stays that nobody touches (0: for ever)."""
+        self.expiry: Expiry = Expiry(rows, age_of, horizon_s, self._remove)
         self.partition = partition
         self._partitions = partitions
         self.staged_unknown = 0
@@ -100,6 +104,16 @@ class ItemSide:
             self._restored[item_id] = row
             self.reached = max(self.reached, row.offset)
 
+    def end(self, item_id: str) -> None:
+        """The row of an item expired, and another has published that."""
+        self._restored.pop(item_id, None)
+        self.vectors.store.remove([item_id])
+        self.rows.stage(item_id, None)
+
+    def _remove(self, item_ids: Sequence[str]) -> None:
+        self.vectors.store.remove(item_ids)
+        self.rows.remove(item_ids)
+
     def write_restored(self) -> None:
         restored, self._restored = self._restored, {}
         self.vectors.restore(restored)  # before the rows: see `stream.ingest.item_vectors`
@@ -135,9 +149,11 @@ class ItemSide:
             else:
                 effects.duplicates += len(frame.signals)
                 self._publish_again(frame)
+        touched_s = record.timestamp_ms // 1000
+        self.expiry.observe(touched_s)
         for row in touched.values():
             if row is not None:
-                row.offset = record.offset
+                row.offset, row.touched_s = record.offset, max(row.touched_s, touched_s)
 
     def _frames(self, record: Record) -> list[SignalFrame] | Refusal:
         """The frames of a record; all are refused if one cannot be an owner's: an origin beyond all that comes would

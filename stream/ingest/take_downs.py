@@ -40,6 +40,8 @@ class TakeDown(msgspec.Struct, array_like=True, frozen=True):
 class TakeDowns:
     """The take-downs of a partition, and its position: a side as `PublishedRows` needs it."""
 
+    expiry = None
+
     def __init__(self, rows: RowStore[TakeDown]) -> None:
         self.rows = rows
 
@@ -75,6 +77,9 @@ class TakeDowns:
     def take_over(self, item_id: str, row: TakeDown | None) -> None:
         if row is not None:  # no mark is ever taken away
             self.rows.stage(item_id, row)
+
+    def end(self, item_id: str) -> None:
+        """No mark ever expires."""
 
     def write_restored(self) -> None:
         self.rows.flush()

@@ -7,9 +7,11 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from store.events import Engagement
+from store.headers import numbered
 from store.histories import UserRow
 from store.log import forgotten_in
 from store.rows import Position
@@ -24,6 +26,7 @@ from stream.kafka.emitter_lane import Header
 from stream.kafka.log_identity import PartitionLog, forget_lost_states, has_all_states, look_at, start_reading
 from stream.kafka.records import Effects, ReadEngagement, Record
 from stream.kafka.state_topics import (
+    EXPIRED,
     GENERATION,
     POSITION_KEY,
     Announcement,
@@ -33,6 +36,8 @@ from stream.kafka.state_topics import (
 )
 
 log = logging.getLogger(__name__)
+
+NONE: Mapping[str, int] = MappingProxyType({})
 
 
 class Scoring(Protocol):
@@ -169,23 +174,30 @@ class UserPartition(Partition):
         return self._rows_per_s()
 
     def publish(self) -> Coroutine[Any, Any, None]:
+        ends = self._published.ends()
         dirty = self.side.flush()
         self._fault("written")
-        return self._publish(dirty, self._announcement(), self.republication.headers())
+        return self._publish(dirty, self._announcement(), self.republication.headers(), ends)
 
     def _announcement(self) -> bytes:
         return encode_announcement(Announcement(self.republication.position(), partition=self.number))
 
     async def _publish(
-        self, dirty: Mapping[str, bytes | None], position: bytes, republished: Sequence[Header] = ()
+        self,
+        dirty: Mapping[str, bytes | None],
+        position: bytes,
+        republished: Sequence[Header] = (),
+        ends: Mapping[str, int] = NONE,
     ) -> None:
         generation = self._generation()
         headers: list[Header] = [(GENERATION, str(generation).encode())]
         rows = [(user_id.encode(), value, headers) for user_id, value in dirty.items()]
+        rows += [(key.encode(), None, [*headers, *numbered(**{EXPIRED: before})]) for key, before in ends.items()]
         rows.append((POSITION_KEY, position, [*headers, *republished]))  # last: it vouches for the rows
         if await self._published.publish(rows, generation):
             self._unpublished = True
         self.republication.landed(republished)
+        self._metrics.expired("users", len(self.side.expiry.landed(ends)))
 
     def close(self) -> None:
         self.side.rows.close()

@@ -12,17 +12,18 @@ Pure of Kafka: records in, effects out. The protocol (docs/exactly-once.md):
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
 from store.events import Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
-from store.histories import HistoryRules, Recent, UserRow, absorb, derive, trim
+from store.histories import HistoryRules, Recent, UserRow, absorb, age_of, derive, trim
 from store.keys import partition_of
 from store.log import Forgotten
 from store.records.foreign import held_in
 from store.rows import Position, RowStore
 from store.signals import Origin, Signal, SignalFrame, encode_frames
+from stream.ingest.growth.expiry import Expiry
 from stream.ingest.protocol.published_rows import Comparison
 from stream.kafka.log_identity import further
 from stream.kafka.records import Effects, ReadEngagement, Record, Refused, Stray, strays_of
@@ -47,7 +48,10 @@ class UserSide:
         rows: RowStore[UserRow],
         rules: HistoryRules,
         limits: Limits,
+        horizon_s: Callable[[str], float] = lambda _: 0.0,
     ) -> None:
+        """`horizon_s`: how long a user's row stays that nobody touches (0: for ever)."""
+        self.expiry: Expiry = Expiry(rows, age_of, horizon_s, rows.remove)
         self.partition = partition
         self.rows = rows
         self.reached = -1
@@ -127,7 +131,10 @@ class UserSide:
             return Comparison(None, outdated)
         newer, older = (row, known) if row.offset >= known.offset else (known, row)
         if older.profiled_at > newer.profiled_at:  # a copy: the own row may be at work
-            newer = msgspec.structs.replace(newer, attributes=older.attributes, profiled_at=older.profiled_at)
+            touched_s = max(newer.touched_s, older.touched_s)
+            newer = msgspec.structs.replace(
+                newer, attributes=older.attributes, profiled_at=older.profiled_at, touched_s=touched_s
+            )
         return Comparison(newer, outdated)
 
     def take_over(self, user_id: str, row: UserRow | None) -> None:
@@ -136,6 +143,10 @@ class UserSide:
         self.rows.stage(user_id, row)
         if row is not None:
             self.reached = max(self.reached, row.offset)
+
+    def end(self, user_id: str) -> None:
+        """The row of a user expired, and another has published that."""
+        self.rows.stage(user_id, None)
 
     def write_restored(self) -> None:
         self.rows.flush()
@@ -181,8 +192,10 @@ class UserSide:
             effects.read.append(ReadEngagement(event, is_new, row, entries, held, seen, refused))
             if signal is not None:
                 caused.append((index, signal))
+        touched_s = record.timestamp_ms // 1000
+        self.expiry.observe(touched_s)
         for user_id, (row, _) in touched.items():
-            row.offset = max(row.offset, record.offset)
+            row.offset, row.touched_s = max(row.offset, record.offset), max(row.touched_s, touched_s)
             changed[user_id] = row
             self.rows.stage(user_id, row)
         effects.strays += strays_of(record, decoded, elsewhere)
@@ -237,6 +250,7 @@ class UserSide:
                 continue
             row = self.rows.get(event.user_id) or UserRow(life=self._life(event.user_id))
             self.rows.stage(event.user_id, row)
+            row.touched_s = max(row.touched_s, record.timestamp_ms // 1000)
             if event.updated_at > row.profiled_at:
                 row.attributes, row.profiled_at = event.attributes, event.updated_at
                 effects.absorbed += 1

@@ -25,6 +25,8 @@ from stream.kafka.records import ReadHole, Record
 GENERATION = "generation"
 CAUSED_AT = "caused_at_ms"
 GENERATIONS_END = 1 << 31
+EXPIRED = "expired_before_s"
+"""Of a null value: the row has expired, as far as it was last touched before this time (epoch seconds)."""
 REPUBLISHED = "republished"
 """Of a position behind which every row of the partition was published again: the request that it answers, and how many
 rows there were."""
@@ -74,6 +76,11 @@ def generation_of(record: Any) -> int:
     if not 0 <= generation < GENERATIONS_END:
         raise ForeignRecordError(f"it has no header {GENERATION!r}, which every owner gives")
     return generation
+
+
+def ended_before_s(record: Any) -> int:
+    """Before which time what touched a row has gone, where a state record (aiokafka's) ends one; -1 for any other."""
+    return number_in(record.headers, EXPIRED, -1) if record.value is None else -1
 
 
 def consumer_options(settings: Settings) -> dict[str, object]:

@@ -31,6 +31,7 @@ SLICES = ("overall", "fresh", "cold", "day", "week", *TASKS)
 """What a score speaks for: everything, items with little or no behaviour, young items, one task."""
 
 REQUEST_RESULTS = ("ok", "degraded", "bad_request", "error")
+EXPIRING = ("users", "items")
 SHOWN_SOURCES = ("ranked", "explore")
 PEER_FAILURES = ("unknown", "unreachable", "timeout", "refused")
 SWAP_RESULTS = ("swapped", "rolled_back", "refused", "failed")
@@ -148,6 +149,7 @@ class Metrics:
         self._unknown_engagements = self._counter(
             "unknown_item_engagements", "engagements with items that are not in the catalogue"
         )
+        self._expired = self._counter("expired_rows", "rows that went because nobody touched them for long", "of")
         self._shown = self._counter("shown_lines", "lines of answers", "source")
         self._hits = self._counter("shown_line_hits", "shown lines that somebody engaged with positively", "source")
         self._recommend = self._histogram("recommend_seconds", "time to answer", RECOMMEND_EDGES_S, "task")
@@ -166,6 +168,8 @@ class Metrics:
             self._dead_letters.labels(reason)
         for topic in TOPIC_NAMES:
             self._foreign.labels(topic)
+        for of in EXPIRING:
+            self._expired.labels(of)
         for source in SHOWN_SOURCES:
             self._shown.labels(source)
             self._hits.labels(source)
@@ -259,6 +263,10 @@ class Metrics:
     def live_items(self, n: int) -> None:
         """How many items can be recommended."""
         self._gauges.put("live_items", n)
+
+    def expired(self, of: str, n: int) -> None:
+        """`n` rows of `users` or `items` went because nobody had touched them for long."""
+        self._expired.labels(_bounded(of, EXPIRING)).inc(n)
 
     def unknown_engaged(self, n: int = 1) -> None:
         """`n` engagements were with items that are not in the catalogue."""

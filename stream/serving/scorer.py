@@ -29,7 +29,7 @@ from store.requests import Answer, Request
 from store.settings import Settings
 from store.topics import CHECKPOINTS, FORGOTTEN_USERS, ITEM_STATES, RANKING_EXAMPLES, SEMANTIC_IDS
 from stream.kafka.emitter import Emitter, EmitterError
-from stream.kafka.state_topics import CAUSED_AT, POSITION_KEY, announcement_in, generation_of
+from stream.kafka.state_topics import CAUSED_AT, POSITION_KEY, announcement_in, ended_before_s, generation_of
 from stream.metrics.metrics import Metrics
 from stream.serving.attribution import Attribution
 from stream.serving.live_metric import LiveMetric
@@ -82,7 +82,7 @@ class Scorer:
         self.owner_urls: dict[int, str] = {}
         self.waiting = WaitingRows()
         self.strangers = StrangeNeighbours()
-        self._counters: dict[str, dict[int, int]] = {}
+        self._known: dict[str, tuple[int, dict[int, int]]] = {}
         self._order = CardOrder()
         self.recommender = Recommender(
             recommender_rules(settings),
@@ -106,7 +106,6 @@ class Scorer:
         self._sampling = TimeShare(serving.live_sample_time)
         self._lead = 0
         self._ranked_at = 0.0
-        self._offsets: dict[str, int] = {}
         self._forgotten_at_ms: dict[str, int] = {}
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._owners = owners
@@ -155,15 +154,14 @@ class Scorer:
         row = self.waiting.take(item_id)
         if row is not None:
             self._update(item_id, row)
-        elif item_id not in self._offsets and self.waiting.dropped:
+        elif item_id not in self._known and self.waiting.dropped:
             self._owners.wanted(partition, item_id)
         for other in self.strangers.met(item_id):
             self._owners.wanted(partition_of(other, self.settings.kafka.partitions), other)
 
     def counters(self, item_id: str) -> dict[int, int]:
         """Kind → engagements with an item, live or not, as far as its owner has published them."""
-        waiting = self.waiting.get(item_id)
-        return waiting.counters if waiting is not None else self._counters.get(item_id, {})
+        return waiting.counters if (waiting := self.waiting.get(item_id)) else self._known.get(item_id, (-1, {}))[1]
 
     def _take_down(self, item_id: str) -> None:
         handle = self.recommender.catalog.handles.get(item_id)
@@ -188,14 +186,14 @@ class Scorer:
 
     def on_row(self, record: Any) -> None:
         if record.key == POSITION_KEY:
-            generation, url = generation_of(record), announcement_in(record.value, record.partition).url
-            if url:
+            generation = generation_of(record)
+            if url := announcement_in(record.value, record.partition).url:
                 self.owner_urls[record.partition] = url
                 self._owners.announced(record.partition, generation)
             return
         item_id = id_in(record.key)
         if record.value is None:
-            return
+            return self._end(item_id) if ended_before_s(record) >= 0 else None
         row = self._furthest(record.partition, item_id, self._read.row(record, item_id))
         if row is None:
             return
@@ -206,14 +204,19 @@ class Scorer:
         self._note_visible(item_id, record)
 
     def _update(self, item_id: str, row: ItemRow) -> None:
-        self._offsets[item_id] = row.offset
-        self._counters[item_id] = row.counters
+        self._known[item_id] = row.offset, row.counters
         self.recommender.update(item_id, self.strangers.without(item_id, row, self.recommender.catalog.handles))
+
+    def _end(self, item_id: str) -> None:
+        """The row of an item has expired: what behaviour taught of it is gone."""
+        self.waiting.drop(item_id)
+        if self._known.pop(item_id, None) is not None:
+            self.recommender.forget(item_id)
 
     def _furthest(self, partition: int, item_id: str, row: ItemRow) -> ItemRow | None:
         """The row that counts, which may be one that was passed over, or None if it is known already."""
         offset, value = self._passed.pop(item_id, (-1, b""))
-        known = max(self._offsets.get(item_id, -1), self.waiting.offset(item_id))
+        known = max(self._known.get(item_id, (-1, {}))[0], self.waiting.offset(item_id))
         if row.offset >= max(offset, known):
             return row
         self._owners.heal(partition, item_id, row)
@@ -252,9 +255,8 @@ class Scorer:
 
     def cards(self, partition: int) -> list[ItemCard]:
         """Cards of the live items of one partition."""
-        partitions = self.settings.kafka.partitions
-        found = [card for card in self.recommender.catalog.cards if card is not None]
-        return [card for card in found if partition_of(card.item_id, partitions) == partition]
+        count, cards = self.settings.kafka.partitions, self.recommender.catalog.cards
+        return [card for card in cards if card is not None and partition_of(card.item_id, count) == partition]
 
     def owner_of(self, user_id: str) -> str | None:
         """The address of the worker that has this user's partition."""

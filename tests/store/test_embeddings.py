@@ -118,6 +118,14 @@ class EmbeddingsAgainstADictionary(RuleBasedStateMachine):
             if self.model[key] is gone:  # else a newer one is staged
                 del self.model[key]
 
+    @rule(some=st.lists(keys, max_size=3))
+    def remove(self, some: list[str]) -> None:
+        self.store.remove(some)
+        for key in some:
+            gone = self.disk.pop(key, None)
+            if gone is not None and self.model[key] is gone:  # else a newer one is staged
+                del self.model[key]
+
     @rule(wanted=st.lists(keys, max_size=8))
     def read(self, wanted: list[str]) -> None:
         found = self.store.read(wanted)

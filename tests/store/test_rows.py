@@ -69,6 +69,19 @@ class RowsAgainstADictionary(RuleBasedStateMachine):
         self.rows.write({})
         self.position.absorbed, self.position.passed = absorbed, passed
 
+    @rule(some=st.lists(keys, max_size=3))
+    def remove(self, some: list[str]) -> None:
+        self.rows.remove(some)
+        for key in some:
+            self.model.pop(key, None)
+
+    @rule(after=st.none() | keys, limit=st.integers(1, 4))
+    def read_on(self, after: str | None, limit: int) -> None:
+        wanted = sorted((key for key in self.model if after is None or key.encode() > after.encode()), key=str.encode)
+        assert self.rows.keys_after(after, limit) == wanted[:limit]
+        found = self.rows.encoded_after(after, limit)
+        assert [(key, self.rows.decode(value)) for key, value in found] == [(k, self.model[k]) for k in wanted[:limit]]
+
     @rule()
     def reopen(self) -> None:
         self.rows.close()

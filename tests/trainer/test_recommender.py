@@ -12,6 +12,7 @@ from store.items import ItemCard, ItemRow
 from store.requests import Answer, Request
 from store.settings import Settings
 from tests.small_world import START, World, card
+from trainer.items.catalog import NEVER
 from trainer.items.item_learning import DAY_S
 from trainer.model_bundle import ModelBundle
 from trainer.ranking.columns import COLUMNS
@@ -94,6 +95,22 @@ def test_what_is_taken_down_is_gone_from_the_next_answer(world: World) -> None:
         assert shown[0] not in ids(world.ask("u3"))
     else:
         pytest.fail("removing everything left something")
+
+
+def test_behaviour_that_is_forgotten_leaves_an_item_as_if_nobody_had_touched_it(world: World) -> None:
+    recommender = world.recommender
+    catalog = recommender.catalog
+    handle = int(np.argmax(catalog.positives_N[: len(catalog)]))
+    positives, own = catalog.positives, float(catalog.positives_N[handle])
+    assert own > 0
+    assert len(catalog.transitions.into(handle)[0])
+    recommender.forget(catalog.ids[handle])
+    assert catalog.positives == positives - own
+    assert catalog.live_N[handle]
+    assert (catalog.positives_N[handle], catalog.heat_NW[handle].max()) == (0, NEVER)
+    assert not len(catalog.transitions.into(handle)[0])
+    assert not recommender.published.known(np.array([handle])).any()
+    recommender.forget("never heard of")
 
 
 def test_what_a_user_turned_away_stays_away_from_that_user(world: World) -> None:

@@ -139,6 +139,15 @@ class Catalog:
             self._connect(handle, row)
         return handle
 
+    def forget(self, handle: int) -> None:
+        """The row of an item has gone, and with it the transitions into the item."""
+        self.positives -= float(self.positives_N[handle])
+        for column_N in (self.positives_N, self.negatives_N, self.first_at_N, self.last_at_N):
+            column_N[handle] = 0
+        self.value_N[handle] = np.nan
+        self.heat_NW[handle] = self.shown_NV[handle] = NEVER
+        self.transitions.replace(handle, np.zeros(0, np.int32), np.zeros(0))
+
     def newest_handles(self) -> np.ndarray:
         """Handles of the `NEWEST` newest uploads, ascending, made anew after an upload only."""
         uploads, (made, handles) = self.uploads, self._newest_handles

@@ -55,6 +55,13 @@ class PublishedVectors:
             wide_D = vector_D.astype(np.float32)
             self.x_ND[handle] = wide_D / max(sqrt(float(wide_D @ wide_D)), 1e-30)
 
+    def forget(self, handle: int) -> None:
+        """An item has no vector any more: it is expected again where its card says."""
+        self._reserve()
+        self._known_N[handle] = False
+        self.changes_N[handle] += 1
+        self.describe(handle)
+
     def describe(self, handle: int) -> None:
         """Expects an item where its new card says."""
         self._reserve()

@@ -37,6 +37,10 @@ class UnknownItems:
         self._count = 0
         self._since = -TELL_EVERY_S
 
+    def either(self, item_id: str, unknown: float, known: float) -> float:
+        """The number that holds for an item, of that for unknown ones and that for others."""
+        return unknown if self.is_unknown(item_id) else known
+
     def absorbed(self, item_id: str) -> None:
         """An engagement with an unknown item was absorbed."""
         self._metrics.unknown_engaged()

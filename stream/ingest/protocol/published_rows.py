@@ -8,6 +8,8 @@ partition and does not know it yet. So nothing rests on who wrote last:
   it finds the older one when it starts or while it works (`publish`).
 - What is no owner's (`store.records.foreign`) is passed over; compaction may keep it in a row's place, so that row is
   published again, too.
+- The end of a row that has expired says up to which time it holds; a copy that was touched later counts, whoever wrote
+  either last (`stream.ingest.growth.expiry`).
 - `position.state_offset` moves over what was read, and over own records that landed where the next one was expected;
   never over what somebody else may have written between two of these.
 
@@ -25,9 +27,16 @@ from typing import Any, NamedTuple, Protocol
 from store.records.foreign import ForeignRecordError, ForeignRecords, owned_id_in
 from store.rows import Position, RowStore
 from store.settings import Settings
+from stream.ingest.growth.expiry import Expiry
 from stream.kafka.emitter import Emitter
 from stream.kafka.emitter_lane import Header
-from stream.kafka.state_topics import POSITION_KEY, announcement_in, generation_of, read_partition
+from stream.kafka.state_topics import (
+    POSITION_KEY,
+    announcement_in,
+    ended_before_s,
+    generation_of,
+    read_partition,
+)
 
 Publication = tuple[bytes, bytes | None, Sequence[Header]]
 
@@ -71,6 +80,13 @@ class Side(Protocol):
     def take_over(self, key: str, row: Any) -> None:
         """Stages a row that was joined while restoring (None: it went)."""
 
+    @property
+    def expiry(self) -> Expiry | None:
+        """What has expired; None if nothing ever does."""
+
+    def end(self, key: str) -> None:
+        """Stages that a row goes which has expired, as the topic says while restoring."""
+
     def write_restored(self) -> None:
         """Writes what `take_over` staged, and the position, as one batch."""
 
@@ -89,6 +105,8 @@ class PublishedRows:
         self._foreign = foreign
         self._end = 0
         self._further: dict[str, bytes | None] = {}
+        self._ended: dict[str, int] = {}
+        self._late: dict[str, int] = {}
 
     async def restore(self) -> None:
         """Reads the topic from where the rows know it to its end. Rows behind which an older copy lay are staged again:
@@ -106,6 +124,7 @@ class PublishedRows:
                 self._side.write_restored()
                 await asyncio.sleep(0)
         self._side.write_restored()
+        self._ended = {}
         for key in stale:
             self._stage_again(key)
 
@@ -128,13 +147,40 @@ class PublishedRows:
             self._side.meet(announcement_in(record.value, self._number).position)
         else:
             key = self._key_of(record)
+            before_s = ended_before_s(record)
+            if before_s >= 0 and self._side.expiry is not None:
+                self._restore_end(key, before_s, record.offset, stale)
+                return
             joined, outdated = self._side.compare(key, record.value)
+            if joined is not None and key in self._ended and joined.touched_s < self._ended[key]:
+                self._late[key] = self._ended[key]  # written late, after the end of the row
+                return
             if joined is not None or record.value is None:
                 self._side.take_over(key, joined)
             if outdated:
                 stale.setdefault(key, record.offset)
             else:
                 stale.pop(key, None)
+
+    def _restore_end(self, key: str, before_s: int, offset: int, stale: dict[str, int]) -> None:
+        """A row expired that was last touched before a time: unless the own one was touched later, for it counts."""
+        row = self._side.rows.get(key)
+        if row is not None and row.touched_s >= before_s:
+            stale.setdefault(key, offset)
+            return
+        self._ended[key] = before_s
+        stale.pop(key, None)
+        if row is not None:
+            self._side.end(key)
+
+    def ends(self) -> dict[str, int]:
+        """What has expired and is to be published as such: key → the time before which what touched it has gone. Copies
+        that somebody wrote late are among them."""
+        if self._side.expiry is None:
+            return {}
+        late, self._late = self._late, {}
+        self._side.expiry.look()
+        return {**late, **self._side.expiry.take()}
 
     async def publish(self, rows: Iterable[Publication], generation: int) -> bool:
         """Sends rows, in order, and waits until they are safe. Returns whether somebody else has written in between:
@@ -159,9 +205,7 @@ class PublishedRows:
 
     def _settle(self) -> None:
         """Everything up to the end is known here, unless somebody was further with a row than this worker still is."""
-        self._further = {
-            key: value for key, value in self._further.items() if self._side.compare(key, value).joined is not None
-        }
+        self._further = {key: value for key, value in self._further.items() if self._is_further(key, value)}
         if not self._further:
             self._side.rows.position.state_offset = self._end
 
@@ -186,11 +230,20 @@ class PublishedRows:
 
     def _meet_other(self, key: str, value: bytes | None, of_former_owner: bool) -> None:
         """The own row is not changed at work: what another has read further, this worker is going to read."""
-        joined, outdated = self._side.compare(key, value)
-        if joined is not None:
+        outdated = self._side.compare(key, value).outdated
+        if self._is_further(key, value):
             self._further[key] = value
         if outdated or (value is None and of_former_owner):
             self._stage_again(key)
+
+    def _is_further(self, key: str, value: bytes | None) -> bool:
+        """Whether a copy knows more than is known here; not one of a row that has expired here since."""
+        joined, expiry = self._side.compare(key, value).joined, self._side.expiry
+        if joined is None or expiry is None or self._side.rows.get(key) is not None:
+            return joined is not None
+        if is_over := expiry.is_over(key, joined.touched_s):
+            self._late[key] = joined.touched_s + 1
+        return not is_over
 
     def _stage_again(self, key: str) -> None:
         rows = self._side.rows

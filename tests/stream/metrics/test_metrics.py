@@ -32,6 +32,7 @@ CONTRACT_NAMES = {
     "sidestream_live_items": "gauge",
     "sidestream_unknown_items": "gauge",
     "sidestream_unknown_item_engagements": "counter",
+    "sidestream_expired_rows": "counter",
     "sidestream_ranker_calibration_error": "gauge",
     "sidestream_exploration_coverage_ratio": "gauge",
     "sidestream_shown_lines": "counter",

@@ -47,6 +47,7 @@ def test_their_rows_are_kept_on_disk_and_not_in_memory(tmp_path: Path) -> None:
     side = ItemSide(0, rows, ItemRules(), item_vectors(tmp_path / "vectors"), unknown)
     side.absorb([signals(0, (0, 0), "a", "url-1", "url-2"), signals(1, (1, 0), "url-1")])
     assert side.staged_unknown == 2
+    assert (unknown.either("a", 30.0, 730.0), unknown.either("url-1", 30.0, 730.0)) == (730.0, 30.0)
     side.flush()
     assert (side.staged_unknown, rows.recent(9)) == (0, ["a"])
     uploaded.add("url-1")

@@ -9,6 +9,7 @@ import msgspec
 
 from store.items import ItemCard, ItemRow
 from stream.kafka.emitter import Emitter
+from stream.kafka.state_topics import EXPIRED
 from stream.metrics.metrics import Metrics
 from stream.serving.scorer import Scorer
 from stream.serving.uncatalogued.waiting_rows import WaitingRows
@@ -48,6 +49,22 @@ def test_an_unknown_item_takes_no_place_in_what_answers_and_counts_once_it_is_up
     assert scorer.recommender.catalog.positives_N[0] == 8
     scorer.on_row(row("url-7", 9, 9))
     assert scorer.counters("url-7") == {1: 9}
+    scorer.close()
+
+
+def test_a_row_that_has_expired_leaves_the_scorer() -> None:
+    scorer = scorer_that_tells([])
+    scorer.on_card(card("a"))
+    for item in ("a", "url"):
+        scorer.on_row(row(item, 4, 3))
+        no_end = SimpleNamespace(key=item.encode(), value=None, headers=[], partition=0)
+        scorer.on_row(no_end)
+        assert scorer.counters(item) == {1: 3}, "a null value of somebody else"
+        scorer.on_row(SimpleNamespace(key=item.encode(), value=None, headers=[(EXPIRED, b"9")], partition=0))
+        assert scorer.counters(item) == {}
+        scorer.on_row(row(item, 9, 1))
+        assert scorer.counters(item) == {1: 1}
+    assert scorer.recommender.catalog.positives_N[0] == 1
     scorer.close()
 
 
