@@ -19,7 +19,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from store.events import REASONS
-from store.settings import Freshness, Settings, load_settings, settings_from
+from store.settings import Freshness, Settings, load_settings, settings_from, unguarded
 from store.topics import TOPIC_NAMES
 from stream.cli import app
 from stream.kafka import topics
@@ -202,6 +202,17 @@ def test_environment_variables_are_settings() -> None:
         own = {name: value for name, value in environment.items() if name.startswith("SIDESTREAM_")}
         load_settings(None, {name: value for name, value in own.items() if name != "SIDESTREAM_SETTINGS"})
     assert sum(len(environment) for environment in environments) > 10
+
+
+def test_workers_as_deployed_have_tokens_or_say_that_they_are_open(tmp_path: Path) -> None:
+    image = dict(re.findall(r"(SIDESTREAM_\w+)=(\S+)", (DEPLOY / "Containerfile").read_text()))
+    composed = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["worker-1"]["environment"]
+    assert unguarded(load_settings(None, {**image, **composed}).serving) == ""
+    file = tmp_path / "sidestream.toml"
+    file.write_text(yaml.safe_load((DEPLOY / "kubernetes/config.yaml").read_text())["data"]["sidestream.toml"])
+    env = next(one["env"] for name, one in containers() if name == "worker.yaml")
+    secret = {one["name"]: "a-token" for one in env if "secretKeyRef" in one.get("valueFrom", {})}
+    assert unguarded(load_settings(file, {**image, **secret}).serving) == ""
 
 
 def test_commands_exist() -> None:
