@@ -40,7 +40,7 @@ check: install  ## ruff and mypy
 	$(BIN)/mypy
 
 chaos: install  ## the schedules of kills and pauses at full length
-	SIDESTREAM_CHAOS_KILLS=30 $(BIN)/python -m pytest -m chaos $(ARGS)
+	SIDESTREAM_CHAOS_KILLS=30 $(BIN)/python -m pytest -m chaos -n 2 --dist loadfile $(ARGS)
 
 bench: install  ## the end-to-end path on the embedded broker
 	$(BIN)/python -m bench.path $(ARGS)
