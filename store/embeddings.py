@@ -25,7 +25,7 @@ import msgspec
 import numpy as np
 from rocksdict import Options, WriteBatch
 
-from store.files.databases import close_database, open_database, write_batch
+from store.files.derived_store import DerivedStore
 from store.memory.clock_cache import ClockCache, Staged
 from store.rows import WRITE_BUFFER_BYTES, WRITE_BUFFERS, Position
 
@@ -78,15 +78,16 @@ class Block:
 
 
 class EmbeddingStore:
-    """Vectors by string key. One writer; `now_s` is the event clock, the highest time written or observed."""
+    """Vectors by string key. One writer; `now_s` is the event clock, the highest time written or observed. `rebuilt`:
+    what the folder held was damaged, and this is empty."""
 
     def __init__(self, folder: Path, rules: EmbeddingRules = EmbeddingRules()) -> None:
-        self._db = open_database(folder, _options(), EmbeddingStoreError)
-        self.rules = rules
+        self._db = DerivedStore(folder, _options, _META, EmbeddingStoreError)
+        self.rules, self.rebuilt = rules, self._db.rebuilt
         stored = self._db.get(_META)
         meta = msgspec.msgpack.decode(stored, type=_Meta) if stored else _Meta(rules.width)
         if meta.width != rules.width:
-            close_database(self._db)
+            self._db.close()
             raise EmbeddingStoreError(
                 f"{folder} holds vectors of width {meta.width}, not {rules.width}: delete it, they are learned anew"
             )
@@ -137,7 +138,7 @@ class EmbeddingStore:
         for place, key in enumerate(keys):
             batch.put(_ROW + key.encode(), packed[place * size : (place + 1) * size])
         batch.put(_META, msgspec.msgpack.encode(_Meta(self.rules.width, self.now_s, self.position)))
-        write_batch(self._db, batch, EmbeddingStoreError)
+        self._db.write(batch)
         self._cache.put(keys, records)
 
     def remove(self, keys: Sequence[str]) -> None:
@@ -150,7 +151,7 @@ class EmbeddingStore:
 
     def scan(self) -> Iterator[tuple[list[str], Block]]:
         """Every written row that is not expired, in key order, in blocks, as of the call."""
-        items = self._db.items(from_key=_ROW)
+        items = self._db.items(_ROW)
         keys: list[str] = []
         values: list[bytes] = []
         for key, value in items:
@@ -169,19 +170,19 @@ class EmbeddingStore:
         if begin_s == -np.inf:
             return 0
         batch = WriteBatch(raw_mode=True)
-        for key, value in self._db.items(from_key=_ROW):
+        for key, value in self._db.items(_ROW):
             if not key.startswith(_ROW):
                 break
             if np.frombuffer(value, self.rules.record)["at_s"][0] < begin_s:
                 batch.delete(key)
                 self._cache.forget(key[1:].decode())
                 swept += 1
-        write_batch(self._db, batch, EmbeddingStoreError)
+        self._db.write(batch)
         return swept
 
     def close(self) -> None:
         self._cache, self._staged = ClockCache(self.rules.record, 0), Staged(self.rules.record)
-        close_database(self._db)
+        self._db.close()
 
     def _records(self, keys: Sequence[str]) -> np.ndarray:
         records = np.zeros(len(keys), self.rules.record)

@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 import msgspec
 from rocksdict import Options, WriteBatch, WriteBufferManager
 
-from store.files.databases import close_database, open_database, write_batch
+from store.files.derived_store import DerivedStore
 from store.records.foreign import is_offset
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -114,13 +114,7 @@ class RowStore(Generic[Row]):
         cached_bytes: int = CACHED_BYTES,
         worth_caching: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_max_background_jobs(2)
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-        options.set_write_buffer_manager(WRITE_BUFFERS)
-        options.set_keep_log_file_num(2)
-        self._db = open_database(folder, options, RowStoreError)
+        self._db = DerivedStore(folder, _options, POSITION_KEY, RowStoreError)
         self._decoder = msgspec.msgpack.Decoder(kind)
         self._encoder = msgspec.msgpack.Encoder()
         self._cache: OrderedDict[str, tuple[Row, int]] = OrderedDict()
@@ -180,7 +174,7 @@ class RowStore(Generic[Row]):
             batch.delete(_ROW + key.encode())
             self._drop(key)
         batch.put(POSITION_KEY, self._encoder.encode(self.position))
-        write_batch(self._db, batch, RowStoreError)
+        self._db.write(batch)
         return encoded
 
     def encode(self, row: Row) -> bytes:
@@ -191,7 +185,7 @@ class RowStore(Generic[Row]):
 
     def scan(self) -> Iterator[tuple[str, Row]]:
         """Every row, in key order, as of the call."""
-        return self._decoded(self._db.items(from_key=_ROW))
+        return self._decoded(self._db.items(_ROW))
 
     def _decoded(self, stored: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[str, Row]]:
         for key, value in stored:
@@ -202,7 +196,7 @@ class RowStore(Generic[Row]):
     def keys_after(self, key: str | None, limit: int) -> list[str]:
         """The next keys of written rows in their order, from the first on (None) or after one."""
         begin = _ROW if key is None else _ROW + key.encode() + b"\0"
-        found = islice(self._db.keys(from_key=begin), limit)
+        found = islice(self._db.keys(begin), limit)
         return [stored[1:].decode() for stored in found if stored.startswith(_ROW)]
 
     def encoded_after(self, key: str | None, limit: int) -> list[tuple[str, bytes]]:
@@ -226,7 +220,7 @@ class RowStore(Generic[Row]):
     def close(self) -> None:
         self._staged.clear()
         self._cache.clear()
-        close_database(self._db)
+        self._db.close()
 
     def _remember(self, key: str, row: Row, size: int) -> None:
         self._drop(key)
@@ -241,3 +235,13 @@ class RowStore(Generic[Row]):
         cached = self._cache.pop(key, None)
         if cached is not None:
             self._held_bytes -= cached[1]
+
+
+def _options() -> Options:
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_max_background_jobs(2)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_write_buffer_manager(WRITE_BUFFERS)
+    options.set_keep_log_file_num(2)
+    return options

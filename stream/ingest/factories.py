@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from store.embeddings import EmbeddingStore
+from store.files.derived_store import set_aside
 from store.histories import UserRow
 from store.items import ItemRow
 from store.keys import Owned
@@ -72,11 +73,12 @@ class IngestFactories:
 
     def items(self, number: int) -> ItemPartition:
         settings, unknown = self.context.settings, self.unknown_items
-        rows = RowStore(
-            self.folder / f"items-{number}", ItemRow, worth_caching=lambda item_id: not unknown.is_unknown(item_id)
-        )
+        folder, vectors = self.folder / f"items-{number}", self._vectors(number)
+        if vectors.store.rebuilt and folder.exists():  # vectors come back with the rows that they lie in
+            set_aside(folder, "its vectors are")
+        rows = RowStore(folder, ItemRow, worth_caching=lambda item_id: not unknown.is_unknown(item_id))
         rules, count = item_rules(settings), settings.kafka.partitions
-        side = ItemSide(number, rows, rules, self._vectors(number), unknown, count, self._item_horizon_s)
+        side = ItemSide(number, rows, rules, vectors, unknown, count, self._item_horizon_s)
         partition = ItemPartition(side, self.context, partial(self.rows_per_s, ITEM_SIGNALS), self.own_url())
         partition.measured = partial(self.published_in, ITEM_SIGNALS)
         return partition
