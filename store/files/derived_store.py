@@ -97,6 +97,12 @@ def set_aside(folder: Path, why: str) -> None:
     log.error("%s is damaged (%s): set aside as %s, its rows come from the log", folder, why, aside.name)
 
 
+def set_aside_too(folder: Path, rebuilt: bool) -> None:
+    """Sets a folder aside if the one that it belongs to was."""
+    if rebuilt and folder.exists():
+        set_aside(folder, "what belongs to it is")
+
+
 def _opened(folder: Path, options: Options, first: bytes, failure: type[Exception]) -> Rdict:
     database = open_database(folder, options, failure)
     try:

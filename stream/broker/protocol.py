@@ -19,7 +19,7 @@ API_VERSIONS = 18
 _SPOKEN = {
     0: ("Produce", 3, 8),
     1: ("Fetch", 4, 11),
-    2: ("ListOffsets", 1, 6),
+    2: ("ListOffsets", 1, 7),
     3: ("Metadata", 0, 12),
     8: ("OffsetCommit", 2, 8),
     9: ("OffsetFetch", 1, 7),
@@ -41,7 +41,7 @@ _SPOKEN = {
     42: ("DeleteGroups", 0, 2),
     44: ("IncrementalAlterConfigs", 0, 1),
     47: ("OffsetDelete", 0, 0),
-    60: ("DescribeCluster", 0, 0),
+    60: ("DescribeCluster", 0, 1),
 }
 
 

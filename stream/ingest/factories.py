@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from store.embeddings import EmbeddingStore
-from store.files.derived_store import set_aside
+from store.files.derived_store import set_aside_too
 from store.histories import UserRow
 from store.items import ItemRow
 from store.keys import Owned
@@ -74,8 +74,7 @@ class IngestFactories:
     def items(self, number: int) -> ItemPartition:
         settings, unknown = self.context.settings, self.unknown_items
         folder, vectors = self.folder / f"items-{number}", self._vectors(number)
-        if vectors.store.rebuilt and folder.exists():  # vectors come back with the rows that they lie in
-            set_aside(folder, "its vectors are")
+        set_aside_too(folder, vectors.store.rebuilt)  # vectors come back with the rows that they lie in
         rows = RowStore(folder, ItemRow, worth_caching=lambda item_id: not unknown.is_unknown(item_id))
         rules, count = item_rules(settings), settings.kafka.partitions
         side = ItemSide(number, rows, rules, vectors, unknown, count, self._item_horizon_s)

@@ -12,6 +12,7 @@ from stream.broker.protocol import Call
 Answer = Mapping[str, Any]
 
 _TOPIC, _BROKER = 2, 4  # resource types
+_BROKERS = 1  # what kind of nodes a cluster is described by
 _FROM_TOPIC, _FROM_BROKER, _DEFAULT = 1, 4, 5  # where a setting comes from
 _SET, _DELETE, _APPEND, _SUBTRACT = range(4)
 
@@ -155,4 +156,5 @@ def _changed(old: Mapping[str, str], configs: Any) -> dict[str, str]:
 
 async def describe_cluster(node: Node, _: Call) -> Answer:
     brokers = [{"broker_id": NODE_ID, "host": HOST, "port": node.port}]
-    return {"error_message": None, "cluster_id": node.cluster_id, "controller_id": NODE_ID, "brokers": brokers}
+    answer = {"error_message": None, "cluster_id": node.cluster_id, "controller_id": NODE_ID, "brokers": brokers}
+    return answer | {"endpoint_type": _BROKERS}

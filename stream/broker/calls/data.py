@@ -17,7 +17,7 @@ from stream.broker.storage.topics import check_name
 Answer = Mapping[str, Any]
 
 _MOST_FETCHED = 4 * 2**20  # bytes in one answer, so that one reader does not hold up the others
-_LATEST, _EARLIEST = -1, -2
+_LATEST, _EARLIEST, _NEWEST = -1, -2, -3
 
 
 async def produce(node: Node, call: Call) -> Answer | None:
@@ -117,14 +117,14 @@ def _offset(node: Node, topic: str, part: Any) -> Answer:
     answer = {"partition_index": part.partition_index}
     try:
         log = node.topics.log(topic, part.partition_index)
-        if part.timestamp < _EARLIEST:
+        if part.timestamp < _NEWEST:
             raise RefusedError(Code.UNSUPPORTED_VERSION)
     except RefusedError as refused:
         return answer | {"error_code": refused.code}
     if part.timestamp in (_LATEST, _EARLIEST):
         offset = log.end if part.timestamp == _LATEST else log.start
         return answer | {"offset": offset, "leader_epoch": 0}
-    found = log.first_at(part.timestamp)
+    found = log.newest() if part.timestamp == _NEWEST else log.first_at(part.timestamp)
     return answer | ({"offset": found[0], "timestamp": found[1], "leader_epoch": 0} if found else {})
 
 

@@ -81,6 +81,12 @@ class Log:
                 return found
         return b""
 
+    def newest(self) -> tuple[int, int] | None:
+        """Offset and timestamp of the first record that bears the latest time of all."""
+        kept = [segment.max_timestamp for segment in self.segments if segment.end_offset > self.start]
+        latest = max(kept, default=-1)
+        return self.first_at(latest) if latest >= 0 else None
+
     def first_at(self, timestamp_ms: int) -> tuple[int, int] | None:
         """Offset and timestamp of the first record that is not older than `timestamp_ms`."""
         for segment in self.segments:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rocksdict import Options, WriteBatch
 
-from store.files.derived_store import ASIDE, MARK, DamagedStoreError, DerivedStore
+from store.files.derived_store import ASIDE, MARK, DamagedStoreError, DerivedStore, set_aside_too
 
 
 def options() -> Options:
@@ -78,3 +78,12 @@ def test_another_owner_is_no_damage(tmp_path: Path) -> None:
         DerivedStore(tmp_path / "rows", options, b"first", RuntimeError)
     assert not (tmp_path / f"rows{ASIDE}").exists()
     store.close()
+
+
+def test_what_belongs_to_a_damaged_folder_goes_with_it(tmp_path: Path) -> None:
+    fill(tmp_path / "rows", 40)
+    set_aside_too(tmp_path / "rows", rebuilt=False)
+    assert (tmp_path / "rows").is_dir()
+    set_aside_too(tmp_path / "rows", rebuilt=True)
+    assert not (tmp_path / "rows").exists()
+    set_aside_too(tmp_path / "rows", rebuilt=True)

@@ -17,7 +17,7 @@ from typing import Any
 import aiokafka
 import confluent_kafka
 import kafka
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from tests.stream.broker.scenarios import unique
@@ -297,3 +297,22 @@ def faust_reads_and_writes(bootstrap: str) -> Any:
     with closing(_librdkafka_consumer(bootstrap, unique("group"))) as consumer:
         consumer.subscribe([sink])
         return sorted((message.key(), message.value()) for message in _consume(consumer, 50))
+
+
+def what_operators_tools_ask(bootstrap: str) -> Any:
+    """Consoles and lag exporters: the cluster as kafka-python tells it, and the newest record by its time."""
+    topic, empty = _create(bootstrap), _create(bootstrap)
+    with closing(kafka.KafkaProducer(bootstrap_servers=bootstrap, acks="all")) as producer:
+        for timestamp_ms in (1_000, 3_000, 3_000, 2_000):
+            producer.send(topic, b"v", timestamp_ms=timestamp_ms).get(10)
+    with closing(KafkaAdminClient(bootstrap_servers=bootstrap)) as admin:
+        told = admin.describe_cluster()
+    client = AdminClient({"bootstrap.servers": bootstrap})
+    places = {confluent_kafka.TopicPartition(name, 0): OffsetSpec.max_timestamp() for name in (topic, empty)}
+    newest = {each.topic: found.result(10) for each, found in client.list_offsets(places).items()}
+    return {
+        "cluster": {"cluster_id", "controller_id", "brokers"} <= told.keys(),
+        "brokers": len(told["brokers"]),
+        "newest": (newest[topic].offset, newest[topic].timestamp),
+        "of nothing": newest[empty].offset,
+    }

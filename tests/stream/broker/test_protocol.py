@@ -35,7 +35,7 @@ def test_every_version_spoken_is_read_and_answered(key: int, version: int) -> No
     assert answer.header.correlation_id == 7
 
 
-@pytest.mark.parametrize("version", range(1, 7))
+@pytest.mark.parametrize("version", range(1, 8))
 def test_nested_values_arrive_in_both_directions(version: int) -> None:
     asked = [{"name": "t", "partitions": [{"partition_index": 3, "timestamp": 99}]}]
     call = decode(request("ListOffsets", version, replica_id=-1, topics=asked))
