@@ -1,0 +1,80 @@
+"""Every mistake is named with its file, its key, its value and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.settings import Settings, SettingsError, load_settings
+from store.settings.checks import KEYS, nearest, problems_of
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[serving]\nexplore_share = 7\n", "serving.explore_share = 7: expected a number from 0 to 1"),
+        ("[store]\nhistory_length = 0\n", "store.history_length = 0: expected a whole number from 1 on"),
+        ("[training]\nmax_seconds = 0\n", "training.max_seconds = 0: expected a number above 0"),
+        ("[training]\nmax_seconds = nan\n", "training.max_seconds = NaN: "),
+        ("[serving]\nrepeats = 1\n", "serving.repeats = 1: expected true or false"),
+        ('[kafka]\nlog_lost = "ask"\n', "kafka.log_lost"),
+        ("[serving]\nexplore_shar = 0.1\n", "no setting serving.explore_shar: did you mean serving.explore_share"),
+        ("[worker]\nlive_sample = 0.1\n", "no setting worker.*did you mean"),
+        ("[training]\nrehearsal_engagements = 5\n", "training.rehearsal_engagements is called training.backfill_eng"),
+        ("serving = 5\n", "serving is a table, not a value"),
+        ("[model]\nwidth = 100\nheads = 3\n", "model.heads = 3 does not divide model.width = 100"),
+        ("[kafka]\nheartbeat_s = 60.0\n", "heartbeat_s = 60.0 is not below kafka.session_timeout_s"),
+        ("[candidates.quotas]\npopularity = 5\n", "did you mean candidates.quotas.popular"),
+    ],
+)
+def test_a_mistake_names_file_key_value_and_what_is_allowed(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    with pytest.raises(SettingsError, match=rf"mine\.toml: .*{said}"):
+        load_settings(file, {})
+
+
+def test_the_nearest_key() -> None:
+    assert nearest("training.gate_minimum_events") == "training.gate_min_events"
+    assert nearest("beams") == "serving.beams"
+    assert nearest("kafka.zzz") == ""
+
+
+def test_every_number_has_a_range() -> None:
+    free = {"kafka.replication", "serving.utility.click", "serving.utility.completion", "serving.utility.negative"}
+    assert {key for key, kind in KEYS.items() if kind in (int, float)} == free
+
+
+@pytest.mark.parametrize("key", sorted(KEYS))
+def test_a_value_of_no_type_is_refused_by_its_key(key: str) -> None:
+    tree: Any = []
+    for name in reversed(key.split(".")):
+        tree = {name: tree}
+    (problem,) = problems_of(tree, lambda asked: f"<{asked}>")
+    assert problem.startswith(f"<{key}>: {key} = []: ")
+
+
+def test_a_tree_without_problems_converts() -> None:
+    assert problems_of(msgspec.to_builtins(Settings()), lambda _: "here") == []
+
+
+security = st.fixed_dictionaries(
+    {"protocol": st.sampled_from(["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"])},
+    optional={name: st.just("x") for name in ("username", "password", "ca_file", "certificate_file", "key_file")},
+)
+
+
+@given(tree=security)
+def test_what_a_protocol_would_ignore_or_lack_is_a_mistake(tree: dict[str, str]) -> None:
+    sasl, tls = "SASL" in tree["protocol"], tree["protocol"].endswith("SSL")
+    ignored = {name for name in ("username", "password") if name in tree and not sasl}
+    ignored |= {name for name in ("ca_file", "certificate_file", "key_file") if name in tree and not tls}
+    lacking = {name for name in ("username", "password") if sasl and name not in tree}
+    lacking |= {"certificate_file"} if "key_file" in tree and "certificate_file" not in tree else set()
+    named = {problem.partition(":")[0] for problem in problems_of({"kafka": {"security": tree}}, lambda key: key)}
+    assert named == {f"kafka.security.{name}" for name in ignored | lacking}
