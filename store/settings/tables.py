@@ -135,7 +135,8 @@ class Tokens(Table, frozen=True):
 class Serving(Table, frozen=True):
     """The worker's HTTP face and the request path. A user's request is passed on to the worker that has the user, which
     answers within `peer_timeout_s`, or is done without. Asked to stop, a worker says so at `/readyz` and answers for
-    `drain_s` more, so that a balancer can notice. `watch_s`: how long a new checkpoint is on probation. The share
+    `drain_s` more, so that a balancer can notice. Beyond `most_waiting` requests and `most_waiting_batches` batches
+    that wait for their answers it refuses with 503. `watch_s`: how long a new checkpoint is on probation. The share
     `live_sample` of engagements is scored before they are learned from, as far as that takes no more than
     `live_sample_time` of the worker's time: the ranker learns from them, and some are the live metric. The lines of
     `impression_sample` of the answers are published for the ranker to learn from: an untouched one is a negative after
@@ -153,6 +154,8 @@ class Serving(Table, frozen=True):
     tokens: Tokens = Tokens()
     beams: AtLeast1 = 24
     drain_s: NotNegative = 5.0
+    most_waiting: AtLeast1 = 64
+    most_waiting_batches: AtLeast1 = 4
     explore_share: Share = 0.1
     explore_below: Count = 5
     watch_s: NotNegative = 600.0

@@ -30,7 +30,7 @@ TASKS: tuple[str, ...] = get_args(Task)
 SLICES = ("overall", "fresh", "cold", "day", "week", *TASKS)
 """What a score speaks for: everything, items with little or no behaviour, young items, one task."""
 
-REQUEST_RESULTS = ("ok", "degraded", "bad_request", "error")
+REQUEST_RESULTS = ("ok", "degraded", "bad_request", "overloaded", "error")
 EXPIRING = ("users", "items")
 SHOWN_SOURCES = ("ranked", "explore")
 PEER_FAILURES = ("unknown", "unreachable", "timeout", "refused")

@@ -29,6 +29,10 @@ from stream.serving.peers import Peers
 from stream.serving.scorer import Scorer
 from trainer.model_bundle import NO_CHECKPOINT
 
+BATCH_LINES = 2
+"""So many lines of batches are answered at a time, of all batches together, here or by peers: a single request waits
+for no more of them."""
+
 
 class WorkerService:
     """Implements `stream.web.contract.Service` and `PeerService`."""
@@ -55,6 +59,7 @@ class WorkerService:
         self._own_url = own_url
         self._caught_up = caught_up
         self._was_ready = False
+        self._batch_lines = asyncio.Semaphore(BATCH_LINES)
         self.draining = False
 
     # ---- requests ----
@@ -67,7 +72,11 @@ class WorkerService:
         return forwarded or await self._scorer.recommend(request, None, degraded=True)
 
     async def recommend_many(self, requests: Sequence[Request]) -> list[Answer]:
-        return list(await asyncio.gather(*map(self.recommend, requests)))
+        return list(await asyncio.gather(*map(self._recommend_line, requests)))
+
+    async def _recommend_line(self, request: Request) -> Answer:
+        async with self._batch_lines:
+            return await self.recommend(request)
 
     async def similar(self, item_id: str, k: int) -> Answer | None:
         if self._scorer.card(item_id) is None:

@@ -18,6 +18,7 @@ from store.events import KINDS
 from store.requests import Answer, BadRequestError, Request
 from stream.metrics.metrics import Metrics
 from stream.web import parameters
+from stream.web.admission import Admission, OverloadedError
 from stream.web.contract import Service
 from stream.web.openapi import document
 from stream.web.replies import NotFoundError, body, reply
@@ -29,6 +30,7 @@ PAGE_POLICY = (
 
 SERVICE: web.AppKey[Service] = web.AppKey("service")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
+ADMISSION: web.AppKey[Admission] = web.AppKey("admission", Admission)
 
 
 def routes(console: bool = True) -> list[web.RouteDef]:
@@ -80,11 +82,15 @@ async def _answered(request: web.Request, parse: Callable[[], Request]) -> web.S
     try:
         asked = parse()
         task, result = asked.task, "error"
-        answer = await request.app[SERVICE].recommend(asked)
+        with request.app[ADMISSION].admitted():
+            answer = await request.app[SERVICE].recommend(asked)
         result = _result_of(answer)
         return reply(answer)
     except BadRequestError:
         result = "bad_request"
+        raise
+    except OverloadedError:
+        result = "overloaded"
         raise
     finally:
         request.app[METRICS].recommended(task, result, time.perf_counter() - began)
@@ -98,9 +104,13 @@ async def _answered_batch(request: web.Request, fields: dict[str, Any]) -> web.S
     try:
         asked = parameters.from_batch(fields["requests"])
         results = ["error"] * len(asked)
-        answers = await request.app[SERVICE].recommend_many(asked)
+        with request.app[ADMISSION].admitted(batch=True):
+            answers = await request.app[SERVICE].recommend_many(asked)
         results = [_result_of(answer) for answer in answers]
         return reply({"answers": answers})
+    except OverloadedError:
+        results = ["overloaded"] * len(asked)
+        raise
     finally:
         took_s = time.perf_counter() - began
         tasks: list[str] = [each.task for each in asked] or ["other"] * len(results)
@@ -123,7 +133,9 @@ async def item(request: web.Request) -> web.StreamResponse:
 async def similar(request: web.Request) -> web.StreamResponse:
     k = parameters.once(request.query, "k")
     number = parameters.bounded_k(parameters.whole_number("k", k)) if k is not None else 10
-    return reply(_found(await request.app[SERVICE].similar(request.match_info["item_id"], number), "item_id"))
+    with request.app[ADMISSION].admitted():
+        answer = await request.app[SERVICE].similar(request.match_info["item_id"], number)
+    return reply(_found(answer, "item_id"))
 
 
 async def user(request: web.Request) -> web.StreamResponse:

@@ -28,7 +28,8 @@ def document() -> Schema:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": _paths(),
-        "components": {"schemas": _schemas()},
+        "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{}, {"token": []}],  # a worker on its own machine asks for none
     }
 
 
@@ -54,10 +55,13 @@ def _paths() -> Schema:
     recommend["post"]["responses"]["415"] = _error("The body is not application/json")
     item_id, user_id = _path_parameter("item_id"), _path_parameter("user_id")
     k = _query_parameter("k", {"type": "integer", "minimum": 1, "maximum": parameters.MAX_K, "default": 10})
-    return {
+    similar = _lookup("similar", "Items most like this one", "Answer", [item_id, k])
+    for answering in (*recommend.values(), similar):
+        answering["responses"]["503"] = _error("So many requests wait that this one does not: see Retry-After")
+    paths = {
         "/v1/recommend": recommend,
         "/v1/items/{item_id}": {"get": _lookup("item", "What is known of an item", "Item", [item_id])},
-        "/v1/items/{item_id}/similar": {"get": _lookup("similar", "Items most like this one", "Answer", [item_id, k])},
+        "/v1/items/{item_id}/similar": {"get": similar},
         "/v1/users/{user_id}": {"get": _lookup("user", "What is known of a user", "User", [user_id])},
         "/v1/checkpoints": {"get": _plain("checkpoints", "The model's lineage", "Checkpoints")},
         "/v1/status": {"get": _plain("status", "Freshness of every stage against its objective", "Status")},
@@ -68,6 +72,11 @@ def _paths() -> Schema:
         "/openapi.json": {"get": _plain("openapi", "This document", "Document")},
         "/": {"get": _other("page", "The console page", "text/html")},
     }
+    for path, methods in paths.items():
+        for operation in methods.values() if path.startswith("/v1/") else ():
+            operation["responses"]["401"] = _error("A token of [serving.tokens] is missing")
+            operation["responses"]["403"] = _error("The token is of another role, or Host names another machine")
+    return paths
 
 
 def _operation(name: str, summary: str, schema: str, given: list[Schema]) -> Schema:

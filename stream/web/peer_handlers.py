@@ -7,6 +7,7 @@ from aiohttp import web
 
 from store.requests import Request
 from stream.web.contract import PeerService
+from stream.web.handlers import ADMISSION
 from stream.web.replies import reply
 
 
@@ -17,7 +18,9 @@ def peer_routes(service: PeerService) -> list[web.RouteDef]:
         return reply(service.codebook())
 
     async def recommend(http: web.Request) -> web.StreamResponse:
-        answer = await service.recommend_owned(msgspec.json.decode(await http.read(), type=Request))
+        request = msgspec.json.decode(await http.read(), type=Request)
+        with http.app[ADMISSION].admitted():
+            answer = await service.recommend_owned(request)
         if answer is None:
             return web.Response(status=409, text="this worker does not own the user: ask again, or answer without")
         return reply(answer)

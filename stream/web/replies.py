@@ -14,6 +14,7 @@ from aiohttp import web
 
 from store.requests import BadRequestError
 from stream.web import parameters
+from stream.web.admission import RETRY_AFTER_S, OverloadedError
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,10 @@ async def as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
         return refusal(error.field, error.remedy, status=400)
     except NotFoundError as error:
         return refusal(error.field, error.remedy, status=404)
+    except OverloadedError as error:
+        response = refusal("", str(error), status=503)
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+        return response
     except msgspec.DecodeError as error:  # by one of the routes among workers: ours decode through `parameters`
         return refusal("body", str(error), status=400)
     except web.HTTPMethodNotAllowed as error:

@@ -13,8 +13,9 @@ from aiohttp import web
 from store.settings import Serving
 from stream.metrics.metrics import Metrics
 from stream.web.access import guard
+from stream.web.admission import Admission
 from stream.web.contract import Service
-from stream.web.handlers import METRICS, SERVICE, routes
+from stream.web.handlers import ADMISSION, METRICS, SERVICE, routes
 from stream.web.replies import MAX_BODY_BYTES, Handler, as_json
 
 
@@ -29,6 +30,7 @@ def application(
     app = web.Application(middlewares=[leave_in_peace, guard(serving), as_json], client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = service
     app[METRICS] = metrics
+    app[ADMISSION] = Admission(serving.most_waiting, serving.most_waiting_batches)
     app.add_routes([*routes(serving.console), *more])
     return app
 

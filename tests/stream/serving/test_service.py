@@ -121,6 +121,25 @@ def test_a_user_of_nobody_known_is_answered_without_a_history_and_marked() -> No
     assert (owned, user, owned_user) == (None, None, None)
 
 
+def test_a_single_request_waits_for_few_lines_of_a_batch() -> None:
+    async def scenario() -> list[str]:
+        worker = Alone()
+        service, order = worker.service, list[str]()
+
+        async def ask(name: str, answered: Any) -> None:
+            await answered
+            order.append(name)
+
+        batch = asyncio.create_task(ask("batch", service.recommend_many([Request(user_id="")] * 40)))
+        await asyncio.sleep(0)
+        await asyncio.gather(*(ask("single", service.recommend(Request(user_id=""))) for _ in range(3)))
+        await batch
+        worker.close()
+        return order
+
+    assert asyncio.run(scenario()) == ["single"] * 3 + ["batch"]
+
+
 def test_what_is_known_of_an_item() -> None:
     async def scenario() -> list[Any]:
         worker = Alone()
