@@ -25,8 +25,6 @@ FOREIGN: dict[str, set[str]] = {
 
 MOST_LINES, MOST_TEST_LINES = 350, 600
 MOST_MODULES = 12
-MORE_MODULES: dict[str, int] = {}
-"""Packages that may have more modules than others; the list is to become shorter."""
 
 PACKAGES: dict[str, set[str]] = {
     "store": set(),
@@ -184,9 +182,7 @@ def test_packages_are_small() -> None:
         for folder in {file.parent for file in sources(layer)}:
             package = ".".join(folder.relative_to(ROOT).parts)
             modules = [file for file in folder.glob("*.py") if not file.name.startswith("__")]
-            most = MORE_MODULES.get(package, MOST_MODULES)
-            assert len(modules) <= most, f"{package} has {len(modules)} modules, more than {most}: give some a package"
-            assert package not in MORE_MODULES or len(modules) > MOST_MODULES, f"{package} needs no exemption any more"
+            assert len(modules) <= MOST_MODULES, f"{package} has {len(modules)} modules: give some a package"
 
 
 def test_imports_go_down_only() -> None:
