@@ -19,7 +19,7 @@ from store.files.crash_points import reached
 from store.records.foreign import ForeignRecords
 from store.records.republish_request import request_in
 from store.settings import Settings
-from store.topics import CHECKPOINTS, ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOMMEND_REQUESTS
+from store.topics import CHECKPOINTS, ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOMMEND_REQUESTS, UPLOADS
 from stream.ingest.agents import create_app
 from stream.ingest.assignment import Assignment, Factory
 from stream.ingest.consumer_lag import LagWatch
@@ -75,7 +75,9 @@ class Worker:
         encoder = text_encoder(settings.content.encoder)
 
         # What serves: the scorer, fed by the broadcast, and what is answered with it
-        self._assignment = Assignment({PROFILES: ENGAGEMENTS}, self.fail)
+        count = settings.kafka.partitions
+        most = dict.fromkeys((UPLOADS, ENGAGEMENTS, PROFILES, ITEM_SIGNALS), count)
+        self._assignment = Assignment({PROFILES: ENGAGEMENTS}, self.fail, most=most)
         self._owners = owners = ItemOwners(self._assignment, settings.kafka.partitions)
         self.scorer = Scorer(
             settings,

@@ -59,8 +59,9 @@ def engagements(
     """Publish what people did, one JSON object a line.
 
     Required: event_id, user_id, item_id, kind, occurred_at (UTC epoch seconds, or ISO 8601 with its zone).
-    Optional: value, task, query, context_item_id, country, device, request_id. Publishing a file twice counts each
-    event once.
+    Optional: value, task, query, context_item_id, country, device, request_id. An event whose
+    event_id is among the user's last 128 (store.history_length) counts once however often it is published; a file
+    with more of a user than that, published twice, counts what lies further back twice.
 
     Example: tail -f clicks.jsonl | sidestream publish engagements -
     """

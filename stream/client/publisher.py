@@ -9,7 +9,9 @@ Invariants: every accepted event belongs to exactly one `Delivery`, which ends a
 until the Kafka client lets go of them: beyond it `publish` waits, and raises when waiting does not help.
 
 Failed means: not known to be on the log. What was on its way when its time ended may still arrive; publishing it again
-is harmless (an engagement counts once by its `event_id`, of uploads and profiles the newest counts).
+is harmless: of uploads and profiles the newest counts, an engagement counts once by its `event_id`. The workers know
+the ids of each user's last 128 engagements (`store.history_length`), as long as the user's row is kept
+(`store.user_days`): one that is published again after so many others counts twice. So retry soon.
 
 Errors, all subclasses of what they are to Python::
 
@@ -150,7 +152,8 @@ class Publisher:
         return self.publish(UPLOADS, event)
 
     def engagement(self, event: Event) -> Delivery:
-        """Publishes one act of a user on an item. Publishing the same `event_id` again is harmless."""
+        """Publishes one act of a user on an item. Publishing the same `event_id` again is harmless while it is among
+        those of the user's last 128 engagements (`store.history_length`); later it counts again."""
         return self.publish(ENGAGEMENTS, event)
 
     def profile(self, event: Event) -> Delivery:

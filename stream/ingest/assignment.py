@@ -17,11 +17,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from store.headers import CAME_AT, number_in
 from stream.ingest.protocol.partition import Partition
 from stream.ingest.protocol.published_rows import LostPartitionError
+from stream.kafka.log_identity import LogReplacedError, moved_keys
 from stream.kafka.records import Record
 
 log = logging.getLogger(__name__)
@@ -34,11 +36,17 @@ Factory = Callable[[int], Partition]
 
 class Assignment:
     """Partitions by (agent, number). `hosts` lets an agent's records go to another's partition (profiles belong to the
-    user partition). `failed` is told what stops a partition."""
+    user partition). `failed` is told what stops a partition. `most`: agent → how many partitions its rows were made
+    for; one beyond is not started, for keys have moved."""
 
     def __init__(
-        self, hosts: Mapping[str, str], failed: Callable[[BaseException], None], lost_s: float = LOST_S
+        self,
+        hosts: Mapping[str, str],
+        failed: Callable[[BaseException], None],
+        lost_s: float = LOST_S,
+        most: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
+        self._most = most
         self.generation = 0
         self._factories: Mapping[str, Factory] = {}
         self._hosts = hosts
@@ -68,7 +76,7 @@ class Assignment:
         """Makes (agent, number) pairs the ones at work: stops those that went, rewinds those that stay, starts the new
         with the agent's factory."""
         self._factories = factories
-        wanted = {pair for pair in partitions if pair[0] in factories}
+        wanted = {pair for pair in partitions if pair[0] in factories and not self._is_beyond(*pair)}
         stay = wanted if generation == self.generation + 1 else set()
         self.generation, self._wanted = generation, wanted
         ending = [pair for pair in self._running if pair not in stay]
@@ -82,6 +90,13 @@ class Assignment:
             self._start(pair)
         self._tell_change()
         log.info("generation %s: %s partitions at work", generation, len(self._running))
+
+    def _is_beyond(self, agent: str, number: int) -> bool:
+        count = self._most.get(agent)
+        if count is None or number < count:
+            return False
+        self._failed(LogReplacedError(moved_keys(agent, number + 1, count)))
+        return True
 
     async def stop(self) -> None:
         self._wanted = set()

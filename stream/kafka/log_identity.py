@@ -137,8 +137,9 @@ def moved_keys(topic: str, partitions: int, wanted: int) -> str:
         f"{topic} has {partitions} partitions, and rows lie where {wanted} put them: keys have moved. Partitions "
         "cannot be taken away, so choose: create topics under another kafka.topic_prefix and publish there; or give "
         f"all topics that share keys {partitions} partitions, stop all workers, delete user-states, item-states, "
-        "item-signals and semantic-ids and the data folders, run `sidestream topics create`, and start the workers: "
-        "all is built again from the log, and what lies in a wrong partition is moved"
+        "upload-states, item-signals and semantic-ids and the data folders, run `sidestream topics create`, and start "
+        "the workers with another kafka.group, so that they read from the beginning: all is built again from what the "
+        "log still holds, and what lies in a wrong partition is moved"
     )
 
 

@@ -16,6 +16,7 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError
 
 from store.settings import Settings
+from store.topics import CHECKPOINTS
 from stream.kafka.connections import BrokerUnavailableError, admin_client
 from stream.kafka.log_identity import LogReplacedError, moved_keys
 from stream.kafka.topics import TopicState, describe_topics
@@ -57,6 +58,11 @@ class LogWatch:
         if state.topic_id and state.topic_id != known:
             raise LogReplacedError(
                 f"{state.full_name} was created anew while this worker read it: start again, and it says what to do"
+            )
+        if state.name == CHECKPOINTS and state.partitions > 1:
+            raise LogReplacedError(
+                f"{state.full_name} was given {state.partitions} partitions, and order matters across all of its "
+                "records: delete it, run `sidestream topics create`, and promote the checkpoint that is to serve"
             )
         wanted = self._settings.kafka.partitions
         if state.co_partitioned and state.partitions > wanted:

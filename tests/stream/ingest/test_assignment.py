@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from stream.ingest.assignment import Assignment
 from stream.ingest.protocol.published_rows import LostPartitionError
+from stream.kafka.log_identity import LogReplacedError
 from tests.stream.ingest.protocol.test_partition import Sample, rest
 
 
@@ -249,5 +250,27 @@ def test_timestamps_come_through_exactly(timestamp_ms: int) -> None:
         await place.assignment.take("users", delivery(0, 1, timestamp=timestamp_ms / 1000))
         await place.assignment.stop()
         assert seen == [timestamp_ms]
+
+    asyncio.run(scenario())
+
+
+def test_a_partition_beyond_those_that_rows_were_made_for_is_not_started_and_ends_the_worker() -> None:
+    """Its keys lie elsewhere: what it reads would be moved, and come back to it, without end."""
+
+    async def scenario() -> None:
+        failures: list[BaseException] = []
+        started: list[int] = []
+
+        def make(number: int) -> Sample:
+            started.append(number)
+            raise AssertionError("not to be started")
+
+        assignment = Assignment({}, failures.append, most={"users": 2})
+        await assignment.assign([("users", 2)], 1, {"users": make})
+        assert started == []
+        assert len(failures) == 1
+        assert isinstance(failures[0], LogReplacedError)
+        assert "users has 3 partitions, and rows lie where 2 put them" in str(failures[0])
+        await assignment.stop()
 
     asyncio.run(scenario())

@@ -41,6 +41,11 @@ def test_a_running_worker_hears_of_partitions_that_were_added(settings: Settings
     assert "has 3 partitions, and rows lie where 1 put them" in said
 
 
+def test_a_running_worker_hears_of_partitions_that_checkpoints_was_given(settings: Settings) -> None:
+    said = asyncio.run(watched(settings, lambda: asyncio.to_thread(grow, settings, "checkpoints"), {}))
+    assert "was given 3 partitions, and order matters" in said
+
+
 def test_a_running_worker_hears_of_a_log_that_ends_before_what_it_has_read(settings: Settings) -> None:
     place = (settings.topic("engagements"), 0)
     reached = {place: 0}
