@@ -111,9 +111,9 @@ def _answers(asking: Asking, seconds: float) -> Figures:
     return {"requests/s": round(len(asking.waits_s) / seconds), **quantiles(asking.waits_s), "failed": asking.failed}
 
 
-def recommends(system: System, stream: Stream, seconds: float) -> Figures:
-    """Recommend requests with nothing else going on."""
-    asking = Asking(system.url, stream.users)
+def recommends(system: System, stream: Stream, seconds: float, batching: int = 0) -> Figures:
+    """Recommend requests with nothing else going on, but for `batching` clients that loop batches."""
+    asking = Asking(system.url, stream.users, batching=batching)
     asking.start()
     time.sleep(seconds)
     asking.end()
@@ -153,6 +153,9 @@ def measure(system: System, options: argparse.Namespace) -> Figures:
     found["throughput"] = sorted(rounds, key=lambda figures: figures["events/s"])[len(rounds) // 2]
     found["throughput, profiled"] = throughput(system, stream, options, ask=False, profile=True)
     found["recommend alone"] = recommends(system, stream, options.seconds)
+    found["recommend beside a client that loops batches of 100"] = recommends(
+        system, stream, options.seconds, batching=1
+    )
     found["throughput beside requests"] = throughput(system, stream, options, ask=True, profile=False)
     found["exact"] = exact(system, stream)
     if options.quix:

@@ -82,11 +82,12 @@ class System:
 
 
 class Asking(threading.Thread):
-    """Recommend requests, `clients` at a time, until told to end."""
+    """Recommend requests, `clients` at a time, until told to end; beside them `batching` clients that send one batch of
+    100 after the other."""
 
-    def __init__(self, url: str, users: int, clients: int = 2) -> None:
+    def __init__(self, url: str, users: int, clients: int = 2, batching: int = 0) -> None:
         super().__init__(daemon=True)
-        self._url, self._users, self._clients = url, users, clients
+        self._url, self._users, self._clients, self._batching = url, users, clients, batching
         self._ended = threading.Event()
         self.waits_s: list[float] = []
         self.failed = 0
@@ -101,7 +102,16 @@ class Asking(threading.Thread):
     async def _run(self) -> None:
         timeout = aiohttp.ClientTimeout(total=30)
         async with aiohttp.ClientSession(timeout=timeout) as session:
-            await asyncio.gather(*(self._ask(session, number) for number in range(self._clients)))
+            asks = [self._ask(session, number) for number in range(self._clients)]
+            await asyncio.gather(*asks, *(self._batch(session, number) for number in range(self._batching)))
+
+    async def _batch(self, session: aiohttp.ClientSession, number: int) -> None:
+        users = [f"user-{(number * 100 + line) % self._users}" for line in range(100)]
+        body = {"requests": [{"user_id": user} for user in users]}
+        while not self._ended.is_set():
+            async with session.post(f"{self._url}/v1/recommend", json=body) as response:
+                await response.read()
+                self.failed += response.status != 200
 
     async def _ask(self, session: aiohttp.ClientSession, number: int) -> None:
         while not self._ended.is_set():
