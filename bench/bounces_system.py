@@ -122,6 +122,11 @@ class Bounced:
         self._await_whole()
         return recovery_s
 
+    def coordinator(self) -> int:
+        """The broker that coordinates the workers' group."""
+        group = self.settings.kafka.group
+        return int(self._admin.describe_consumer_groups([group])[group].result(10).coordinator.id)
+
     def start_what_ended(self) -> None:
         """As a supervisor would."""
         for worker in self._workers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +31,7 @@ from stream.kafka.state_topics import (
     Announcement,
     encode_announcement,
     hole_reader,
+    read_partition,
 )
 
 log = logging.getLogger(__name__)
@@ -84,7 +86,22 @@ class ItemPartition(Partition):
             await self._publish_all()
             has_all_states(rows.position, ITEM_STATES, states[ITEM_STATES])
         self.republication.resume()
+        await self._stage_unpublished(cursor)
         await self.publish()  # at once: others learn where the owner answers, and a former owner that it is none
+
+    async def _stage_unpublished(self, cursor: Cursor) -> None:
+        """Stages the rows that may be on this disk only: the position that is published next says that the topic has
+        all that it has passed. An owner with another disk takes what is passed for repeated."""
+        absorbed = self.side.rows.position.absorbed
+        if absorbed <= cursor.counted_safe:
+            return
+        where = (self._signals, self.number)
+        async with aclosing(read_partition(self._settings, *where, cursor.safe + 1)) as records:
+            async for r in records:
+                record = Record(*where, r.offset, r.timestamp, r.key, r.value, lambda: None)
+                if cursor.identity.counted(r.offset) > absorbed:
+                    return
+                self.side.publish_again(record)
 
     async def _publish_all(self) -> None:
         """Publishes every row: the state topic has lost them. The position beside them vouches for nothing yet."""

@@ -202,6 +202,13 @@ class ItemSide:
         if caused_at_ms < self._caused_at.get(item_id, 1 << 62):
             self._caused_at[item_id] = caused_at_ms
 
+    def publish_again(self, record: Record) -> None:
+        """Stages the rows that a record names, as they are."""
+        frames = self._frames(record)
+        if not isinstance(frames, Refusal):
+            for frame in frames:
+                self._publish_again(frame)
+
     def _publish_again(self, frame: SignalFrame) -> None:
         for signal in frame.signals:
             row = self.rows.get(signal.item_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ class Record(NamedTuple):
         return self.timestamp_ms if self.came_at_ms < 0 else min(self.came_at_ms, self.timestamp_ms)
 
 
-ReadHole = Callable[[str, int, int], AsyncIterator[Record]]
+ReadHole = Callable[[str, int, int], AsyncGenerator[Record, None]]
 """Reads (topic, partition) from an offset to the end of the log, past the agents."""
 
 

@@ -8,7 +8,8 @@ prefix of the log, so the further one includes the other, whoever wrote it last.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
@@ -96,7 +97,7 @@ def consumer_options(settings: Settings) -> dict[str, object]:
     }
 
 
-async def read_partition(settings: Settings, topic: str, partition: int, begin: int) -> AsyncIterator[Any]:
+async def read_partition(settings: Settings, topic: str, partition: int, begin: int) -> AsyncGenerator[Any, None]:
     """Every record (aiokafka's) of one partition from `begin` to the end as of the call; `topic` is the full name."""
     where = TopicPartition(topic, partition)
     consumer = AIOKafkaConsumer(**consumer_options(settings))
@@ -117,10 +118,11 @@ async def read_partition(settings: Settings, topic: str, partition: int, begin: 
 def hole_reader(settings: Settings) -> ReadHole:
     """Reads what an agent was not given, as records that have nobody to acknowledge to."""
 
-    async def read(topic: str, partition: int, begin: int) -> AsyncIterator[Record]:
-        async for record in read_partition(settings, topic, partition, begin):
-            first = number_in(record.headers, CAME_AT, -1)
-            yield Record(topic, partition, record.offset, record.timestamp, record.key, record.value, _nobody, first)
+    async def read(topic: str, partition: int, begin: int) -> AsyncGenerator[Record, None]:
+        async with aclosing(read_partition(settings, topic, partition, begin)) as records:
+            async for record in records:
+                came = number_in(record.headers, CAME_AT, -1)
+                yield Record(topic, partition, record.offset, record.timestamp, record.key, record.value, _nobody, came)
 
     return read
 

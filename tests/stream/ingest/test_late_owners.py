@@ -394,6 +394,7 @@ async def played(actions: list[tuple[Any, ...]], order: list[str]) -> None:
     with (
         patch("stream.ingest.protocol.published_rows.read_partition", read),
         patch("stream.ingest.user_partition.read_partition", read),
+        patch("stream.ingest.item_partition.read_partition", read),
         patch("stream.ingest.user_partition.look_at", look_at),
         patch("stream.ingest.item_partition.look_at", look_at),
     ):
