@@ -30,6 +30,7 @@ from stream.cli import (
     topics,
     training,
 )
+from stream.cli.doctor.command import app as _doctor
 from stream.terminal.output import tell_failure
 
 _OWN = ("store", "trainer", "stream", "sidestream")
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 for _part in (processes, asking, training, republishing, replay):
     app.add_typer(_part.app)
+app.add_typer(_doctor)
 app.add_typer(publishing.app, name="publish")
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(codebook.app, name="codebook")
