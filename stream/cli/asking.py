@@ -120,4 +120,7 @@ def _title(client: Client, item_id: str) -> str:
 
 
 def _after(start: float | None, at: float | None) -> str:
-    return "–" if at is None or start is None else f"+{span(at - start)}"
+    """How long after the upload; what people did may be older than that, where the item was uploaded again."""
+    if at is None or start is None:
+        return "–"
+    return f"+{span(at - start)}" if at >= start else "before this upload"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stream.cli.arguments.options import LOG, Options, command
-from stream.terminal.output import table
+from stream.terminal.output import moment, table
 
 if TYPE_CHECKING:
     from stream.kafka.dead_letters import DeadLetter
@@ -20,6 +20,9 @@ app = typer.Typer(
     epilog="Example: sidestream dead-letters list --reason missing_field",
 )
 
+TEXT = 2000
+"""Characters of an event that --json gives as text, beside its bytes."""
+
 Reason = Annotated[str | None, typer.Option(help="Only letters refused for this reason, e.g. not_json.")]
 Source = Annotated[str | None, typer.Option("--topic", help="Only letters from this topic, e.g. uploads.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="At most this many letters.")]
@@ -27,7 +30,7 @@ Limit = Annotated[int | None, typer.Option(min=1, help="At most this many letter
 
 @command(app, takes=LOG, name="list")
 def list_(options: Options, reason: Reason = None, source: Source = None, limit: Limit = 50) -> None:
-    """List refused events with their reason and where they lay.
+    """List refused events with the time at which they came, their reason, where they lay, and their text.
 
     Example: sidestream dead-letters list --reason missing_field --topic engagements
     """
@@ -37,11 +40,19 @@ def list_(options: Options, reason: Reason = None, source: Source = None, limit:
     shown = letters[-limit:] if limit else letters
     counts = count_by_reason(letters)
     if not options.as_json and shown:
-        rows = [(x.reason, f"{x.topic}/{x.partition}@{x.offset}", x.detail[:80], x.preview()) for x in shown]
-        table(("reason", "where", "detail", "event"), rows)
+        rows = [
+            (moment(_came_at(x)), x.reason, f"{x.topic}/{x.partition}@{x.offset}", x.detail[:80], x.preview())
+            for x in shown
+        ]
+        table(("came", "reason", "where", "detail", "event"), rows)
     summary = ", ".join(f"{name} {count}" for name, count in counts.items())
     options.emit(
-        {"found": len(letters), "by_reason": counts, "letters": [_document(letter) for letter in shown]},
+        {
+            "found": len(letters),
+            "by_reason": counts,
+            "letters": [_document(letter) for letter in shown],
+            "told": [{"came_at": _came_at(letter), "text": letter.preview(TEXT)} for letter in shown],
+        },
         f"{len(letters)} dead letters" + (f": {summary}" if summary else ""),
     )
 
@@ -68,6 +79,11 @@ def replay(
     letters = read_letters(settings, reason=reason, topic=source, limit=limit, replayed=again)
     sent = send_again(settings, letters)
     options.emit({"replayed": sent}, f"{sent} dead letters published again")
+
+
+def _came_at(letter: DeadLetter) -> float | None:
+    """When the broker first had the event, epoch seconds."""
+    return letter.came_at_ms / 1000 if letter.came_at_ms >= 0 else None
 
 
 def _document(letter: DeadLetter) -> dict[str, Any]:

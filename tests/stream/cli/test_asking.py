@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from stream.cli.asking import _after
 from stream.metrics.metrics import Metrics
 from stream.terminal.text import plain
 from stream.web.server import application
@@ -34,6 +35,12 @@ def test_trace_and_status(run: Run, worker_url: str) -> None:
     assert "the ranker expected: click 0.120 (came 0.125)" in status.out
     assert "exploration: 10 of 200 lines (5.0%), 2 of 30 hits; 9 of 40 little-known items shown" in status.out
     assert run("status", "--url", worker_url, "--json").document["codebook"] == "v0"
+
+
+def test_what_came_before_an_item_was_uploaded_again_has_no_negative_time() -> None:
+    assert _after(1000.0, 994.6) == "before this upload"
+    assert _after(1000.0, 1000.25).startswith("+250")
+    assert _after(1000.0, None) == _after(None, 5.0) == "–"
 
 
 HOSTILE = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
 from store.settings import Settings
@@ -22,6 +24,9 @@ def test_dead_letters(on_broker: Run, cli_settings: Settings) -> None:
     assert "1 dead letters: not_json 1" in listed.out
     document = on_broker("dead-letters", "list", "--json").document
     assert document["by_reason"] == {"not_json": 1}
+    assert [each["text"] for each in document["told"]] == ["{"]
+    assert abs(document["told"][0]["came_at"] - time.time()) < 3600
+    assert time.strftime("%Y-%m-", time.gmtime()) in on_broker("dead-letters", "list", "--reason", "not_json").out
     assert document["letters"][0] == msgspec.json.decode(letter.encode())
     assert on_broker("dead-letters", "list", "--reason", "wrong_type", "--json").document["found"] == 0
     assert on_broker("dead-letters", "replay").out == "1 dead letters published again\n"
