@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from store.checkpoints import CheckpointFolder, verify
@@ -16,6 +17,7 @@ from stream.client.training_runs import follow, request_training
 from tests.chaos.workers import read_topic
 from tests.stream.serving.test_swap import System, small_settings
 from tests.waiting import PATIENCE_S, eventually
+from trainer.model_bundle import NO_CHECKPOINT
 
 TRAINER_POINTS = ["checkpoint_named", "run_judged", "run_gated", "run_announced"]
 WORKER_POINTS = ["swap_loaded", "swapped"]
@@ -26,7 +28,9 @@ pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def system(embedded_broker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("killed")
-    system = System(small_settings(embedded_broker.bootstrap_servers, folder), folder)
+    settings = small_settings(embedded_broker.bootstrap_servers, folder)
+    kept = msgspec.structs.replace(settings.training, keep_checkpoints=100)  # nothing goes while a test looks
+    system = System(msgspec.structs.replace(settings, training=kept), folder)
     try:
         system.fill()
         yield system
@@ -80,6 +84,9 @@ def test_a_run_whose_trainer_was_killed_comes_to_its_end(system: System, point: 
 
 @pytest.mark.parametrize("point", WORKER_POINTS)
 def test_a_worker_that_was_killed_in_a_swap_serves_what_was_offered(system: System, point: str) -> None:
+    if system.serving() in (None, NO_CHECKPOINT):
+        made = system.train().checkpoint
+        eventually(lambda: system.serving() == made)
     before = system.serving()
     restart_worker_killed_at(system, point)
     assert system.worker.process is not None
