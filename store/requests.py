@@ -21,8 +21,9 @@ class BadRequestError(ValueError):
 
 
 class Request(msgspec.Struct, kw_only=True, frozen=True):
-    """What an application asks. A missing `query` in a search is imputed with the title of `item_id`. With `explain`
-    each line tells what the ranker's heads expect of it."""
+    """What an application asks. What it names in `exclude` is not in the answer: the next page excludes the ones
+    before. A missing `query` in a search is imputed with the title of `item_id`. With `explain` each line tells what
+    the ranker's heads expect of it."""
 
     user_id: str = ""
     task: Task = "home"
@@ -31,6 +32,7 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     country: str | None = None
     device: str | None = None
     k: int = 10
+    exclude: tuple[str, ...] = ()
     explain: bool = False
 
 

@@ -100,9 +100,19 @@ class Client:
         country: str | None = None,
         device: str | None = None,
         k: int = 10,
+        exclude: Sequence[str] = (),
     ) -> Answer:
-        """The `k` best items for a user now; an unknown user is answered too."""
-        asked = Request(user_id=user_id, task=task, query=query, item_id=item_id, country=country, device=device, k=k)
+        """The `k` best items for a user now, without those in `exclude`; an unknown user is answered too."""
+        asked = Request(
+            user_id=user_id,
+            task=task,
+            query=query,
+            item_id=item_id,
+            country=country,
+            device=device,
+            k=k,
+            exclude=tuple(exclude),
+        )
         return self._decoded(self._send("POST", "/v1/recommend", body=_fields(asked)), Answer)
 
     def recommend_many(self, requests: Sequence[Mapping[str, Any]]) -> list[Answer]:
@@ -227,7 +237,7 @@ class Client:
 
 def _fields(request: Request) -> dict[str, Any]:
     fields = ((name, getattr(request, name)) for name in request.__struct_fields__)
-    return {name: value for name, value in fields if value is not None}
+    return {name: value for name, value in fields if value not in (None, ())}
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:

@@ -131,6 +131,7 @@ async def item(request: web.Request) -> web.StreamResponse:
 
 
 async def similar(request: web.Request) -> web.StreamResponse:
+    parameters.only(request.query, ("k",))
     k = parameters.once(request.query, "k")
     number = parameters.bounded_k(parameters.whole_number("k", k)) if k is not None else 10
     with request.app[ADMISSION].admitted():

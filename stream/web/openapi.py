@@ -213,6 +213,9 @@ def _request_schema() -> Schema:
     for name in ("query", "item_id", "country", "device"):
         most = longest.get(name, parameters.MAX_LABEL_CHARS)
         fields[name] = {"anyOf": [{"type": "string", "maxLength": most}, {"type": "null"}], "default": None}
+    longest_id = {"type": "string", "maxLength": parameters.MAX_ID_CHARS}
+    fields["exclude"] = {"type": "array", "items": longest_id, "maxItems": parameters.MAX_EXCLUDED, "default": []}
+    fields["exclude"]["description"] = "Ids that are not to be in the answer: what earlier pages showed"
     fields["query"]["description"] = "What is searched for; required for `search` without item_id"
     fields["item_id"]["description"] = "The item on show; required for `similar`"
     return {**schema, "required": ["user_id"]}

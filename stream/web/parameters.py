@@ -1,13 +1,15 @@
 """Parameters: what applications send over HTTP, checked before anything else sees it.
 
 Invariant: anything a client can send ends in a `Request` that keeps all bounds, or in a `BadRequestError` that names
-the field and the remedy. Unknown parameters are ignored, as unknown fields of events are.
+the field and the remedy. A parameter of a query string that does not exist is refused, with the nearest that does; in a
+body unknown fields are ignored, as those of events are: an application may be of a later release.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +23,7 @@ MAX_BATCH = 100
 MAX_ID_CHARS = 256
 MAX_QUERY_CHARS = 2000
 MAX_LABEL_CHARS = 64
+MAX_EXCLUDED = 1000
 
 _WHERE = re.compile(r" - at `\$\.?(?:\[\.\.\.\]\.?)?([^`]*)`$")
 _TYPES = {
@@ -35,9 +38,12 @@ _TYPES = {
 
 def from_query(query: MultiMapping[str]) -> Request:
     """The request in a query string."""
+    only(query, Request.__struct_fields__)
     fields: dict[str, Any] = {}
+    if "exclude" in query:
+        fields["exclude"] = [_text("exclude", value) for value in query.getall("exclude")]
     for name in Request.__struct_fields__:
-        text = once(query, name)
+        text = once(query, name) if name != "exclude" else None
         if text is not None:
             fields[name] = text
     if "k" in fields:
@@ -45,6 +51,15 @@ def from_query(query: MultiMapping[str]) -> Request:
     if "explain" in fields:
         fields["explain"] = truth("explain", fields["explain"])
     return from_fields(fields)
+
+
+def only(query: Iterable[str], known: Sequence[str]) -> None:
+    """Refuses a parameter that does not exist."""
+    for name in query:
+        if name not in known:
+            near = difflib.get_close_matches(name.casefold(), known, 1)
+            remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise BadRequestError(name[:MAX_LABEL_CHARS], f"there is no such parameter: {remedy}")
 
 
 def from_fields(fields: Any, where: str = "") -> Request:
@@ -87,6 +102,10 @@ def checked(request: Request) -> Request:
     _within("country", request.country, MAX_LABEL_CHARS)
     _within("device", request.device, MAX_LABEL_CHARS)
     bounded_k(request.k)
+    if len(request.exclude) > MAX_EXCLUDED:
+        raise BadRequestError("exclude", f"send at most {MAX_EXCLUDED} ids, not {len(request.exclude)}")
+    for item_id in request.exclude:
+        _within("exclude", item_id, MAX_ID_CHARS)
     if not request.user_id.strip():
         raise BadRequestError("user_id", "name the user; one never seen before is answered too")
     if request.item_id is not None and not request.item_id.strip():
@@ -124,11 +143,13 @@ def once(query: MultiMapping[str], name: str) -> str | None:
     values = query.getall(name, [])
     if len(values) > 1:
         raise BadRequestError(name, f"give it once, not {len(values)} times")
-    if not values:
-        return None
-    if not _is_text(values[0]):
+    return _text(name, values[0]) if values else None
+
+
+def _text(name: str, value: str) -> str:
+    if not _is_text(value):
         raise BadRequestError(name, "send UTF-8 text")
-    return values[0]
+    return value
 
 
 def engagement_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Filters: which items may be returned to a request at all.
 
-Invariant: what is not live, what the user has (unless items repeat) or has turned away, and the item viewed never is.
+Invariant: what is not live, what the user has (unless items repeat) or has turned away, the item viewed and what the
+request excludes never is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ def allowed_items(catalog: Catalog, request: Request, user: UserRow | None, repe
         refused = catalog.known(entry.item_id for entry in user.decisions() if entry.weight < 0)
         refused += [catalog.by_hash.get(number, -1) for number in user.refused_hashes().tolist()]
         allowed_N[[handle for handle in refused if 0 <= handle < len(allowed_N)]] = False
-    viewed = catalog.handles.get(request.item_id or "")
-    if viewed is not None and viewed < len(allowed_N):
-        allowed_N[viewed] = False
+    left_out = catalog.known([request.item_id or "", *request.exclude])
+    allowed_N[[handle for handle in left_out if handle < len(allowed_N)]] = False
     return allowed_N

@@ -24,7 +24,7 @@ def test_gzip_is_read_with_its_position(tmp_path: Path) -> None:
     assert positions[-1] == file.stat().st_size
 
 
-@pytest.mark.parametrize("content", [b"plain", gzip.compress(b"{}\n" * 1000)[:-20]])
+@pytest.mark.parametrize("content", [b"plain", gzip.compress(b"{}\n" * 1000)[:-20]], ids=["plain", "cut"])
 def test_what_is_no_gzip_is_said(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "a.jsonl.gz"
     file.write_bytes(content)

@@ -29,6 +29,7 @@ requests = st.builds(
     device=st.none() | text,
     k=st.integers(1, MAX_K),
     explain=st.booleans(),
+    exclude=st.lists(text, max_size=3).map(tuple),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -53,7 +54,9 @@ def within_bounds(request: Request) -> bool:
 def test_a_request_means_the_same_in_a_query_and_in_a_body(request: Request) -> None:
     fields = msgspec.to_builtins(request)
     told = {name: value for name, value in fields.items() if value is not None}
-    query = MultiDict({name: json.dumps(value) if name == "explain" else str(value) for name, value in told.items()})
+    told["explain"] = json.dumps(told["explain"])
+    single = [(name, str(value)) for name, value in told.items() if name != "exclude"]
+    query = MultiDict(single + [("exclude", item_id) for item_id in request.exclude])
     assert parameters.from_query(query) == request
     assert parameters.from_fields(fields) == request
     assert parameters.from_batch([fields, {**fields, "of a later release": 1}]) == [request, request]
@@ -145,3 +148,22 @@ def test_the_playground_says_what_it_may_and_no_more() -> None:
         with pytest.raises(BadRequestError) as refused:
             parameters.engagement_fields({**given_fields, name: wrong})
         assert refused.value.field == name
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("K", "k"), ("limit", "there are"), ("excluded", "exclude"), ("n", "there")]
+)
+def test_a_parameter_that_does_nothing_is_refused_with_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(BadRequestError, match=near) as refused:
+        parameters.from_query(MultiDict({"user_id": "u", name: "3"}))
+    assert refused.value.field == name
+    assert parameters.from_fields({"user_id": "u", name: 3}).user_id == "u"  # a body may be of a later release
+
+
+def test_excluded_ids_are_repeated_in_a_query_string_and_bounded() -> None:
+    query = MultiDict([("user_id", "u"), ("exclude", "a,b"), ("exclude", "c")])
+    assert parameters.from_query(query).exclude == ("a,b", "c")
+    for wrong in (["x"] * 1001, ["x" * 300], "x", [1]):
+        with pytest.raises(BadRequestError) as refused:
+            parameters.from_fields({"user_id": "u", "exclude": wrong})
+        assert refused.value.field.startswith("exclude")

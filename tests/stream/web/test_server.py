@@ -24,12 +24,12 @@ from tests.stream.web.web_client import raw, refused, with_app
 def test_recommend_passes_every_parameter() -> None:
     async def ask(client: TestClient[Any, Any], service: FakeService) -> None:
         fields = {"user_id": "ü/1", "task": "search", "query": "brot 🍞", "item_id": "i1", "country": "DE"}
-        response = await client.get("/v1/recommend", params={**fields, "device": "tv", "k": "2", "unknown": "x"})
+        response = await client.get("/v1/recommend", params={**fields, "device": "tv", "k": "2", "exclude": "i9"})
         assert response.status == 200
         answer = await response.json()
         assert [item["item_id"] for item in answer["items"]] == list(TITLES)[:2]
         assert {"checkpoint", "codebook", "request_id", "took_ms", "degraded"} < set(answer)
-        posted = await client.post("/v1/recommend", json={**fields, "device": "tv", "k": 2})
+        posted = await client.post("/v1/recommend", json={**fields, "device": "tv", "k": 2, "exclude": ["i9"]})
         assert await posted.json() == answer
         assert service.asked[0] == service.asked[1]
         assert service.asked[0].query == "brot 🍞"

@@ -21,9 +21,10 @@ some_items = st.sets(st.sampled_from(ITEMS))
     refused=some_items,
     viewed=st.sampled_from([*ITEMS, "never seen", None]),
     repeats=st.booleans(),
+    excluded=st.sets(st.sampled_from([*ITEMS, "nobody's"])),
 )
 def test_only_what_is_live_new_to_the_user_wanted_and_not_looked_at(
-    live: set[str], liked: set[str], refused: set[str], viewed: str | None, repeats: bool
+    live: set[str], liked: set[str], refused: set[str], viewed: str | None, repeats: bool, excluded: set[str]
 ) -> None:
     world = World()
     for item_id in sorted(live):
@@ -33,9 +34,9 @@ def test_only_what_is_live_new_to_the_user_wanted_and_not_looked_at(
     for item_id in sorted(refused):
         world.engage("u", item_id, START, kind="dislike")
     catalog = world.recommender.catalog
-    allowed_N = allowed_items(catalog, Request(item_id=viewed), world.users.get("u"), repeats)
+    allowed_N = allowed_items(catalog, Request(item_id=viewed, exclude=tuple(excluded)), world.users.get("u"), repeats)
     have = set() if repeats else liked
-    assert {catalog.ids[handle] for handle in allowed_N.nonzero()[0]} == live - have - refused - {viewed}
+    assert {catalog.ids[handle] for handle in allowed_N.nonzero()[0]} == live - have - refused - excluded - {viewed}
 
 
 def test_the_catalogue_is_left_as_it_was() -> None:
