@@ -23,11 +23,11 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from rocksdict import Options, WriteBatch
+from rocksdict import WriteBatch
 
-from store.files.derived_store import DerivedStore
+from store.files.derived_store import DerivedStore, derived_options
 from store.memory.clock_cache import ClockCache, Staged
-from store.rows import WRITE_BUFFER_BYTES, WRITE_BUFFERS, Position
+from store.rows import Position
 
 _ROW = b"v"
 _META = b"\x00meta"
@@ -82,7 +82,7 @@ class EmbeddingStore:
     what the folder held was damaged, and this is empty."""
 
     def __init__(self, folder: Path, rules: EmbeddingRules = EmbeddingRules()) -> None:
-        self._db = DerivedStore(folder, _options, _META, EmbeddingStoreError)
+        self._db = DerivedStore(folder, derived_options, _META, EmbeddingStoreError)
         self.rules, self.rebuilt = rules, self._db.rebuilt
         stored = self._db.get(_META)
         meta = msgspec.msgpack.decode(stored, type=_Meta) if stored else _Meta(rules.width)
@@ -217,13 +217,3 @@ class EmbeddingStore:
             np.where(known_B, records["at_s"], 0.0),
             admitted_B,
         )
-
-
-def _options() -> Options:
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_max_background_jobs(2)
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_write_buffer_manager(WRITE_BUFFERS)
-    options.set_keep_log_file_num(2)
-    return options

@@ -25,6 +25,7 @@ import numpy as np
 from store.events import KIND_CODES, KINDS, Engagement
 from store.keys import hash64
 from store.records.foreign import is_offset, is_time
+from store.records.row_ages import ages_in
 from store.signals import Signal
 
 
@@ -87,27 +88,7 @@ class UserRow(msgspec.Struct, array_like=True):
         return "hashes of items that are none" if len(self.seen) % 8 or len(self.refused) % 8 else ""
 
 
-class _UserAge(msgspec.Struct, array_like=True):
-    """An encoded row with all but its offset and its time left as it is."""
-
-    offset: int
-    entries: msgspec.Raw = msgspec.Raw()
-    seen: msgspec.Raw = msgspec.Raw()
-    attributes: msgspec.Raw = msgspec.Raw()
-    profiled_at: float = 0.0
-    life: int = -1
-    kept: msgspec.Raw = msgspec.Raw()
-    refused: msgspec.Raw = msgspec.Raw()
-    touched_s: int = 0
-
-
-_age = msgspec.msgpack.Decoder(_UserAge)
-
-
-def age_of(value: bytes) -> tuple[int, int]:
-    """Offset and time of an encoded row."""
-    found = _age.decode(value)
-    return found.offset, found.touched_s
+age_of = ages_in(UserRow)
 
 
 class HistoryRules(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ import numpy as np
 
 from store.events import KINDS, MOST_FEATURES, MOST_NUMBERS
 from store.records.foreign import ForeignRecordError, held_in, is_offset, is_time
+from store.records.row_ages import ages_in
 
 MOST_CODES, MOST_NEIGHBOURS = 64, 10_000
 """Bounds of what the settings may ask for."""
@@ -76,36 +77,7 @@ class ItemRow(msgspec.Struct, array_like=True):
         return "popularity is missing" if self.positives > 0 and not self.popularity else ""
 
 
-class _ItemAge(msgspec.Struct, array_like=True):
-    """An encoded row with all but its offset and its time left as it is: most of the cost is decoding the rest."""
-
-    offset: int
-    counters: msgspec.Raw = msgspec.Raw()
-    positives: msgspec.Raw = msgspec.Raw()
-    negatives: msgspec.Raw = msgspec.Raw()
-    first_at: msgspec.Raw = msgspec.Raw()
-    last_at: msgspec.Raw = msgspec.Raw()
-    value_sum: msgspec.Raw = msgspec.Raw()
-    value_count: msgspec.Raw = msgspec.Raw()
-    decayed_at: msgspec.Raw = msgspec.Raw()
-    popularity: msgspec.Raw = msgspec.Raw()
-    neighbours: msgspec.Raw = msgspec.Raw()
-    landmark: msgspec.Raw = msgspec.Raw()
-    prunings: msgspec.Raw = msgspec.Raw()
-    vector: msgspec.Raw = msgspec.Raw()
-    step: msgspec.Raw = msgspec.Raw()
-    shown: msgspec.Raw = msgspec.Raw()
-    shown_at: msgspec.Raw = msgspec.Raw()
-    touched_s: int = 0
-
-
-_age = msgspec.msgpack.Decoder(_ItemAge)
-
-
-def age_of(value: bytes) -> tuple[int, int]:
-    """Offset and time of an encoded row."""
-    found = _age.decode(value)
-    return found.offset, found.touched_s
+age_of = ages_in(ItemRow)
 
 
 class RowOffset(msgspec.Struct, array_like=True):

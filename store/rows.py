@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
-from rocksdict import Options, WriteBatch, WriteBufferManager
+from rocksdict import WriteBatch
 
-from store.files.derived_store import DerivedStore
+from store.files.derived_store import DerivedStore, derived_options
 from store.records.foreign import is_offset
 
 Row = TypeVar("Row", bound=msgspec.Struct)
@@ -93,9 +93,6 @@ class Position(msgspec.Struct, array_like=True):
 
 CACHED_BYTES = 32 << 20
 """Of rows as they are encoded; decoded they take about five times as much memory."""
-WRITE_BUFFER_BYTES = 16 << 20
-WRITE_BUFFERS = WriteBufferManager(32 << 20, allow_stall=False)
-"""What all stores of a process together hold before one writes it out: a worker has four for each of its partitions."""
 
 
 class RowStore(Generic[Row]):
@@ -114,7 +111,7 @@ class RowStore(Generic[Row]):
         cached_bytes: int = CACHED_BYTES,
         worth_caching: Callable[[str], bool] = lambda _: True,
     ) -> None:
-        self._db = DerivedStore(folder, _options, POSITION_KEY, RowStoreError)
+        self._db = DerivedStore(folder, derived_options, POSITION_KEY, RowStoreError)
         self._decoder = msgspec.msgpack.Decoder(kind)
         self._encoder = msgspec.msgpack.Encoder()
         self._cache: OrderedDict[str, tuple[Row, int]] = OrderedDict()
@@ -195,9 +192,7 @@ class RowStore(Generic[Row]):
 
     def keys_after(self, key: str | None, limit: int) -> list[str]:
         """The next keys of written rows in their order, from the first on (None) or after one."""
-        begin = _ROW if key is None else _ROW + key.encode() + b"\0"
-        found = islice(self._db.keys(begin), limit)
-        return [stored[1:].decode() for stored in found if stored.startswith(_ROW)]
+        return [found for found, _ in self.encoded_after(key, limit)]
 
     def encoded_after(self, key: str | None, limit: int) -> list[tuple[str, bytes]]:
         """The next written rows in the order of their keys, as they lie on disk."""
@@ -235,13 +230,3 @@ class RowStore(Generic[Row]):
         cached = self._cache.pop(key, None)
         if cached is not None:
             self._held_bytes -= cached[1]
-
-
-def _options() -> Options:
-    options = Options(raw_mode=True)
-    options.create_if_missing(True)
-    options.set_max_background_jobs(2)
-    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-    options.set_write_buffer_manager(WRITE_BUFFERS)
-    options.set_keep_log_file_num(2)
-    return options

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rocksdict import Options, Rdict, WriteBatch
+from rocksdict import Options, Rdict, WriteBatch, WriteBufferManager
 
 from store.files.databases import close_database, open_database, write_batch
 
@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 
 MARK = "DAMAGED"
 ASIDE = ".damaged"
+WRITE_BUFFER_BYTES = 16 << 20
+WRITE_BUFFERS = WriteBufferManager(32 << 20, allow_stall=False)
+"""What all stores of a process together hold before one writes it out: a worker has four for each of its partitions."""
 
 
 class DamagedStoreError(RuntimeError):
@@ -66,10 +69,6 @@ class DerivedStore:
         cursor.seek(from_key)
         return self._read(cursor)
 
-    def keys(self, from_key: bytes) -> Iterator[bytes]:
-        """Keys in order, as of the call."""
-        return (key for key, _ in self.items(from_key))
-
     def _read(self, cursor: Any) -> Iterator[tuple[bytes, bytes]]:
         while cursor.valid():
             yield cursor.key(), cursor.value()
@@ -87,6 +86,17 @@ class DerivedStore:
 
     def close(self) -> None:
         close_database(self._db)
+
+
+def derived_options() -> Options:
+    """How RocksDB opens the stores of a worker."""
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.set_max_background_jobs(2)
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+    options.set_write_buffer_manager(WRITE_BUFFERS)
+    options.set_keep_log_file_num(2)
+    return options
 
 
 def set_aside(folder: Path, why: str) -> None:

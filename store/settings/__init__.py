@@ -7,7 +7,7 @@ with its key, its value and what is allowed, or with the nearest key that there 
 May import the rest of `store`. Invariant: settings never change once they are read.
 """
 
-from store.settings.checks import SettingsError, unguarded
+from store.settings.checks import LOOPBACK, SettingsError, unguarded
 from store.settings.learning_tables import (
     Candidates,
     Codebook,
@@ -40,6 +40,7 @@ from store.settings.writing import to_toml
 __all__ = [
     "COMPLETED",
     "DEFAULT",
+    "LOOPBACK",
     "PREFIX",
     "WEIGHTS",
     "Candidates",

@@ -127,6 +127,7 @@ def _insecure(security: Security) -> Iterator[tuple[str, str]]:
 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+"""What this machine is called by itself."""
 
 
 def _half_guarded(serving: Serving) -> Iterator[tuple[str, str]]:

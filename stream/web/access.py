@@ -21,13 +21,12 @@ from urllib.parse import urlsplit
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from store.settings import Serving
+from store.settings import LOOPBACK, Serving
 from stream.web.replies import Handler, refusal
 
 Role = Literal["read", "write", "operate"]
 ROLES: tuple[Role, ...] = ("read", "write", "operate")
 PUBLIC = ("/", "/healthz", "/readyz", "/metrics", "/openapi.json")
-LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def role_of(method: str, path: str) -> Role | None:
@@ -42,7 +41,7 @@ def role_of(method: str, path: str) -> Role | None:
 def guard(serving: Serving) -> Middleware:
     """The middleware of a worker with these settings."""
     tokens = {role: token for role in ROLES if (token := getattr(serving.tokens, role))}
-    names = () if serving.open else (*LOCAL_NAMES, serving.host, urlsplit(serving.advertise).hostname or serving.host)
+    names = () if serving.open else (*LOOPBACK, serving.host, urlsplit(serving.advertise).hostname or serving.host)
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
