@@ -50,6 +50,7 @@ def small_settings(bootstrap_servers: str, folder: Path) -> Settings:
                 "first_engagements": 1_000_000_000,
                 "min_engagements": 100,
                 "gate_engagements": 200,
+                "gate_least_events": 5,
                 "gate_floor": 0.0,
                 "gate_examples": 1_000_000,
                 "gate_tolerance": 1.0,
