@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import msgspec
 import numpy as np
 
@@ -11,8 +13,10 @@ from store.histories import absorb as absorb_engagement
 from store.items import ItemCard, ItemRow, pack_parts
 from store.requests import Answer, Request
 from store.settings import Settings
+from trainer.items.item_learning import DAY_S
 from trainer.items.item_learning import absorb as absorb_signal
 from trainer.model_bundle import ModelBundle
+from trainer.ranking.example import Example
 from trainer.recommender import Recommender, RecommenderRules
 from trainer.semantic_ids.codebook import zero_codebook
 
@@ -69,5 +73,22 @@ class World:
         fields = {"event_id": f"e{self.offset}", "user_id": user_id, "item_id": item_id, "kind": kind}
         return msgspec.convert({**fields, "occurred_at": at}, Engagement)
 
+    def example(self, user: UserRow | None, event: Engagement) -> Example | None:
+        ranked = self.recommender.example(user, event)
+        return None if ranked is None else ranked.example
+
     def ask(self, user_id: str = "", **fields: object) -> Answer:
         return self.recommender.answer(Request(user_id=user_id, **fields), self.users.get(user_id)).answer  # type: ignore[arg-type]
+
+
+def two_tastes() -> World:
+    """Forty items, and five days of fifty users who engage with those of their own taste."""
+    world = World()
+    rng = random.Random(0)
+    for number in range(40):
+        world.recommender.insert(card(number))
+    for n in range(500):
+        user = rng.randrange(50)
+        item = rng.randrange(20) * 2 + user % 2
+        world.engage(f"u{user}", f"i{item}", START + n * DAY_S / 100)
+    return world

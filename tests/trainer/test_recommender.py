@@ -2,43 +2,25 @@ from __future__ import annotations
 
 import random
 
-import msgspec
 import numpy as np
 import pytest
 
-from store.events import Engagement
-from store.histories import UserRow
 from store.items import ItemCard, ItemRow
 from store.requests import Answer, Request
 from store.settings import Settings
-from tests.small_world import START, World, card
+from tests.small_world import START, World, card, two_tastes
 from trainer.items.catalog import NEVER
 from trainer.items.item_learning import DAY_S
 from trainer.model_bundle import ModelBundle
-from trainer.ranking.columns import COLUMNS
-from trainer.ranking.example import Example
 from trainer.ranking.learner import RankerLearner, RankerRules
 from trainer.ranking.ranker import HeuristicRanker, ranker_from
-from trainer.recommender import Recommender, RecommenderRules
+from trainer.recommender import Recommender
 from trainer.semantic_ids.codebook import zero_codebook
 
 
 @pytest.fixture
 def world() -> World:
-    world = World()
-    rng = random.Random(0)
-    for number in range(40):
-        world.recommender.insert(card(number))
-    for n in range(500):
-        user = rng.randrange(50)
-        item = rng.randrange(20) * 2 + user % 2
-        world.engage(f"u{user}", f"i{item}", START + n * DAY_S / 100)
-    return world
-
-
-def example_of(world: World, user: UserRow | None, event: Engagement) -> Example | None:
-    ranked = world.recommender.example(user, event)
-    return None if ranked is None else ranked.example
+    return two_tastes()
 
 
 def ids(answer: Answer) -> list[str]:
@@ -138,78 +120,13 @@ def test_similar_and_search_follow_the_item_and_the_words(world: World) -> None:
     assert sum(int(item[1:]) % 2 == 0 for item in imputed) >= 8
 
 
-def test_exploration_is_bounded_and_says_so() -> None:
-    def explored(share: float) -> int:
-        world = World(RecommenderRules(explore_share=share))
-        for number in range(30):
-            world.recommender.insert(card(number))
-        for n in range(200):
-            world.engage(f"u{n % 15}", f"i{n % 14}", START + n)
-        answers = [world.ask(f"u{n}") for n in range(100)]
-        assert all(line.source != "explore" for answer in answers for line in answer.items[:-1])
-        return sum(answer.items[-1].source == "explore" for answer in answers)
-
-    assert explored(0.0) == 0
-    assert 5 <= explored(0.3) <= 60
-
-
-def test_every_line_has_a_source_and_a_reason(world: World) -> None:
-    for line in world.ask("u1").items:
-        assert line.source
-        assert "{" not in line.reason
-        assert line.reason
-
-
-def test_an_example_is_the_engagement_as_it_was_before_it(world: World) -> None:
-    at = START + 6 * DAY_S
-    event = world.event("u1", "i3", at)
-    have = UserRow()
-    example = example_of(world, have, event)
-    assert example is not None
-    assert example.found
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(example), type=Example) == example
-    group = example.group()
-    assert group is not None
-    assert len(group.candidates_BF) == min(world.recommender.rules.negatives.candidates + 1, example.candidates)
-    assert example.cold_negatives == 0, "it is no longer untouched"
-    assert example == example_of(world, have, event)
-    unordered = world.recommender.example(have, event, ordered=False)
-    assert unordered is not None
-    assert unordered.example.features == example.features
-    world.engage("u9", "i3", at)
-    assert example_of(world, have, event) != example
-
-
-def test_a_first_engagement_is_an_example_against_others_as_untouched(world: World) -> None:
-    for number in range(100, 110):
-        world.recommender.insert(card(number, START + 5 * DAY_S))
-    event = world.event("u1", "i103", START + 6 * DAY_S)
-    example = example_of(world, world.users["u1"], event)
-    assert example is not None
-    first_RF = example.first_engagement()
-    assert first_RF is not None
-    assert example.cold_negatives == len(first_RF) - 1 == world.recommender.rules.negatives.cold
-    assert (first_RF[:, COLUMNS["positives"]] == 0).all()
-    assert len(np.unique(first_RF[1:, COLUMNS["content_taste"]])) > 1
-    world.engage("u2", "i103", START + 6 * DAY_S)
-    later = example_of(world, world.users["u1"], world.event("u1", "i103", START + 7 * DAY_S))
-    assert later is not None
-    assert later.first_engagement() is None
-
-
-def test_an_engagement_that_could_not_have_been_recommended_is_no_example(world: World) -> None:
-    have = world.users["u1"].entries[0].item_id
-    assert example_of(world, world.users["u1"], world.event("u1", have, START)) is None
-    assert example_of(world, None, world.event("u1", "unheard of", START)) is None
-
-
 def test_the_ranker_learns_from_examples_survives_bytes_and_is_deterministic(world: World) -> None:
     learners = [RankerLearner(RankerRules(first=50, min_rows=5)) for _ in range(2)]
     rng = random.Random(1)
     for n in range(120):
         user = f"u{rng.randrange(50)}"
         event = world.event(user, f"i{rng.randrange(20) * 2 + int(user[1:]) % 2}", START + (6 + n / 100) * DAY_S)
-        example = example_of(world, world.users.get(user), event)
+        example = world.example(world.users.get(user), event)
         for learner in learners if example is not None else ():
             learner.absorb(example)
     assert learners[0].due()
