@@ -14,25 +14,17 @@ LOGIC = (
 WIRE = "a part of the broker: its behaviour is what clients see on the wire, compared with real Kafka's"
 
 HELD_BY: dict[str, tuple[str, str]] = {
-    "store/files/replacing.py": ("store/test_checkpoint_crashes.py", "killed at each step"),
     "stream/kafka/access.py": ("stream/test_secured.py", "asked of real Kafka with access control lists"),
-    "stream/web/handlers.py": ("stream/web/test_server.py", "through HTTP"),
-    "trainer/runs/progress.py": ("trainer/runs/test_service.py", "draws on a terminal what the trainer tells"),
     "trainer/runs/ranker_job.py": ("stream/serving/test_impressions.py", "joins what a running worker publishes"),
     "stream/broker/calls/admin.py": ("stream/broker/test_conformance.py", WIRE),
     "stream/broker/calls/data.py": ("stream/broker/test_conformance.py", WIRE),
     "stream/broker/calls/groups.py": ("stream/broker/test_conformance.py", WIRE),
-    "stream/broker/errors.py": ("stream/broker/test_server.py", WIRE),
     "stream/broker/groups.py": ("stream/broker/test_conformance.py", WIRE),
     "stream/broker/node.py": ("stream/broker/test_server.py", WIRE),
-    "stream/broker/storage/refused_writes.py": ("stream/broker/test_full_disk.py", "a broker whose disk is full"),
     "stream/ingest/agents.py": ("stream/test_worker.py", "a few lines around Faust: nothing without a running worker"),
     "stream/ingest/item_partition.py": ("stream/ingest/test_protocol.py", "the protocol under crashes"),
     "stream/kafka/broker_time.py": ("stream/kafka/test_topics.py", "topics are made and checked by it"),
     "stream/kafka/connections.py": ("stream/kafka/test_topics.py", "needs a broker"),
-    "stream/kafka/deliveries.py": ("stream/client/test_publisher.py", "the publisher's reports"),
-    "stream/serving/reading/broadcast.py": ("stream/kafka/test_state_topics.py", "needs a broker"),
-    "stream/web/request_partition.py": ("stream/test_worker.py", "a running worker"),
 }
 """Module → (the test that holds it, why it is not one of the module's own name). The list is to become shorter."""
 
