@@ -11,16 +11,9 @@ LOGIC = (
     *(ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp),
 )
 
-WIRE = "a part of the broker: its behaviour is what clients see on the wire, compared with real Kafka's"
-
 HELD_BY: dict[str, tuple[str, str]] = {
     "stream/kafka/access.py": ("stream/test_secured.py", "asked of real Kafka with access control lists"),
     "trainer/runs/ranker_job.py": ("stream/serving/test_impressions.py", "joins what a running worker publishes"),
-    "stream/broker/calls/admin.py": ("stream/broker/test_conformance.py", WIRE),
-    "stream/broker/calls/data.py": ("stream/broker/test_conformance.py", WIRE),
-    "stream/broker/calls/groups.py": ("stream/broker/test_conformance.py", WIRE),
-    "stream/broker/groups.py": ("stream/broker/test_conformance.py", WIRE),
-    "stream/broker/node.py": ("stream/broker/test_server.py", WIRE),
     "stream/ingest/agents.py": ("stream/test_worker.py", "a few lines around Faust: nothing without a running worker"),
     "stream/ingest/item_partition.py": ("stream/ingest/test_protocol.py", "the protocol under crashes"),
     "stream/kafka/broker_time.py": ("stream/kafka/test_topics.py", "topics are made and checked by it"),

@@ -32,11 +32,9 @@ class Wire:
         return self.receive(name, version)
 
     def send(self, name: str, version: int, **fields: Any) -> None:
-        request = filled(schema(name + "Request"), fields)
-        request.API_VERSION = version
         self._number += 1
-        request.with_header(correlation_id=self._number, client_id="wire")
-        self.send_bytes(bytes(request.encode(header=True, framed=True)))
+        frame = request(name, version, self._number, "wire", **fields)
+        self.send_bytes(len(frame).to_bytes(4, "big") + frame)
 
     def receive(self, name: str, version: int) -> Any:
         response = schema(name + "Response")
@@ -63,6 +61,14 @@ class Wire:
                 return b""
             out += part
         return out
+
+
+def request(name: str, version: int, correlation_id: int = 7, client_id: str = "me", **fields: Any) -> bytes:
+    """A request by its Kafka name, as it follows its length on the wire."""
+    made = filled(schema(f"{name}Request"), fields)
+    made.API_VERSION = version
+    made.with_header(correlation_id=correlation_id, client_id=client_id)
+    return bytes(made.encode(header=True))
 
 
 def schema(name: str) -> Any:

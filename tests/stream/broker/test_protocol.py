@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
-from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stream.broker.protocol import API_VERSIONS, APIS, Call, UnknownCallError, decode, encode
-from tests.stream.broker.kafka_wire import filled, schema
+from tests.stream.broker.kafka_wire import request, schema
 
 SPOKEN = [(key, version) for key, api in APIS.items() for version in range(api.oldest, api.newest + 1)]
 LIST_OFFSETS, METADATA = 2, 3
-
-
-def request(name: str, version: int, correlation_id: int = 7, client_id: str = "me", **fields: Any) -> bytes:
-    made = filled(schema(f"{name}Request"), fields)
-    made.API_VERSION = version
-    made.with_header(correlation_id=correlation_id, client_id=client_id)
-    return bytes(made.encode(header=True))
 
 
 @pytest.mark.parametrize(("key", "version"), SPOKEN)
