@@ -92,23 +92,28 @@ class Behaviour:
         return sum(int(self._target_E[target:end].sum()) for _, end, target in self._rows)
 
     def batches(self, positions: int, random: np.random.Generator) -> Iterator[Batch]:
-        """One pass over all rows, rows of like length together, about `positions` positions a batch."""
+        """One pass over all rows."""
+        for rows in self.groups(positions, random):
+            yield self.batch(rows, random)
+
+    def groups(self, positions: int, random: np.random.Generator) -> list[np.ndarray]:
+        """One pass: the numbers of the rows of each batch, rows of like length together, about `positions` positions a
+        batch."""
         if len(self._rows) == 0:
-            return
-        rows = self._rows[random.permutation(len(self._rows))]
-        length_R = rows[:, 1] - rows[:, 0]
-        order = np.argsort(length_R + random.random(len(rows)) * (1 + 0.2 * length_R), kind="stable")
+            return []
+        shuffled = random.permutation(len(self._rows))
+        length_R = (self._rows[:, 1] - self._rows[:, 0])[shuffled]
+        order = np.argsort(length_R + random.random(len(length_R)) * (1 + 0.2 * length_R), kind="stable")
         groups: list[np.ndarray] = []
         begin, longest = 0, 0
         for end, row in enumerate(order.tolist()):
             length = int(length_R[row])
             if end > begin and max(longest, length) * (end - begin + 1) > positions:
-                groups.append(order[begin:end])
+                groups.append(shuffled[order[begin:end]])
                 begin, longest = end, 0
             longest = max(longest, length)
-        groups.append(order[begin:])
-        for group in random.permutation(len(groups)):
-            yield self._batch(rows[groups[group]], random)
+        groups.append(shuffled[order[begin:]])
+        return [groups[group] for group in random.permutation(len(groups))]
 
     def _cut_rows(self, row_items: int) -> np.ndarray:
         """Rows (begin, end, first target) over the sorted events; only those that hold a target."""
@@ -135,8 +140,9 @@ class Behaviour:
         none_E = np.full(len(corpus), NONE)
         return np.column_stack([none_E, self._gap_E, from_PA[corpus.from_E], hour_E])
 
-    def _batch(self, rows: np.ndarray, random: np.random.Generator) -> Batch:
-        vocabulary, corpus = self._vocabulary, self._corpus
+    def batch(self, group: np.ndarray, random: np.random.Generator) -> Batch:
+        """The rows of these numbers."""
+        vocabulary, corpus, rows = self._vocabulary, self._corpus, self._rows[group]
         openings = [begin_positions(vocabulary, corpus.attributes.get(int(corpus.user_E[row[0]]), {})) for row in rows]
         longest = max(len(opening) + end - begin - 1 for opening, (begin, end, _) in zip(openings, rows, strict=True))
         tokens_BTK = np.full((len(rows), longest, vocabulary.slots), NONE, np.int64)

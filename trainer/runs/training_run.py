@@ -35,7 +35,9 @@ from trainer.model.contrast import Contrast
 from trainer.model.corpus import MOMENTS, Corpus, at_or_after, corpus_of, cut_offsets, moments, popularity_of, recency
 from trainer.model.decoder import Decoder, Shape
 from trainer.model.item_tower import TowerShape
-from trainer.model.pretraining import Outcome, Plan, grown, pretrain
+from trainer.model.learning.growth import OF_CODES, grown
+from trainer.model.learning.optimiser import MOMENTS_FILE, Moments, load_moments, save_moments, without
+from trainer.model.learning.pretraining import Outcome, Plan, Pretraining
 from trainer.model.vector_snapshot import save_vectors
 from trainer.model.vocabulary import Vocabulary, train_vocabulary
 from trainer.ranking.example import Example
@@ -92,7 +94,10 @@ def run_training(
     model, vocabulary = _start(corpus, settings, parent, codebook, window)
     learned_E = ~held_E & (corpus.weight_E > 0)
     prior, moment_E = moments(corpus, learned_E, vocabulary.widths)
-    outcome = _learn(Generator(model, vocabulary, prior), corpus, held_E, moment_E, window, settings, heartbeat)
+    known = _known_moments(folder, parent, codebook)
+    begun = Generator(model, vocabulary, prior)
+    pretraining = _pretraining(begun, corpus, held_E, moment_E, window, settings, known)
+    outcome = pretraining.run(lambda done, _: heartbeat("train", done))
     made = Generator(model, vocabulary, prior.at(MOMENTS))
     popularity = {f"popularity.{name}": value for name, value in popularity_of(corpus, learned_E).items()}
     checkpoint = folder.next_id(time.time())
@@ -100,9 +105,11 @@ def run_training(
         model.save(path)
         vocabulary.save(path)
         made.prior.save(path)
+        save_moments(pretraining.moments(), path)
         save_vectors(window.vectors, path)
         save_codebook(codebook, path / CODEBOOK)
-        seal(path, _manifest(checkpoint, parent, codebook, window, corpus, held_E, cut, outcome, settings, popularity))
+        told = popularity | {"optimiser.bytes": (path / MOMENTS_FILE).stat().st_size}
+        seal(path, _manifest(checkpoint, parent, codebook, window, corpus, held_E, cut, outcome, settings, told))
     heartbeat("gate", 0.0)
     asked = judge_candidate(
         Asked(made, corpus.codes_IL),
@@ -184,15 +191,23 @@ def _start(
     return model, vocabulary
 
 
-def _learn(
+def _known_moments(folder: CheckpointFolder, parent: LoadedCheckpoint | None, codebook: Codebook) -> Moments:
+    """What the parent's optimiser knew, but of codes that mean something else now."""
+    if parent is None:
+        return {}
+    known = load_moments(folder.path(parent.manifest.checkpoint))
+    return known if parent.codebook.version == codebook.version else without(known, OF_CODES)
+
+
+def _pretraining(
     made: Generator,
     corpus: Corpus,
     held_E: np.ndarray,
     moment_E: np.ndarray,
     window: Window,
     settings: Settings,
-    heartbeat: Heartbeat,
-) -> Outcome:
+    known: Moments,
+) -> Pretraining:
     training = settings.training
     new_E = at_or_after(corpus, window.begin) & ~held_E
     older_E = ~new_E & ~held_E
@@ -210,9 +225,7 @@ def _learn(
     metadata = Metadata(corpus.texts, corpus.codes_IL, made.vocabulary, MOMENTS)
     own = made.model.shape.tower.own
     contrast = Contrast.of(corpus, made.prior, MOMENTS + 1, (new_E | older_E) & (corpus.weight_E > 0), own)
-    return pretrain(
-        made.model, made.prior, behaviour, metadata, contrast, plan, lambda done, _: heartbeat("train", done)
-    )
+    return Pretraining(made.model, made.prior, behaviour, metadata, contrast, plan, known)
 
 
 def _manifest(
@@ -225,7 +238,7 @@ def _manifest(
     cut: Mapping[int, int],
     outcome: Outcome,
     settings: Settings,
-    popularity: Mapping[str, float],
+    told: Mapping[str, float],
 ) -> Manifest:
     learned_E = ~held_E & at_or_after(corpus, window.begin)
     learned_E = learned_E if learned_E.any() else ~held_E
@@ -240,7 +253,7 @@ def _manifest(
         occurred_from=float(corpus.occurred_E[learned_E].min()),
         occurred_until=float(corpus.occurred_E[learned_E].max()),
         data_until=float(corpus.stamp_E[learned_E].max()) / 1000.0,
-        metrics=finite({f"training.{name}": float(value) for name, value in asdict(outcome).items()} | {**popularity}),
+        metrics=finite({f"training.{name}": float(value) for name, value in asdict(outcome).items()} | {**told}),
         code_version=_code_version(),
         seed=settings.training.seed,
         topic_id=window.topic_id,

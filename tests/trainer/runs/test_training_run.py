@@ -10,6 +10,7 @@ from store.checkpoints import CheckpointFolder, verify
 from store.settings import Codebook, Events, Model, Settings, Training
 from tests.trainer.worlds import WEIGHTS, cards, logged, stream
 from trainer.checkpoint_loading import load_checkpoint
+from trainer.model.learning.optimiser import MOMENTS_FILE, load_moments
 from trainer.runs.causes.codebook_choice import CodebookRequest
 from trainer.runs.log_window import Window
 from trainer.runs.training_run import NotEnoughDataError, Result, offsets_of, run_training
@@ -19,13 +20,13 @@ EVENTS = logged(stream(users=120, each=8))
 ENDS = {p: max(e.offset for e in EVENTS if e.partition == p) + 1 for p in (0, 1)}
 
 
-def settings(learn_after: int = 10_000, steps: int = 60) -> Settings:
+def settings(learn_after: int = 10_000, steps: int = 60, gate: int = 150) -> Settings:
     return Settings(
         events=Events(weights=WEIGHTS),
         model=Model(layers=1, width=32, heads=2, text_vocabulary=320),
         codebook=Codebook(width=8, learn_after_items=learn_after),
         training=Training(
-            min_engagements=100, gate_engagements=150, max_steps=steps, epochs=1000, max_seconds=60, gate_floor=0.1
+            min_engagements=100, gate_engagements=gate, max_steps=steps, epochs=1000, max_seconds=60, gate_floor=0.1
         ),
     )
 
@@ -76,6 +77,15 @@ def test_enough_items_bring_a_learned_codebook_bound_to_the_checkpoint_and_kept_
     third = run(tmp_path, settings(learn_after=20), parent=second.checkpoint).manifest
     assert third.codebook == second.codebook
     assert third.verdict == "passed"
+
+
+def test_the_next_run_goes_on_with_the_optimiser_of_the_one_before(tmp_path: Path) -> None:
+    first = run(tmp_path, settings(steps=3, gate=30), part=0.6).manifest
+    second = run(tmp_path, settings(steps=3, gate=30), parent=first.checkpoint).manifest
+    assert MOMENTS_FILE in second.files
+    assert second.metrics["optimiser.bytes"] == (tmp_path / second.checkpoint / MOMENTS_FILE).stat().st_size
+    known = [load_moments(tmp_path / one.checkpoint)["step/norm.weight"] for one in (first, second)]
+    assert [int(steps) for steps in known] == [3, 6]
 
 
 def test_too_little_is_refused_before_anything_is_written(tmp_path: Path) -> None:

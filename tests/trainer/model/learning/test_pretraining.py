@@ -1,48 +1,20 @@
-"""Pre-training: repeatable, learns a simple world, follows a new codebook without forgetting."""
+"""Pre-training: repeatable, and learns a simple world."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
 
 from store.memory.prefix_tree import PrefixTree
+from tests.trainer.model.learning.short_runs import learn
 from tests.trainer.worlds import NOW, PER_TOPIC, TOPICS, corpus, prior, vocabulary
-from trainer.model.batches import Behaviour, Metadata
 from trainer.model.beam_search import Generator
-from trainer.model.contrast import Contrast
-from trainer.model.corpus import Corpus
-from trainer.model.decoder import Decoder, Shape
+from trainer.model.decoder import Decoder
 from trainer.model.item_table import FixedVectors, ItemTable
-from trainer.model.item_tower import TowerShape
-from trainer.model.pretraining import Outcome, Plan, grown, pretrain
+from trainer.model.learning.pretraining import Outcome
 from trainer.model.prompts import Past, prompt_for
-
-OWN = 1 << 12
-
-
-@pytest.fixture(scope="module")
-def learned() -> tuple[Decoder, Outcome]:
-    return learn(corpus(), 240)
-
-
-def learn(world: Corpus, steps: int, seed: int = 0, max_seconds: float = 60.0) -> tuple[Decoder, Outcome]:
-    torch.set_num_threads(1)
-    v = vocabulary()
-    model = Decoder(Shape.of(v, layers=2, width=32, heads=2, tower=TowerShape(own=OWN)), seed)
-    behaviour = Behaviour(world, v, np.ones(len(world), bool), np.ones(len(world)), 50, np.zeros(len(world), int))
-    plan = Plan(
-        max_steps=steps, epochs=1000, max_seconds=max_seconds, positions=256, items=16, warmup_steps=10, seed=seed
-    )
-    return model, pretrain(
-        model, prior(), behaviour, Metadata(world.texts, world.codes_IL, v, moment=0), contrast_of(world), plan
-    )
-
-
-def contrast_of(world: Corpus) -> Contrast:
-    return Contrast.of(world, prior(), 1, np.ones(len(world), bool), OWN)
 
 
 def test_the_same_seed_learns_the_same_weights() -> None:
@@ -97,35 +69,3 @@ def test_it_learns_what_words_mean(learned: tuple[Decoder, Outcome]) -> None:
 def test_seconds_bound_a_run() -> None:
     _, outcome = learn(corpus(), 100_000, max_seconds=0.5)
     assert outcome.seconds < 3.0
-
-
-def test_an_equal_codebook_gives_the_parent_again(learned: tuple[Decoder, Outcome]) -> None:
-    world = corpus()
-    child = grown(learned[0], vocabulary(), world.codes_IL, world.codes_IL, seed=9)
-    assert all(torch.equal(x, y) for x, y in zip(child.parameters(), learned[0].parameters(), strict=True))
-
-
-def test_a_new_codebook_keeps_the_items_vectors(learned: tuple[Decoder, Outcome]) -> None:
-    """Under a codebook that tells all items apart, every item keeps the vector it had; words are untouched."""
-    parent, world = learned[0], corpus()
-    renamed = np.stack([np.arange(32) // 2, np.arange(32) % 2, np.zeros(32, int)], 1)
-    v = vocabulary().with_widths((16, 2, 4))
-    child = grown(parent, v, world.codes_IL, renamed, seed=0)
-
-    def vectors(model: Decoder, codes_IL: np.ndarray) -> torch.Tensor:
-        tables = [model.level_table(level)[0] for level in range(3)]
-        return torch.stack([tables[level][torch.from_numpy(codes_IL[:, level])] for level in range(3)]).sum(0)
-
-    before, after = vectors(parent, world.codes_IL), vectors(child, renamed)
-    assert torch.cosine_similarity(before, after).mean() > 0.8
-    begin = vocabulary().semantic_begin
-    assert torch.equal(child.embedding.weight[:begin], parent.embedding.weight[:begin])
-
-
-def test_other_words_are_another_lineage(learned: tuple[Decoder, Outcome]) -> None:
-    from trainer.model.vocabulary import train_vocabulary
-
-    other = train_vocabulary(["something else entirely"] * 3, vocabulary().widths, 300)
-    world = corpus()
-    with pytest.raises(ValueError, match="new lineage"):
-        grown(learned[0], other, world.codes_IL, world.codes_IL, seed=0)

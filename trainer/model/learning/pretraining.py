@@ -1,0 +1,175 @@
+"""Continued pre-training: the parent's weights, the window of the log since it, and some of what came before.
+
+Half behaviour (write the next item of a history, and tell it from others: `trainer.model.contrast`), half metadata
+(text ↔ semantic ID). Every step takes one batch of each. A run is bounded in steps and in seconds, and the learning
+rate falls over whichever is used up first. It rises over the first steps of a lineage only: a run that has its
+parent's moments goes on with them.
+
+Invariant: with the same inputs, seed and number of threads, a run that its step bound ends gives the same weights.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.model.batches import Batch, Behaviour, Metadata
+from trainer.model.branch_prior import BranchPrior
+from trainer.model.contrast import Contrast
+from trainer.model.decoder import Decoder
+from trainer.model.learning.optimiser import Moments, give_moments, moments_of, optimiser_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long and how hard to learn. `positions` and `items` bound the batches of behaviour and of metadata."""
+
+    max_seconds: float = 120.0
+    max_steps: int = 100_000
+    epochs: float = 4.0
+    positions: int = 512
+    items: int = 16
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.05
+    warmup_steps: int = 50
+    metadata_weight: float = 0.3
+    item_weight: float = 1.0
+    clip: float = 1.0
+    seed: int = 0
+
+
+_HURRY = 0.05
+"""The clock only counts when it is ahead of the work by this part of the run; else runs would not be repeatable."""
+
+Progress = Callable[[float, float], None]
+"""Called with (part of the run that is done, current loss of behaviour)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run did. Losses are nats per item (all levels), averaged over the last tenth of the steps."""
+
+    steps: int
+    targets: int
+    seconds: float
+    behaviour_loss: float
+    metadata_loss: float
+    item_loss: float
+
+
+class Pretraining:
+    """A run's steps over one corpus. `moments`: what the optimiser knew at the end of the parent's run."""
+
+    def __init__(
+        self,
+        model: Decoder,
+        prior: BranchPrior,
+        behaviour: Behaviour,
+        metadata: Metadata,
+        contrast: Contrast,
+        plan: Plan,
+        moments: Moments | None = None,
+    ) -> None:
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        self._model, self._prior, self._plan = model, prior, plan
+        self._behaviour, self._metadata, self._contrast = behaviour, metadata, contrast
+        self._random = np.random.default_rng(plan.seed)
+        torch.manual_seed(plan.seed)
+        self._optimiser = optimiser_of(model, plan.weight_decay)
+        self._warm = give_moments(model, self._optimiser, moments or {})
+        self._wanted = max(1.0, plan.epochs * behaviour.targets)
+        self._step = self._targets = 0
+        self._left: list[np.ndarray] = []
+        self._losses: list[tuple[float, float, float]] = []
+
+    def run(self, progress: Progress | None = None) -> Outcome:
+        """Trains the model in place, on a GPU if there is one, and leaves it on the CPU in evaluation mode."""
+        began = time.monotonic()
+        self._model.train()
+        while (done := self._done(time.monotonic() - began)) < 1.0:
+            if not self._left and not self._begin_pass():
+                break
+            self._set_rate(done)
+            batch = self._behaviour.batch(self._left.pop(), self._random)
+            self._losses.append(self._learn(batch))
+            self._step, self._targets = self._step + 1, self._targets + len(batch.row_N)
+            if progress is not None and self._step % 10 == 0:
+                progress(done, self._losses[-1][0])
+        self._model.to("cpu").eval()
+        tail = np.array(self._losses[-max(1, len(self._losses) // 10) :] or [(np.nan, np.nan, np.nan)])
+        return Outcome(self._step, self._targets, time.monotonic() - began, *tail.mean(axis=0).tolist())
+
+    def moments(self) -> dict[str, Tensor]:
+        """What the optimiser knows now: for the run after this one."""
+        return moments_of(self._model, self._optimiser)
+
+    def _begin_pass(self) -> bool:
+        """Deals out all rows anew; False when there are none."""
+        self._left = self._behaviour.groups(self._plan.positions, self._random)[::-1]
+        return bool(self._left)
+
+    def _done(self, elapsed_s: float) -> float:
+        worked = max(self._step / self._plan.max_steps, self._targets / self._wanted)
+        elapsed = elapsed_s / self._plan.max_seconds
+        return elapsed if elapsed > worked + _HURRY else worked
+
+    def _set_rate(self, done: float) -> None:
+        warmth = min(1.0, (self._warm + self._step + 1) / self._plan.warmup_steps)
+        for group in self._optimiser.param_groups:
+            group["lr"] = self._plan.learning_rate * warmth * (1.0 - 0.95 * done)
+
+    def _learn(self, batch: Batch) -> tuple[float, float, float]:
+        """One step; its losses of behaviour, metadata and items."""
+        plan = self._plan
+        behaviour_loss, item_loss = self._losses_of(batch)
+        loss = behaviour_loss + plan.item_weight * item_loss
+        asked = self._behaviour.asked_batch(plan.items, self._random)
+        if asked is not None:
+            asked_loss, asked_item_loss = self._losses_of(asked)
+            loss = loss + 0.5 * (asked_loss + plan.item_weight * asked_item_loss)
+        metadata_loss = torch.zeros(())
+        if len(self._metadata):
+            metadata_loss, named_loss = self._losses_of(self._metadata.batch(plan.items, self._random))
+            loss = loss + plan.metadata_weight * (metadata_loss + plan.item_weight * named_loss)
+        self._optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), plan.clip)
+        self._optimiser.step()
+        return behaviour_loss.item(), metadata_loss.item(), item_loss.item()
+
+    def _losses_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return batch_loss(self._model, self._prior, self._contrast, batch, self._random)
+
+
+def batch_loss(
+    model: Decoder, prior: BranchPrior, contrast: Contrast, batch: Batch, random: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Weighted mean losses of a batch: of codes and words (nats per item, plus nats per text token), and of items."""
+    on = model.embedding.weight.device
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(on)
+
+    read = contrast.inputs(model, batch.item_BT)
+    states_BTD = model.trunk(tensor(batch.tokens_BTK), items_BTD=None if read is None else read[0])
+    loss = item_loss = torch.zeros((), device=on)
+    if len(batch.row_N):
+        state_ND = states_BTD[tensor(batch.row_N), tensor(batch.column_N)]
+        asked_ND = model.ask(state_ND, tensor(batch.ask_NA))
+        weight_N = tensor(batch.weight_N.astype(np.float32))
+        prior_LNV = [tensor(rows_NV) for rows_NV in prior.path_rows(batch.codes_NL, batch.moment_N)]
+        loss_N = model.code_loss(asked_ND, tensor(batch.codes_NL), prior_LNV)
+        loss = loss + (loss_N * weight_N).sum() / weight_N.sum()
+        at = tensor(batch.row_N), tensor(batch.column_N)
+        taste_NO = state_ND.new_zeros(len(state_ND), model.shape.tower.out) if read is None else read[1][at]
+        item_loss_N = contrast.loss(model, batch, asked_ND, taste_NO, random)
+        item_loss = (item_loss_N * weight_N).sum() / weight_N.sum()
+    if len(batch.text_W):
+        state_WD = states_BTD[tensor(batch.text_row_W), tensor(batch.text_column_W)]
+        loss = loss + model.text_loss(state_WD, tensor(batch.text_W)).mean()
+    return loss, item_loss
