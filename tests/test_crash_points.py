@@ -16,6 +16,7 @@ from tests.store import test_checkpoint_crashes
 from tests.stream.broker import test_disk_crashes
 from tests.stream.ingest import test_republication
 from tests.stream.serving import test_swaps
+from tests.trainer.runs.starting import test_work_folder
 
 ROOT = Path(__file__).parents[1]
 KILLED = {
@@ -26,6 +27,7 @@ KILLED = {
     "tests/stream/broker/test_disk_crashes.py": test_disk_crashes.POINTS,
     "tests/stream/ingest/test_republication.py": test_republication.POINTS,
     "tests/stream/serving/test_swaps.py": test_swaps.POINTS,
+    "tests/trainer/runs/starting/test_work_folder.py": test_work_folder.POINTS,
 }
 """Test module → the crash points at which it kills."""
 

@@ -39,6 +39,7 @@ POINTS: Mapping[str, str] = {
     "manifest_written": "the new manifest lies beside the one that counts",
     "checkpoint_hidden": "a pruned folder has lost its name, its files are there",
     # A training run, and what serves
+    "learning_kept": "a state of the run's learning lies in its work folder, the oldest one is still there",
     "run_judged": "the verdict is in the manifest, the log says nothing of it",
     "run_gated": "the log says that the gate has judged, the checkpoint is not offered",
     "run_announced": "the checkpoint is offered, the run has not ended",

@@ -150,9 +150,10 @@ class Model(Table, frozen=True):
 class Training(Table, frozen=True):
     """When the trainer runs, and for how long it may. Whichever trigger comes first starts a run; the very first one
     waits for `first_engagements` only. A run learns for at most the share `run_share` of the time since the one before
-    it, of `every_s` at most, and never longer than `max_seconds`. It reads at most about `max_engagements` new ones
-    (the newest), and `lookback_engagements` from before them. `gate_floor`: part of popular's hits that a model must
-    reach; `gate_min_events`: the smallest slice that decides; with fewer than `gate_least_events` in all nothing
+    it, of `every_s` at most, and never longer than `max_seconds`. Every `keep_state_s` it keeps its state, from which
+    the next trainer goes on if this one is killed. It reads at most about `max_engagements` new ones (the newest), and
+    `lookback_engagements` from before them. `gate_floor`: part of popular's hits that a model must reach;
+    `gate_min_events`: the smallest slice that decides; with fewer than `gate_least_events` in all nothing
     passes, nor a model whose answers cost a processor more than `gate_answer_ms`. With fewer than `gate_examples`
     ranking examples of what is held out the models alone decide, not what the system gains by them. For drift the
     newest `drift_window` live outcomes are compared with as many of the checkpoint's first. An example backfill gives
@@ -173,6 +174,7 @@ class Training(Table, frozen=True):
     drift_ratio: NotNegative = 0.7
     run_share: Share = 0.2
     max_seconds: Positive = 3600.0
+    keep_state_s: NotNegative = 60.0
     replay_ratio: NotNegative = 0.25
     gate_engagements: Count = 500
     gate_tolerance: Share = 0.05

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 
@@ -90,6 +91,13 @@ class Behaviour:
     def targets(self) -> int:
         """How many engagements are learned in one pass."""
         return sum(int(self._target_E[target:end].sum()) for _, end, target in self._rows)
+
+    def identity(self) -> str:
+        """Equal for equal rows of equal engagements."""
+        corpus, told = self._corpus, sha256(repr(self._rows.shape).encode())
+        for array in (self._rows, self._target_E, corpus.partition_E, corpus.offset_E, corpus.item_E, corpus.codes_IL):
+            told.update(np.ascontiguousarray(array).tobytes())
+        return told.hexdigest()
 
     def batches(self, positions: int, random: np.random.Generator) -> Iterator[Batch]:
         """One pass over all rows."""
@@ -222,7 +230,8 @@ class Behaviour:
 
 
 class Metadata:
-    """Pairs of text and semantic ID, for every item that has words, engaged with or not."""
+    """Pairs of text and semantic ID, for every item that has words, engaged with or not. `left`: those of a shuffled
+    round that were not drawn yet."""
 
     def __init__(self, texts: Sequence[str], codes_IL: np.ndarray, vocabulary: Vocabulary, moment: int) -> None:
         """`moment` is the prior's last: names are looked for now."""
@@ -231,16 +240,16 @@ class Metadata:
         worded = [place for place, text in enumerate(texts) if text]
         self._words = [vocabulary.text(texts[place], TITLE_TOKENS) for place in worded]
         self._codes_IL, self._items = codes_IL[worded], np.array(worded, np.int64)
-        self._drawn = np.zeros(0, np.int64)
+        self.left = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
         return len(self._words)
 
     def batch(self, items: int, random: np.random.Generator) -> Batch:
         """The next `items` items of a shuffled round: the first half text → codes, the second codes → text."""
-        if len(self._drawn) < items:
-            self._drawn = np.concatenate([self._drawn, random.permutation(len(self._words))])
-        chosen, self._drawn = self._drawn[:items], self._drawn[items:]
+        if len(self.left) < items:
+            self.left = np.concatenate([self.left, random.permutation(len(self._words))])
+        chosen, self.left = self.left[:items], self.left[items:]
         half = (len(chosen) + 1) // 2
         return self._pairs(chosen[:half], chosen[half:], random)
 

@@ -3,8 +3,8 @@
 New engagements are those from the parent's offsets to the end. Some of what lies before is read back too: histories
 need what came before them, and a share of it is learned again, so that the model does not forget.
 
-Invariant: a window is a function of the log, the settings and `since`; an engagement whose user was forgotten after it
-is not in it, nor is one with an item that was taken down.
+Invariant: a window is a function of the log, the settings, `since` and `until`; an engagement whose user was forgotten
+after it is not in it, nor is one with an item that was taken down.
 """
 
 from __future__ import annotations
@@ -73,9 +73,15 @@ def still_known(log: Log, topic: str, since: Offsets, topic_id: str = "") -> Off
 
 
 def read_window(
-    log: Log, settings: Settings, since: Mapping[int, int], now: float, progress: Progress | None = None
+    log: Log,
+    settings: Settings,
+    since: Mapping[int, int],
+    now: float,
+    progress: Progress | None = None,
+    until: Mapping[int, int] | None = None,
 ) -> Window:
-    """Reads the window. `since`: the parent's offsets, empty for a first run; `now` is wall time in epoch seconds."""
+    """Reads the window. `since`: the parent's offsets, empty for a first run; `now` is wall time in epoch seconds.
+    `until`: where it ends, if not at the end of the log: the partitions that it names, up to their offset."""
     limits = settings.event_limits()
     met = log.foreign.met
     listed = _with_progress(log.read_all(settings.topic(SEMANTIC_IDS)), progress)
@@ -89,6 +95,7 @@ def read_window(
 
     topic = settings.topic(ENGAGEMENTS)
     first, end = log.begins(topic), log.ends(topic)
+    end = end if until is None else {p: min(until[p], at) for p, at in end.items() if p in until}
     begin = {p: min(max(since.get(p, 0), first[p]), end[p]) for p in end}
 
     def decoded(lower: Offsets, upper: Offsets) -> list[LoggedEngagement]:

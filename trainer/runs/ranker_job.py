@@ -53,7 +53,7 @@ for examples that may not come for hours."""
 
 
 class RankerJob:
-    """A `trainer.runs.service.BackgroundJob`."""
+    """A `trainer.runs.background_jobs.BackgroundJob`."""
 
     def __init__(
         self,

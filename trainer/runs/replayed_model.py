@@ -43,11 +43,8 @@ from trainer.ranking.ranker import Ranker
 from trainer.recommender import Recommender
 from trainer.runs.log_window import Window
 from trainer.runs.ranker_job import RECENT
-from trainer.runs.training_run import (
-    NotEnoughDataError,
-    offsets_of,
-    run_training,
-)
+from trainer.runs.starting.span import NotEnoughDataError
+from trainer.runs.training_run import offsets_of, run_training
 from trainer.semantic_ids.cards import renewed_cards
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ serving checkpoint are functions of the log; `report` and `publish_checkpoint` r
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Literal
 
@@ -85,11 +85,16 @@ class RunLog:
         self._queued.update(new)
         self.report(new, "queued", detail="it comes after the run in progress")
 
-    def close_abandoned(self, attempts: int) -> None:
-        """Closes the runs that a trainer before this one left open. A person's request stays open until it was tried
-        `attempts` times."""
+    def still_open(self, runs: Sequence[str]) -> list[str]:
+        """Those that have not ended."""
+        return [run for run in runs if run not in self._ended]
+
+    def close_abandoned(self, attempts: int, begun: Collection[str] = ()) -> None:
+        """Closes the runs that a trainer before this one left open. A person's request, and a run that can be gone on
+        with (`begun`), stay open until they were tried `attempts` times."""
         for run, tried in self._started.items():
-            if run not in self._ended and (run not in self._requests or tried >= attempts):
+            wanted = run in self._requests or run in begun
+            if run not in self._ended and (not wanted or tried >= attempts):
                 self.report([run], "failed", detail=f"the trainer ended during the run (attempt {tried}): ask again")
 
     def serving(self) -> CheckpointRecord | None:

@@ -9,14 +9,15 @@ What happens in which order, and why nothing is lost or half-published:
 1. `started` goes to `checkpoints` before any work: a trainer that takes over sees which runs are open.
 2. The folder appears by one rename; the verdict by one exchange of the manifest.
 3. Only then the checkpoint's record is sent, and acknowledged, and last the run's end.
-A trainer that is killed before 3 leaves an open run. The next one runs a person's request again (three times at most)
-and closes the others as failed; temporary folders are removed. A stop signal (SIGTERM) ends a run at the next step of
-learning; its folder is removed before it was ever named.
+A trainer that is killed before 3 leaves an open run. The next one goes on with it from the last state that was kept of
+it (`trainer.runs.starting.work_folder`), runs a person's request again where none was, and closes the others as failed,
+and all after the third attempt; temporary folders are removed. A stop signal (SIGTERM) ends a run at the next step of
+learning, and it is gone on with in the same way.
 
 Of several trainers one is at work (`trainer.runs.leadership`); it asks whether it still is at every step of a run and
 before it announces anything.
 
-Other periodic learning (the ranker's) is a `BackgroundJob`: it is polled between runs and during them.
+Other periodic learning (the ranker's) goes on between runs and during them (`trainer.runs.background_jobs`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 import msgspec
 from kafka.errors import KafkaError
@@ -42,16 +42,20 @@ from store.settings import Settings
 from store.topics import ENGAGEMENTS
 from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.ranking.example import Example
+from trainer.runs.background_jobs import BackgroundJob, BackgroundJobs
 from trainer.runs.causes.codebook_choice import CodebookRequest
 from trainer.runs.causes.drift import Drift
-from trainer.runs.causes.triggers import TriggerState, seconds_allowed, trigger
+from trainer.runs.causes.triggers import TriggerState, allowance, seconds_allowed, trigger
 from trainer.runs.leadership import Leadership
 from trainer.runs.log_window import count_new, read_window, still_known
 from trainer.runs.metrics import TrainerMetrics
 from trainer.runs.progress import RunProgress
 from trainer.runs.ranker_job import RankerJob
 from trainer.runs.run_log import RunLog, State
-from trainer.runs.training_run import Heartbeat, NotEnoughDataError, Result, offsets_of, run_training
+from trainer.runs.starting.identity import made_with
+from trainer.runs.starting.span import NotEnoughDataError
+from trainer.runs.starting.work_folder import Work, WorkFolder
+from trainer.runs.training_run import Heartbeat, Result, offsets_of, run_training
 from trainer.semantic_ids.codebook import Codebook
 from trainer.semantic_ids.drift import CodebookDrift
 from trainer.semantic_ids.files import DamagedCodebookError, load_codebook
@@ -61,16 +65,6 @@ log = logging.getLogger("sidestream.trainer")
 MAX_ATTEMPTS = 3
 _POLL_S = 1.0
 _COUNT_EVERY_S = 5.0
-_POLL_JOBS_EVERY_S = 0.5
-
-
-class BackgroundJob(Protocol):
-    """Another periodic job of the trainer. `poll` is called about twice a second, with wall time in epoch seconds,
-    also during training runs; it should return within a second."""
-
-    def poll(self, now: float) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class LeadershipLostError(LogError):
@@ -97,9 +91,10 @@ class TrainerService:
         told of records that are passed over."""
         self._settings = settings
         self._examples = examples
-        self._jobs = list(jobs)
+        self._jobs = BackgroundJobs(jobs)
         self._drift = drift or Drift(settings.training.drift_ratio, settings.training.drift_window)
         self._folder = CheckpointFolder(settings.checkpoint_folder())
+        self._work = WorkFolder(self._folder.root)
         self._log = Log(settings.kafka, foreign=foreign)
         self._run_log = RunLog(settings, self._log)
         self._leadership = Leadership(settings)
@@ -108,8 +103,7 @@ class TrainerService:
         self._codebook: Codebook | None = None
         self._progress = RunProgress()
         self._stopping = False
-        self._job_failure = ""
-        self._jobs_polled_at = self._counted_at = self._requests_read_at = 0.0
+        self._counted_at = self._requests_read_at = 0.0
         self._last_run_at = time.time()
         self._seconds_allowed = settings.training.max_seconds
         self.metrics = metrics or TrainerMetrics()
@@ -133,8 +127,8 @@ class TrainerService:
                         continue
                     self._run_log.follow()
                     if not restored:
-                        self._run_log.close_abandoned(MAX_ATTEMPTS)
                         restored = True
+                        self._go_on()
                     if (serving := self._run_log.serving()) is not None:
                         self._drift.restart(serving.published_at)
                     self._poll_jobs()
@@ -148,8 +142,7 @@ class TrainerService:
         except _Stopped:
             log.info("stopped; a run in progress was given up")
         finally:
-            for job in self._jobs:
-                job.close()
+            self._jobs.close()
             self._leadership.close()
             self._disconnect()
 
@@ -177,21 +170,7 @@ class TrainerService:
     def _poll_jobs(self) -> None:
         if self._stopping:
             raise _Stopped
-        if time.monotonic() - self._jobs_polled_at >= _POLL_JOBS_EVERY_S:
-            for job in self._jobs:
-                self._poll_job(job)
-            self._jobs_polled_at = time.monotonic()
-
-    def _poll_job(self, job: BackgroundJob) -> None:
-        """A job that cannot read its topic must not keep the models from being trained."""
-        failure = ""
-        try:
-            job.poll(time.time())
-        except (LogError, KafkaError) as error:
-            failure = f"{type(job).__name__}: {error}"
-        if failure and failure != self._job_failure:
-            log.warning("%s", failure)
-        self._job_failure = failure
+        self._jobs.poll()
 
     def _disconnect(self) -> None:
         self._run_log.close()
@@ -206,6 +185,16 @@ class TrainerService:
             self._counted_at = time.monotonic()
             if cause is not None:
                 self._train([f"{cause}-{time.time():.0f}"], "refresh" if cause == "codebook" else "")
+
+    def _go_on(self) -> None:
+        """Goes on with the run that was begun, by this trainer or one before it; closes those that nobody can."""
+        plan = self._work.plan()
+        self._run_log.close_abandoned(MAX_ATTEMPTS, plan.runs if plan is not None else ())
+        runs = [] if plan is None else self._run_log.still_open(plan.runs)
+        if plan is not None and runs:
+            self._train(runs, plan.request, "it goes on with what an earlier trainer had begun")
+        else:
+            self._work.clear()
 
     def _trigger_state(self) -> TriggerState:
         manifest = self._serving_manifest()
@@ -249,20 +238,20 @@ class TrainerService:
             log.warning("cannot continue from %s (%s): starting anew", manifest.checkpoint, error)
             return None
 
-    def _train(self, runs: list[str], request: CodebookRequest) -> None:
+    def _train(self, runs: list[str], request: CodebookRequest, detail: str = "") -> None:
         """One run that answers all of `runs`."""
         manifest = self._serving_manifest()
         since_s = math.inf if manifest is None else time.time() - max(self._last_run_at, manifest.created_at)
         self._seconds_allowed = seconds_allowed(since_s, self._settings.training)
         self._last_run_at = time.time()
-        self._run_log.report(runs, "started")
+        self._run_log.report(runs, "started", detail=detail or allowance(since_s, self._settings.training))
         try:
-            result = self._run(self._heartbeat(runs), request)
+            result = self._run(runs, request)
             self._insist()
         except NotEnoughDataError as error:
             self._end(runs, "refused", detail=f"not enough data: {error}")
         except (LogError, KafkaError):
-            raise  # the run stays open: it is tried again when the broker is back
+            raise  # the run stays open: it is gone on with when the broker is back
         except Exception as error:
             log.exception("run %s failed", runs[0])
             self._end(runs, "failed", detail=f"{type(error).__name__}: {error}")
@@ -270,6 +259,7 @@ class TrainerService:
             self._publish(runs, result)
         finally:
             self._progress.close()
+        self._work.clear()
 
     def _heartbeat(self, runs: list[str]) -> Heartbeat:
         last = ""
@@ -281,7 +271,7 @@ class TrainerService:
                 log.info("run %s: %s", runs[0], step)
                 if step == "gate":
                     self._run_log.report(runs, "trained")
-            self._progress(step, done)
+            self._progress(f"train, {self._seconds_allowed:.0f} s at most" if step == "train" else step, done)
             self._insist()
             self._poll_jobs()
             if time.monotonic() - self._requests_read_at >= _POLL_S:
@@ -290,17 +280,24 @@ class TrainerService:
 
         return heartbeat
 
-    def _run(self, heartbeat: Heartbeat, request: CodebookRequest) -> Result:
+    def _run(self, runs: list[str], request: CodebookRequest) -> Result:
+        heartbeat = self._heartbeat(runs)
         parent = self._parent()
         heartbeat("read", 0.0)
         since = self._since(parent.manifest if parent is not None else None)
         if parent is not None:
             since = still_known(self._log, self._settings.topic(ENGAGEMENTS), since, parent.manifest.topic_id)
+        begun = self._work.begun(made_with(self._settings), parent.manifest.checkpoint if parent is not None else None)
+        if begun is not None and begun.plan.topic_id != self._log.topic_id(self._settings.topic(ENGAGEMENTS)):
+            begun = None
+        until = begun.plan.end if begun is not None else None
         progress = lambda at, total: heartbeat("read", at / max(1, total))  # noqa: E731
-        window = read_window(self._log, self._settings, since, time.time(), progress)
+        window = read_window(self._log, self._settings, since, time.time(), progress, until)
+        self._seconds_allowed = begun.plan.max_seconds if begun is not None else self._seconds_allowed
         training = msgspec.structs.replace(self._settings.training, max_seconds=self._seconds_allowed)
         settings = msgspec.structs.replace(self._settings, training=training)
-        return run_training(window, settings, self._folder, parent, heartbeat, request, self._examples())
+        work = Work(self._work, runs, begun)
+        return run_training(window, settings, self._folder, parent, heartbeat, request, self._examples(), work)
 
     def _publish(self, runs: list[str], result: Result) -> None:
         manifest = result.manifest

@@ -6,6 +6,7 @@ import json
 import time
 import uuid
 
+import msgspec
 import pytest
 
 from store.log import Log
@@ -59,3 +60,23 @@ def test_offsets_of_a_parent_count_only_in_the_log_that_it_learned_from(settings
         since = still_known(log, topic, window.end, window.topic_id)
         assert since == {}
         assert read_window(log, settings, since, time.time()).new() == 8
+
+
+def test_a_window_ends_where_the_run_that_is_gone_on_with_ended(settings: Settings) -> None:
+    engage(settings, 8)
+    with Log(settings.kafka) as log:
+        window = read_window(log, settings, {0: 2}, time.time(), until={0: 5, 7: 100})
+        assert (window.begin, window.end) == ({0: 2}, {0: 5})
+        assert [logged.offset for logged in window.engagements] == [0, 1, 2, 3, 4]
+
+
+def test_a_window_costs_what_it_holds_and_not_what_the_log_does(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.runs.log_window._CHUNK_RECORDS", 5)
+    brief = msgspec.structs.replace(settings.training, lookback_engagements=8, replay_ratio=0.0)
+    settings = msgspec.structs.replace(settings, training=brief)
+    engage(settings, 120)
+    with Log(settings.kafka) as log:
+        window = read_window(log, settings, {0: 110}, time.time())
+    assert [logged.offset for logged in window.engagements] == list(range(100, 120))

@@ -46,3 +46,16 @@ def test_wishes_on_a_topic_that_was_created_anew_are_heard(embedded_broker: Any)
         run_log.follow()
         assert request.run in run_log.open_requests()
         run_log.close()
+
+
+def test_a_run_that_can_be_gone_on_with_stays_open_until_it_was_tried_often_enough(embedded_broker: Any) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, f"open-{uuid.uuid4().hex[:8]}.")
+    create_topics(settings)
+    with Log(settings.kafka) as log:
+        run_log = RunLog(settings, log)
+        for attempt in (1, 2, 3):
+            run_log.report(["begun"] + ["lost"] * (attempt == 1), "started")
+            run_log.follow()
+            run_log.close_abandoned(3, ["begun"])
+            assert run_log.still_open(["begun", "lost"]) == (["begun"] if attempt < 3 else [])
+        run_log.close()

@@ -33,6 +33,7 @@ from tests.trainer.worlds import WEIGHTS, cards, stream
 from tests.waiting import PATIENCE_S, eventually
 from trainer.checkpoint_loading import load_checkpoint
 from trainer.runs.service import TrainerService
+from trainer.runs.starting.work_folder import WorkFolder
 from trainer.runs.training_run import offsets_of
 
 TINY = Training(
@@ -208,31 +209,35 @@ def start(settings: Settings) -> subprocess.Popen[bytes]:
 def test_ended_in_mid_run_nothing_is_published_and_the_next_one_goes_on(
     settings: Settings, producer: KafkaProducer, number: int
 ) -> None:
-    endless = msgspec.structs.replace(TINY, max_steps=1_000_000, epochs=1e6, max_seconds=600.0)
+    settings = msgspec.structs.replace(
+        settings, training=msgspec.structs.replace(TINY, max_steps=15, epochs=1e6, keep_state_s=0.0)
+    )
+    folder = CheckpointFolder(settings.checkpoint_folder())
     publish_world(settings, producer)
     ask(settings, producer, "held")
-    process = start(msgspec.structs.replace(settings, training=endless))
+    process = start(settings)
     try:
-        eventually(lambda: "started" in states(settings, "held"))
-        time.sleep(1.5)
+        eventually(lambda: list(folder.root.glob(".run/state-?????????")))
         process.send_signal(number)
         assert process.wait(PATIENCE_S) == (0 if number == signal.SIGTERM else -signal.SIGKILL)
     finally:
         process.kill()
         process.wait()
-    folder = CheckpointFolder(settings.checkpoint_folder())
     assert folder.ids() == []
     assert states(settings, "held") == ["started"]
     (folder.root / ".writing-20270101T000000-0001").mkdir(parents=True)  # as a kill in the middle of a write leaves it
+    kept = WorkFolder(folder.root).newest()
 
     service = TrainerService(settings)
     thread = threading.Thread(target=service.serve)
     thread.start()
     try:
         eventually(lambda: ended(settings, "held"))
-        assert states(settings, "held")[-1] == "published"
+        assert states(settings, "held") == ["started", "started", "trained", "gated", "published"]
     finally:
         service.stop()
         thread.join(PATIENCE_S)
-    assert len(folder.ids()) == 1
-    assert not list(folder.root.glob(".writing*"))
+    (made,) = folder.ids()
+    assert not list(folder.root.glob(".*"))
+    assert kept is not None
+    assert kept.steps < folder.manifest(made).metrics["training.steps"] == 15

@@ -13,20 +13,27 @@ from trainer.checkpoint_loading import load_checkpoint
 from trainer.model.learning.optimiser import MOMENTS_FILE, load_moments
 from trainer.runs.causes.codebook_choice import CodebookRequest
 from trainer.runs.log_window import Window
-from trainer.runs.training_run import NotEnoughDataError, Result, offsets_of, run_training
+from trainer.runs.starting.span import NotEnoughDataError
+from trainer.runs.training_run import Result, offsets_of, run_training
 from trainer.semantic_ids.codebook import ZERO_VERSION
 
 EVENTS = logged(stream(users=120, each=8))
 ENDS = {p: max(e.offset for e in EVENTS if e.partition == p) + 1 for p in (0, 1)}
 
 
-def settings(learn_after: int = 10_000, steps: int = 60, gate: int = 150) -> Settings:
+def settings(learn_after: int = 10_000, steps: int = 60, gate: int = 150, keep_state_s: float = 60.0) -> Settings:
     return Settings(
         events=Events(weights=WEIGHTS),
         model=Model(layers=1, width=32, heads=2, text_vocabulary=320),
         codebook=Codebook(width=8, learn_after_items=learn_after),
         training=Training(
-            min_engagements=100, gate_engagements=gate, max_steps=steps, epochs=1000, max_seconds=60, gate_floor=0.1
+            min_engagements=100,
+            gate_engagements=gate,
+            max_steps=steps,
+            epochs=1000,
+            max_seconds=60,
+            gate_floor=0.1,
+            keep_state_s=keep_state_s,
         ),
     )
 

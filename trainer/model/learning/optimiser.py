@@ -78,3 +78,8 @@ def load_moments(folder: Path) -> dict[str, Tensor]:
     """The moments of a checkpoint folder; none of one that was made before checkpoints kept them."""
     file = folder / MOMENTS_FILE
     return load_file(file) if file.is_file() else {}
+
+
+def moments_size(folder: Path) -> int:
+    """What the moments of a checkpoint folder take, in bytes."""
+    return (folder / MOMENTS_FILE).stat().st_size

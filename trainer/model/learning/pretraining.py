@@ -5,7 +5,8 @@ Half behaviour (write the next item of a history, and tell it from others: `trai
 rate falls over whichever is used up first. It rises over the first steps of a lineage only: a run that has its
 parent's moments goes on with them.
 
-Invariant: with the same inputs, seed and number of threads, a run that its step bound ends gives the same weights.
+Invariant: with the same inputs, seed and number of threads, a run that its step bound ends gives the same weights,
+also one that was interrupted and went on from a state that it had kept.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from trainer.model.batches import Batch, Behaviour, Metadata
 from trainer.model.branch_prior import BranchPrior
 from trainer.model.contrast import Contrast
 from trainer.model.decoder import Decoder
+from trainer.model.learning.learning_state import DamagedStateError, LearningState
 from trainer.model.learning.optimiser import Moments, give_moments, moments_of, optimiser_of
 
 
@@ -48,6 +50,9 @@ _HURRY = 0.05
 
 Progress = Callable[[float, float], None]
 """Called with (part of the run that is done, current loss of behaviour)."""
+
+Keep = Callable[[LearningState], None]
+"""Called with the state now and then, for a run that may be killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +89,66 @@ class Pretraining:
         self._warm = give_moments(model, self._optimiser, moments or {})
         self._wanted = max(1.0, plan.epochs * behaviour.targets)
         self._step = self._targets = 0
+        self._spent_s = 0.0
         self._left: list[np.ndarray] = []
         self._losses: list[tuple[float, float, float]] = []
 
-    def run(self, progress: Progress | None = None) -> Outcome:
-        """Trains the model in place, on a GPU if there is one, and leaves it on the CPU in evaluation mode."""
-        began = time.monotonic()
+    def run(self, progress: Progress | None = None, keep: Keep | None = None, keep_every_s: float = 60.0) -> Outcome:
+        """Trains the model in place, on a GPU if there is one, and leaves it on the CPU in evaluation mode. `keep` is
+        given the state every so many seconds."""
+        began, kept_at = time.monotonic() - self._spent_s, time.monotonic()
         self._model.train()
-        while (done := self._done(time.monotonic() - began)) < 1.0:
+        while (done := self._done(self._spent_s)) < 1.0:
             if not self._left and not self._begin_pass():
                 break
             self._set_rate(done)
             batch = self._behaviour.batch(self._left.pop(), self._random)
             self._losses.append(self._learn(batch))
             self._step, self._targets = self._step + 1, self._targets + len(batch.row_N)
+            self._spent_s = time.monotonic() - began
             if progress is not None and self._step % 10 == 0:
                 progress(done, self._losses[-1][0])
+            if keep is not None and time.monotonic() - kept_at >= keep_every_s:
+                keep(self.state())
+                kept_at = time.monotonic()
         self._model.to("cpu").eval()
         tail = np.array(self._losses[-max(1, len(self._losses) // 10) :] or [(np.nan, np.nan, np.nan)])
-        return Outcome(self._step, self._targets, time.monotonic() - began, *tail.mean(axis=0).tolist())
+        return Outcome(self._step, self._targets, self._spent_s, *tail.mean(axis=0).tolist())
 
     def moments(self) -> dict[str, Tensor]:
         """What the optimiser knows now: for the run after this one."""
         return moments_of(self._model, self._optimiser)
+
+    def state(self) -> LearningState:
+        """All by which another process can go on from here."""
+        return LearningState(
+            steps=self._step,
+            targets=self._targets,
+            seconds=self._spent_s,
+            weights={name: tensor.to("cpu", copy=True) for name, tensor in self._model.state_dict().items()},
+            moments=self.moments(),
+            losses_S3=np.array(self._losses).reshape(-1, 3),
+            corpus=self._behaviour.identity(),
+            left=list(self._left),
+            left_names=self._metadata.left,
+            random=self._random.bit_generator.state,
+            torch_random=torch.get_rng_state(),
+        )
+
+    def go_on_from(self, state: LearningState) -> None:
+        """Takes a state over. If what is learned from has changed since (a user was forgotten, an item came), the pass
+        begins anew. Raises `DamagedStateError` when it is of another model."""
+        try:
+            self._model.load_state_dict(dict(state.weights))
+        except RuntimeError as error:
+            raise DamagedStateError(f"it is of another model ({error})") from None
+        give_moments(self._model, self._optimiser, state.moments)
+        self._step, self._targets, self._spent_s = state.steps, state.targets, state.seconds
+        self._losses = [(a, b, c) for a, b, c in state.losses_S3.tolist()]
+        self._random.bit_generator.state = dict(state.random)
+        torch.set_rng_state(state.torch_random)
+        if state.corpus == self._behaviour.identity():
+            self._left, self._metadata.left = list(state.left), state.left_names
 
     def _begin_pass(self) -> bool:
         """Deals out all rows anew; False when there are none."""

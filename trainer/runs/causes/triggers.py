@@ -30,6 +30,18 @@ def seconds_allowed(since_s: float, rules: Training) -> float:
     return min(rules.max_seconds, max(LEAST_SECONDS, share_s))
 
 
+def allowance(since_s: float, rules: Training) -> str:
+    """`seconds_allowed` in words, with its reason."""
+    allowed_s, counted_s = seconds_allowed(since_s, rules), min(since_s, rules.every_s)
+    if allowed_s == rules.max_seconds:
+        why = "training.max_seconds"
+    elif allowed_s == LEAST_SECONDS:
+        why = "what every run may"
+    else:
+        why = f"{rules.run_share:.0%} of {counted_s:.0f} s between two runs"
+    return f"it learns for at most {allowed_s:.0f} s: {why}"
+
+
 def trigger(state: TriggerState, rules: Training) -> str | None:
     """Why a run should start now (`first`, `engagements`, `time`, `drift`, or `codebook`: with a refresh), or None.
 

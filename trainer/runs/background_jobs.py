@@ -1,0 +1,58 @@
+"""Background jobs: other periodic learning of the trainer, polled between training runs and during them.
+
+Invariant: a job that cannot read its topic does not keep the models from being trained.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from kafka.errors import KafkaError
+
+from store.log import LogError
+
+log = logging.getLogger("sidestream.trainer")
+
+_POLL_EVERY_S = 0.5
+
+
+class BackgroundJob(Protocol):
+    """`poll` is called about twice a second, with wall time in epoch seconds, also during training runs; it should
+    return within a second."""
+
+    def poll(self, now: float) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class BackgroundJobs:
+    """All of a trainer's."""
+
+    def __init__(self, jobs: Sequence[BackgroundJob]) -> None:
+        self._jobs = list(jobs)
+        self._failure = ""
+        self._polled_at = 0.0
+
+    def poll(self) -> None:
+        """Polls those, if it is time."""
+        if time.monotonic() - self._polled_at >= _POLL_EVERY_S:
+            for job in self._jobs:
+                self._poll(job)
+            self._polled_at = time.monotonic()
+
+    def _poll(self, job: BackgroundJob) -> None:
+        failure = ""
+        try:
+            job.poll(time.time())
+        except (LogError, KafkaError) as error:
+            failure = f"{type(job).__name__}: {error}"
+        if failure and failure != self._failure:
+            log.warning("%s", failure)
+        self._failure = failure
+
+    def close(self) -> None:
+        for job in self._jobs:
+            job.close()
