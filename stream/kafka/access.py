@@ -20,6 +20,7 @@ from store.topics import (
     CHECKPOINTS,
     DEAD_LETTERS,
     ENGAGEMENTS,
+    FORGOTTEN_USERS,
     ITEM_SIGNALS,
     ITEM_STATES,
     PROFILES,
@@ -42,12 +43,13 @@ BOTH = READ + WRITE
 WORKER: Needs = {
     # A worker publishes again, where it belongs, what it finds in another key's partition.
     **dict.fromkeys((UPLOADS, ENGAGEMENTS, PROFILES, ITEM_SIGNALS, SEMANTIC_IDS), BOTH),
-    **dict.fromkeys((UPLOAD_STATES, ITEM_STATES, USER_STATES, CHECKPOINTS), BOTH),
+    **dict.fromkeys((UPLOAD_STATES, ITEM_STATES, USER_STATES, FORGOTTEN_USERS, CHECKPOINTS), BOTH),
     RECOMMEND_REQUESTS: READ,
     **dict.fromkeys((RANKING_EXAMPLES, RECOMMENDATIONS, DEAD_LETTERS), WRITE),
 }
 TRAINER: Needs = {
     **dict.fromkeys((UPLOADS, ENGAGEMENTS, PROFILES, SEMANTIC_IDS, RANKING_EXAMPLES), READ),
+    **dict.fromkeys((FORGOTTEN_USERS, ITEM_STATES), READ),
     CHECKPOINTS: BOTH,
 }
 

@@ -12,18 +12,15 @@ from typing import Any
 
 import httpx
 import pytest
-from kafka import KafkaAdminClient
-from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 
 from store.security import RefusedError, find_server
 from store.settings import Settings, settings_from
 from stream.client.publisher import Publisher
 from stream.client.training_runs import follow, request_training
-from stream.kafka.access import TRAINER, WORKER, check_access
 from stream.kafka.connections import BrokerRefusedError
-from stream.kafka.topics import TopicsError, create_topics
+from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess
-from tests.clusters import HOST, KafkaCluster, why_no_kafka
+from tests.clusters import KafkaCluster, why_no_kafka
 from tests.secured import PASSWORD, USER, Certificates, make_certificates, secured_cluster, security
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
@@ -116,50 +113,6 @@ def test_the_whole_way_is_secured(
     settings = settings_on(cluster.bootstrap_servers, security(protocol, mechanism, **files))
     create_topics(settings)
     the_whole_way(settings, tmp_path)
-
-
-def test_a_user_whom_acls_restrict_needs_no_more_than_is_documented(
-    opened: Callable[..., KafkaCluster], tmp_path: Path
-) -> None:
-    cluster = opened("SASL_PLAINTEXT", acls=True)
-    settings = settings_on(cluster.bootstrap_servers, security("SASL_PLAINTEXT"))
-    with pytest.raises(TopicsError, match="TopicAuthorizationFailed"):
-        create_topics(settings)
-    create_topics(settings_from({"kafka": {**inside(cluster), "topic_prefix": settings.kafka.topic_prefix}}))
-    refused = pytest.raises(BrokerRefusedError, match=rf"user '{USER}' lacks access .*uploads.*docs/security\.md")
-    with Publisher(settings=settings) as publisher, refused:
-        publisher.upload({"item_id": "v1", "uploaded_at": time.time()})
-    allow(cluster, ResourceType.TOPIC, settings.kafka.topic_prefix, ACLOperation.READ)
-    complaint = (
-        rf"user '{USER}' lacks WRITE on {settings.kafka.topic_prefix}.*; READ on the group {settings.kafka.group}"
-    )
-    eventually(lambda: complains(settings, complaint))
-    check_access(settings, dict.fromkeys(TRAINER, ("READ",)))
-    allow(cluster, ResourceType.TOPIC, settings.kafka.topic_prefix, ACLOperation.WRITE)
-    allow(cluster, ResourceType.GROUP, settings.kafka.group, ACLOperation.READ)
-    eventually(lambda: not complains(settings, ""))
-    the_whole_way(settings, tmp_path)
-
-
-def inside(cluster: KafkaCluster) -> dict[str, Any]:
-    return {"bootstrap_servers": f"{HOST}:{cluster.internal}", "partitions": 1}
-
-
-def allow(cluster: KafkaCluster, kind: ResourceType, name: str, operation: ACLOperation) -> None:
-    pattern = ResourcePattern(kind, name, ACLResourcePatternType.PREFIXED)
-    admin = KafkaAdminClient(bootstrap_servers=f"{HOST}:{cluster.internal}")
-    admin.create_acls([ACL(f"User:{USER}", "*", operation, ACLPermissionType.ALLOW, pattern)])
-    admin.close()
-
-
-def complains(settings: Settings, pattern: str) -> bool:
-    try:
-        check_access(settings, WORKER, group=settings.kafka.group)
-    except BrokerRefusedError as error:
-        import re
-
-        return re.search(pattern, str(error)) is not None
-    return False
 
 
 @pytest.mark.parametrize(
