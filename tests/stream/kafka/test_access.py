@@ -107,7 +107,8 @@ def test_each_process_asks_for_every_topic_that_it_uses() -> None:
 
 def imported_topics(package: Path) -> set[str]:
     """The topics that the package's modules import by their constants: the only way to name one."""
-    found = [node for module in package.rglob("*.py") for node in ast.walk(ast.parse(module.read_text("utf-8")))]
-    asked = [node for node in found if isinstance(node, ast.ImportFrom) and node.module == "store.topics"]
+    texts = [text for module in package.rglob("*.py") if "store.topics" in (text := module.read_text("utf-8"))]
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
+    asked = [node for node in nodes if isinstance(node, ast.ImportFrom) and node.module == "store.topics"]
     values = [getattr(topics, name.name) for node in asked for name in node.names]
     return {value for value in values if isinstance(value, str)}
