@@ -49,7 +49,9 @@ class LogRange(msgspec.Struct, array_like=True, frozen=True):
 
 class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     """What a checkpoint is. `log`: `topic/partition` → offsets it has learned from, its ancestors' included in `end`;
-    `topic_id`: of the topic that these count in, if the broker gives one.
+    `topic_id`: of the topic that these count in, if the broker gives one. `form`: the parts of `[model]` that fix the
+    tensors of its lineage, the first checkpoint of which is `lineage`; where one begins, `teacher` is the parent, whose
+    weights it does not continue, but learns from.
 
     Times are UTC epoch seconds: `occurred_from`/`occurred_until` in event time, `data_until` in broker time (the
     timestamp of the newest record it has learned from: the model's data age is measured from it).
@@ -70,6 +72,9 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     verdict: Verdict = "pending"
     reasons: list[str] = []
     topic_id: str = ""
+    form: dict[str, int] = {}
+    lineage: str = ""
+    teacher: str | None = None
 
 
 class CheckpointRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -68,11 +68,13 @@ class Contrast:
         out_BTO = F.embedding(at, self._out(model, items) * known_U1)
         return into_BTD, model.tower.tastes(out_BTO, _tensor(model, held_BT))
 
-    def loss(
-        self, model: Decoder, batch: Batch, asked_ND: Tensor, taste_NO: Tensor, random: np.random.Generator
-    ) -> Tensor:
-        """Negative log-likelihood of each target (N) among itself and the negatives."""
-        drawn_K = self._draw(random)
+    def draw(self, random: np.random.Generator) -> np.ndarray:
+        """The negatives of a batch (K)."""
+        at_K = np.searchsorted(np.cumsum(self.chance_I), random.random(NEGATIVES) * (1.0 - 1e-9))
+        return np.minimum(at_K, len(self.chance_I) - 1)
+
+    def scores(self, model: Decoder, batch: Batch, asked_ND: Tensor, taste_NO: Tensor, drawn_K: np.ndarray) -> Tensor:
+        """Of each target, first, and of the negatives, log q taken back (N 1+K)."""
         used_U, at = np.unique(np.concatenate([batch.item_N, drawn_K]), return_inverse=True)
         own_N, drawn_at_K = at[: len(batch.item_N)], at[len(batch.item_N) :]
         out_UO = self._out(model, used_U)
@@ -83,13 +85,7 @@ class Contrast:
         rival_NK = score_NU[:, _tensor(model, drawn_at_K)] - _tensor(model, taken_back_K)
         none_NK = (drawn_K == batch.item_N[:, None]) | (self.uploaded_I[drawn_K] > batch.occurred_N[:, None])
         rival_NK = rival_NK.masked_fill(_tensor(model, none_NK), -1e9)
-        own_N1 = score_NU.gather(1, _tensor(model, own_N)[:, None])
-        return torch.logsumexp(torch.cat([own_N1, rival_NK], 1), 1) - own_N1[:, 0]
-
-    def _draw(self, random: np.random.Generator) -> np.ndarray:
-        """The negatives (K)."""
-        at_K = np.searchsorted(np.cumsum(self.chance_I), random.random(NEGATIVES) * (1.0 - 1e-9))
-        return np.minimum(at_K, len(self.chance_I) - 1)
+        return torch.cat([score_NU.gather(1, _tensor(model, own_N)[:, None]), rival_NK], 1)
 
     def _out(self, model: Decoder, items: np.ndarray) -> Tensor:
         """What items are scored by (U O)."""

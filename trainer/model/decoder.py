@@ -217,19 +217,17 @@ class Decoder(nn.Module):
         table_WD = torch.cat([weight[self.shape.text_begin : self.shape.semantic_begin], weight[2:3]])
         return F.linear(state_ND, table_WD)
 
-    def code_loss(self, asked_ND: Tensor, codes_NL: Tensor, prior_LNV: Sequence[Tensor]) -> Tensor:
-        """Negative log-likelihood of each item's codes (N), summed over levels. Codes below 0 are masked out.
-        `prior_LNV`: the prior's logits, one tensor for each level."""
-        loss_N = asked_ND.new_zeros(asked_ND.shape[0])
+    def code_scores(self, asked_ND: Tensor, codes_NL: Tensor, prior_LNV: Sequence[Tensor]) -> list[Tensor]:
+        """Logits (N V) of the codes at each level along each item's own codes; those below 0 are unknown. `prior_LNV`:
+        the prior's logits, one tensor for each level."""
+        found: list[Tensor] = []
         gain_NL = self.gains(asked_ND)
         chosen_ND: Tensor | None = None
         for level, prior_NV in enumerate(prior_LNV):
-            codes_N = codes_NL[:, level]
-            logits_NV = self.code_logits(asked_ND, chosen_ND, level) + gain_NL[:, level, None] * prior_NV
-            loss_N = loss_N + F.cross_entropy(logits_NV, codes_N, ignore_index=-1, reduction="none")
-            embedded_ND = F.embedding(codes_N.clamp(min=0), self.level_table(level)[0])
+            found.append(self.code_logits(asked_ND, chosen_ND, level) + gain_NL[:, level, None] * prior_NV)
+            embedded_ND = F.embedding(codes_NL[:, level].clamp(min=0), self.level_table(level)[0])
             chosen_ND = embedded_ND if chosen_ND is None else chosen_ND + embedded_ND
-        return loss_N
+        return found
 
     def text_loss(self, state_ND: Tensor, target_N: Tensor) -> Tensor:
         """Negative log-likelihood of each next text token (N); targets are columns of `text_logits`."""

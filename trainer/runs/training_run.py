@@ -3,7 +3,7 @@
 The numbered steps:
 1. Lay the window out as a corpus, and hold the newest engagements out.
 2. Choose the codebook: the parent's, or (from version zero, once there are enough items) a learned one.
-3. Warm-start from the parent, or begin anew.
+3. Warm-start from the parent, begin a lineage of another form that the parent teaches, or begin anew.
 4. Pre-train; write the folder under a temporary name, seal it with its manifest, rename it.
 5. Examine candidate and serving model on what was held out, judge, and write the verdict into the manifest.
 
@@ -42,8 +42,9 @@ from trainer.ranking.example import Example
 from trainer.rules import ranker_rules
 from trainer.runs.causes.codebook_choice import CodebookRequest, assigner, choose_codebook
 from trainer.runs.log_window import Window
-from trainer.runs.starting.first_weights import FirstWeights, continued, new_weights
+from trainer.runs.starting.first_weights import FirstWeights, continued, new_weights, taught
 from trainer.runs.starting.identity import code_version, made_with
+from trainer.runs.starting.lineage import Changes, changes, form_of, lineage_of, told
 from trainer.runs.starting.span import Span, check_enough, span_of
 from trainer.runs.starting.work_folder import Begun, RunPlan, Work
 from trainer.semantic_ids.codebook import Codebook
@@ -70,7 +71,8 @@ class Result:
 @dataclass(frozen=True, slots=True)
 class _Ground:
     """What a run stands on: what it reads, the corpus's items as cards and what of it is held out, and the parent. What
-    is learned has the codes of `codebook`, and begins with the `first` weights."""
+    is learned has the codes of `codebook`, and begins with the `first` weights. `changed`: how its form differs from
+    the parent's."""
 
     window: Window
     span: Span
@@ -80,6 +82,7 @@ class _Ground:
     held_E: np.ndarray
     codebook: Codebook
     first: FirstWeights
+    changed: Changes
 
     @property
     def learned_E(self) -> np.ndarray:
@@ -133,7 +136,8 @@ def run_training(
     asked = _ask_gate(made, ground, examples, settings, lambda done: heartbeat("gate", done))
     judgement = asked.judgement
     verdict: Verdict = "passed" if judgement.passed else "refused"
-    reasons = [*judgement.reasons, f"decided by {judgement.rule}", *filter(None, [ground.span.note])]
+    notes = filter(None, [ground.span.note, told(parent, ground.changed)])
+    reasons = [*judgement.reasons, f"decided by {judgement.rule}", *notes]
     manifest = folder.set_verdict(checkpoint, verdict, reasons, finite(asked.metrics()))
     return Result(manifest, judgement, outcome, ground.churn())
 
@@ -150,7 +154,8 @@ def _ground(
     """Steps 1 to 3; what was begun is not chosen again."""
     vectors = parent.vectors if parent else {}
     corpus = corpus_of(window.engagements, window.items, settings.events.weights, window.attributes, vectors)
-    span = begun.plan.span if begun is not None else span_of(window, corpus, settings.training, request)
+    changed = changes(parent, settings.model)
+    span = begun.plan.span if begun is not None else span_of(window, corpus, settings.training, request, bool(changed))
     held_E = at_or_after(corpus, span.cut)
     heartbeat("codebook", 0.0)
     listed = [window.items[item_id] for item_id in corpus.item_ids]
@@ -160,11 +165,14 @@ def _ground(
         before = parent.codebook if parent else None
         codebook = choose_codebook(before, listed, corpus, held_E, settings, heartbeat, request)
     corpus = replace(corpus, codes_IL=assigner(codebook)(listed))
-    if parent is not None:
-        first = continued(parent, folder, codebook, listed, corpus, settings.training.seed)
+    words = begun.vocabulary if begun is not None else None
+    if parent is None:
+        first = new_weights(corpus, settings, codebook, words)
+    elif changed:
+        first = taught(parent, codebook, listed, corpus, settings, changed, words)
     else:
-        first = new_weights(corpus, settings, codebook, begun.vocabulary if begun is not None else None)
-    return _Ground(span.of(window), span, parent, corpus, listed, held_E, codebook, first)
+        first = continued(parent, folder, codebook, listed, corpus, settings.training.seed)
+    return _Ground(span.of(window), span, parent, corpus, listed, held_E, codebook, first, changed)
 
 
 def _take_up(
@@ -209,7 +217,7 @@ def _pretraining(ground: _Ground, prior: BranchPrior, moment_E: np.ndarray, sett
     metadata = Metadata(corpus.texts, corpus.codes_IL, first.vocabulary, MOMENTS)
     own = first.model.shape.tower.own
     contrast = Contrast.of(corpus, prior, MOMENTS + 1, (new_E | older_E) & (corpus.weight_E > 0), own)
-    return Pretraining(first.model, prior, behaviour, metadata, contrast, plan, first.moments)
+    return Pretraining(first.model, prior, behaviour, metadata, contrast, plan, first.moments, first.teacher)
 
 
 def _ask_gate(
@@ -252,6 +260,9 @@ def _manifest(
         code_version=code_version(),
         seed=settings.training.seed,
         topic_id=window.topic_id,
+        form=form_of(settings.model),
+        lineage=lineage_of(checkpoint, ground.parent, ground.changed),
+        teacher=ground.parent_id if ground.changed else None,
     )
 
 

@@ -9,6 +9,7 @@ import torch
 
 from tests.trainer.worlds import prior, vocabulary
 from trainer.model.decoder import Cache, Decoder, Shape
+from trainer.model.learning.losses import code_loss
 
 
 def tiny(seed: int = 0) -> Decoder:
@@ -64,6 +65,12 @@ def prior_of(codes_NL: torch.Tensor) -> list[torch.Tensor]:
     return [torch.from_numpy(rows_NV) for rows_NV in rows]
 
 
+def loss_of(
+    model: Decoder, asked_ND: torch.Tensor, codes_NL: torch.Tensor, prior_LNV: list[torch.Tensor]
+) -> torch.Tensor:
+    return code_loss(model.code_scores(asked_ND, codes_NL, prior_LNV), codes_NL)
+
+
 @torch.inference_mode()
 def test_the_loss_of_codes_is_what_the_definition_says() -> None:
     model = tiny()
@@ -80,7 +87,7 @@ def test_the_loss_of_codes_is_what_the_definition_says() -> None:
             total -= float((probabilities_V[code] / probabilities_V.sum()).log())
             chosen_D = chosen_D + model.embedding.weight[vocabulary().level_begins[level] + code]
         reference.append(total)
-    assert torch.allclose(model.code_loss(asked_ND, CODES_NL, prior_LNV), torch.tensor(reference), atol=1e-4)
+    assert torch.allclose(loss_of(model, asked_ND, CODES_NL, prior_LNV), torch.tensor(reference), atol=1e-4)
 
 
 @torch.inference_mode()
@@ -89,7 +96,7 @@ def test_the_loss_of_this_seed_does_not_move() -> None:
     and more attributes, which moved the random start of all tokens after them."""
     model = tiny(seed=11)
     asked_ND = model.ask(model.trunk(some_tokens())[:, -1], torch.tensor([[3, 20]] * 3))
-    loss_N = model.code_loss(asked_ND, CODES_NL, prior_of(CODES_NL))
+    loss_N = loss_of(model, asked_ND, CODES_NL, prior_of(CODES_NL))
     assert loss_N.tolist() == pytest.approx([6.70794, 3.62018, 5.96886], rel=1e-3)
 
 
@@ -101,14 +108,14 @@ def test_a_new_model_says_about_what_the_prior_says() -> None:
         torch.nn.functional.cross_entropy(rows_NV, CODES_NL[:, level], reduction="none")
         for level, rows_NV in enumerate(prior_LNV)
     )
-    assert torch.allclose(model.code_loss(asked_ND, CODES_NL, prior_LNV), torch.as_tensor(alone_N), atol=2.0)
+    assert torch.allclose(loss_of(model, asked_ND, CODES_NL, prior_LNV), torch.as_tensor(alone_N), atol=2.0)
 
 
 def test_masked_codes_cost_nothing() -> None:
     model = tiny()
     asked_ND = model.trunk(some_tokens())[:, -1]
-    whole_N = model.code_loss(asked_ND, CODES_NL, prior_of(CODES_NL))
-    first_N = model.code_loss(asked_ND, CODES_NL.where(torch.arange(3) < 1, -1), prior_of(CODES_NL))
+    whole_N = loss_of(model, asked_ND, CODES_NL, prior_of(CODES_NL))
+    first_N = loss_of(model, asked_ND, CODES_NL.where(torch.arange(3) < 1, -1), prior_of(CODES_NL))
     assert (first_N < whole_N).all()
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from trainer.model.branch_prior import BranchPrior
 from trainer.model.contrast import Contrast
 from trainer.model.decoder import Decoder
 from trainer.model.learning.learning_state import DamagedStateError, LearningState
+from trainer.model.learning.losses import Losses, Teacher, batch_loss
 from trainer.model.learning.optimiser import Moments, give_moments, moments_of, optimiser_of
 
 
@@ -41,6 +42,7 @@ class Plan:
     warmup_steps: int = 50
     metadata_weight: float = 0.3
     item_weight: float = 1.0
+    teacher_weight: float = 1.0
     clip: float = 1.0
     seed: int = 0
 
@@ -68,7 +70,8 @@ class Outcome:
 
 
 class Pretraining:
-    """A run's steps over one corpus. `moments`: what the optimiser knew at the end of the parent's run."""
+    """A run's steps over one corpus. `moments`: what the optimiser knew at the end of the parent's run; `teacher`: whom
+    a new lineage learns from, the less the further the run is."""
 
     def __init__(
         self,
@@ -79,8 +82,11 @@ class Pretraining:
         contrast: Contrast,
         plan: Plan,
         moments: Moments | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
-        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model.to(device)
+        self._teacher = None if teacher is None else replace(teacher, model=teacher.model.to(device).eval())
         self._model, self._prior, self._plan = model, prior, plan
         self._behaviour, self._metadata, self._contrast = behaviour, metadata, contrast
         self._random = np.random.default_rng(plan.seed)
@@ -103,7 +109,7 @@ class Pretraining:
                 break
             self._set_rate(done)
             batch = self._behaviour.batch(self._left.pop(), self._random)
-            self._losses.append(self._learn(batch))
+            self._losses.append(self._learn(batch, done))
             self._step, self._targets = self._step + 1, self._targets + len(batch.row_N)
             self._spent_s = time.monotonic() - began
             if progress is not None and self._step % 10 == 0:
@@ -165,53 +171,26 @@ class Pretraining:
         for group in self._optimiser.param_groups:
             group["lr"] = self._plan.learning_rate * warmth * (1.0 - 0.95 * done)
 
-    def _learn(self, batch: Batch) -> tuple[float, float, float]:
+    def _learn(self, batch: Batch, done: float) -> tuple[float, float, float]:
         """One step; its losses of behaviour, metadata and items."""
         plan = self._plan
-        behaviour_loss, item_loss = self._losses_of(batch)
-        loss = behaviour_loss + plan.item_weight * item_loss
-        asked = self._behaviour.asked_batch(plan.items, self._random)
-        if asked is not None:
-            asked_loss, asked_item_loss = self._losses_of(asked)
-            loss = loss + 0.5 * (asked_loss + plan.item_weight * asked_item_loss)
+        behaviour = self._losses_of(batch, self._teacher)
+        loss = behaviour.codes + plan.item_weight * behaviour.items
+        loss = loss + plan.teacher_weight * (1.0 - done) * behaviour.taught
+        asked_batch = self._behaviour.asked_batch(plan.items, self._random)
+        if asked_batch is not None:
+            asked = self._losses_of(asked_batch)
+            loss = loss + 0.5 * (asked.codes + plan.item_weight * asked.items)
         metadata_loss = torch.zeros(())
         if len(self._metadata):
-            metadata_loss, named_loss = self._losses_of(self._metadata.batch(plan.items, self._random))
-            loss = loss + plan.metadata_weight * (metadata_loss + plan.item_weight * named_loss)
+            named = self._losses_of(self._metadata.batch(plan.items, self._random))
+            loss = loss + plan.metadata_weight * (named.codes + plan.item_weight * named.items)
+            metadata_loss = named.codes
         self._optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), plan.clip)
         self._optimiser.step()
-        return behaviour_loss.item(), metadata_loss.item(), item_loss.item()
+        return behaviour.codes.item(), metadata_loss.item(), behaviour.items.item()
 
-    def _losses_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        return batch_loss(self._model, self._prior, self._contrast, batch, self._random)
-
-
-def batch_loss(
-    model: Decoder, prior: BranchPrior, contrast: Contrast, batch: Batch, random: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Weighted mean losses of a batch: of codes and words (nats per item, plus nats per text token), and of items."""
-    on = model.embedding.weight.device
-
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(on)
-
-    read = contrast.inputs(model, batch.item_BT)
-    states_BTD = model.trunk(tensor(batch.tokens_BTK), items_BTD=None if read is None else read[0])
-    loss = item_loss = torch.zeros((), device=on)
-    if len(batch.row_N):
-        state_ND = states_BTD[tensor(batch.row_N), tensor(batch.column_N)]
-        asked_ND = model.ask(state_ND, tensor(batch.ask_NA))
-        weight_N = tensor(batch.weight_N.astype(np.float32))
-        prior_LNV = [tensor(rows_NV) for rows_NV in prior.path_rows(batch.codes_NL, batch.moment_N)]
-        loss_N = model.code_loss(asked_ND, tensor(batch.codes_NL), prior_LNV)
-        loss = loss + (loss_N * weight_N).sum() / weight_N.sum()
-        at = tensor(batch.row_N), tensor(batch.column_N)
-        taste_NO = state_ND.new_zeros(len(state_ND), model.shape.tower.out) if read is None else read[1][at]
-        item_loss_N = contrast.loss(model, batch, asked_ND, taste_NO, random)
-        item_loss = (item_loss_N * weight_N).sum() / weight_N.sum()
-    if len(batch.text_W):
-        state_WD = states_BTD[tensor(batch.text_row_W), tensor(batch.text_column_W)]
-        loss = loss + model.text_loss(state_WD, tensor(batch.text_W)).mean()
-    return loss, item_loss
+    def _losses_of(self, batch: Batch, teacher: Teacher | None = None) -> Losses:
+        return batch_loss(self._model, self._prior, self._contrast, batch, self._random, teacher)

@@ -43,8 +43,11 @@ def check_enough(window: Window, settings: Settings, request: CodebookRequest) -
         raise NotEnoughDataError("no item has a semantic ID yet: publish uploads and run a worker")
 
 
-def span_of(window: Window, corpus: Corpus, rules: Training, request: CodebookRequest) -> Span:
-    """The span of a run. Raises `NotEnoughDataError`.
+def span_of(
+    window: Window, corpus: Corpus, rules: Training, request: CodebookRequest, new_lineage: bool = False
+) -> Span:
+    """The span of a run. Raises `NotEnoughDataError`. A new lineage learns from `lookback_engagements` before the new
+    ones, too.
 
     A request for a codebook needs no new engagements. The changed codes are learned from older ones again, and the gate
     asks about the newest ones that the serving model has not learned from: in a quiet log those that its own gate
@@ -55,13 +58,19 @@ def span_of(window: Window, corpus: Corpus, rules: Training, request: CodebookRe
     if not request:
         if new < rules.min_engagements // 2:
             raise NotEnoughDataError(f"only {new} of the new engagements are positive ones with a live item")
-        return Span(window.begin, cut_offsets(corpus, min(rules.gate_engagements, new // 3)))
+        begin = _reaching(window, corpus, new + rules.lookback_engagements) if new_lineage else window.begin
+        return Span(begin, cut_offsets(corpus, min(rules.gate_engagements, new // 3)))
     if every < rules.min_engagements // 2:
         raise NotEnoughDataError(f"only {every} engagements are positive ones with a live item")
     untouched = rules.gate_min_events <= new < every
     held = min(rules.gate_engagements, new if untouched else every // 3)
     wanted = rules.lookback_engagements if request == "anew" else rules.first_engagements
-    reach = cut_offsets(corpus, max(new, held + wanted))
-    begin = {partition: min(at, reach.get(partition, at)) for partition, at in window.begin.items()}
+    begin = _reaching(window, corpus, max(new, held + wanted))
     note = "" if untouched or new == every else "judged on engagements that the serving model had learned from"
     return Span(begin, cut_offsets(corpus, held), note)
+
+
+def _reaching(window: Window, corpus: Corpus, newest: int) -> Offsets:
+    """Where the window begins, or earlier, so that it holds about so many of the newest engagements."""
+    reach = cut_offsets(corpus, newest)
+    return {partition: min(at, reach.get(partition, at)) for partition, at in window.begin.items()}

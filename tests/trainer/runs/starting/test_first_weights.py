@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import pytest
 import torch
 
@@ -14,7 +15,7 @@ from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.model.corpus import Corpus, corpus_of
 from trainer.model.learning.optimiser import MOMENTS_FILE
 from trainer.runs.causes.codebook_choice import assigner
-from trainer.runs.starting.first_weights import FirstWeights, continued, new_weights
+from trainer.runs.starting.first_weights import FirstWeights, continued, new_weights, taught
 from trainer.semantic_ids.codebook import Codebook, zero_codebook
 
 READ = window({0: 0, 1: 0}, ENDS)
@@ -71,3 +72,18 @@ def test_a_parent_that_kept_no_optimiser_is_continued_with_a_new_one(
         assert begins(parent, parent[1].codebook).moments == {}
     finally:
         file.write_bytes(kept)
+
+
+def test_a_new_lineage_takes_over_what_fits_and_is_taught(parent: tuple[CheckpointFolder, LoadedCheckpoint]) -> None:
+    loaded, book = parent[1], parent[1].codebook
+    deeper = msgspec.structs.replace(settings(), model=msgspec.structs.replace(settings().model, layers=2))
+    first = taught(loaded, book, LISTED, corpus_under(book), deeper, {"layers": (1, 2)}, None)
+    assert (first.model.shape.layers, first.moments) == (2, {})
+    assert torch.equal(first.model.embedding.weight, loaded.generator.model.embedding.weight)
+    assert first.teacher is not None
+    assert first.teacher.model.shape.layers == 1
+    words = msgspec.structs.replace(settings(), model=msgspec.structs.replace(settings().model, text_vocabulary=280))
+    other = taught(loaded, book, LISTED, corpus_under(book), words, {"text_vocabulary": (320, 280)}, None)
+    assert other.vocabulary.text_size == 280 < loaded.generator.vocabulary.text_size
+    assert other.teacher is not None
+    assert other.teacher.semantic_begin == other.vocabulary.semantic_begin
