@@ -48,8 +48,22 @@ class RecommendedItem(msgspec.Struct, kw_only=True, frozen=True):
     heads: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 
+UNKNOWN_ITEM = "unknown_item"
+"""The reason of a note: `item_id` is not in the catalogue."""
+
+
+class Note(msgspec.Struct, kw_only=True, frozen=True):
+    """What an application should know of an answer: `reason` for programs (docs/contracts.md lists them), `text` for
+    people, and of how many live items it tells."""
+
+    reason: str
+    text: str
+    items: int = 0
+
+
 class Answer(msgspec.Struct, kw_only=True, frozen=True):
-    """An answer made by exactly one checkpoint and one codebook. `degraded` when the user's state was out of reach."""
+    """An answer made by exactly one checkpoint and one codebook. `degraded` when the user's state was out of reach.
+    One of fewer items than were asked for has `notes` that say why."""
 
     items: list[RecommendedItem]
     checkpoint: str
@@ -57,3 +71,4 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True):
     request_id: str
     took_ms: float
     degraded: bool = False
+    notes: list[Note] = []

@@ -16,7 +16,7 @@ from trainer.model_bundle import ModelBundle, ModelEvidence, model_evidence
 from trainer.ranking.columns import NAMES
 from trainer.ranking.features import compute
 from trainer.ranking.ranker import Ranker
-from trainer.retrieval.candidates import Evidence, Taste, gather, united
+from trainer.retrieval.candidates import Evidence, Taste, gather, rest, united
 from trainer.retrieval.search import by_relevance
 
 
@@ -71,6 +71,9 @@ def rank_candidates(moment: Moment, evidence: Evidence, allowed_N: np.ndarray, *
     if model is not None:
         proposed |= model.proposed
     handles_B = united(proposed, evidence.size)
+    if len(handles_B) < moment.request.k:
+        proposed["rest"] = rest(evidence, allowed_N, handles_B, moment.request.k - len(handles_B))
+        handles_B = united(proposed, evidence.size)
     scores_B, x_BF = np.zeros(0), np.zeros((0, len(NAMES)), np.float32)
     if len(handles_B) and ordered:
         columns = None if model is None else model.columns

@@ -24,6 +24,7 @@ _REASONS: Mapping[str, str] = {
     "fresh": "Just uploaded",
     "repeats": "You keep coming back to this",
     "model": "Continues your history",
+    "rest": "Also in the catalogue",
     EXPLORE: "New here: tell us if it is for you",
 }
 

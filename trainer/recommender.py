@@ -5,8 +5,8 @@ It is fed with cards and rows of all items and asked with the row of one user; i
 so the running scorer and `replay` are the same code. One reference (`ModelBundle`) holds model, codebook and tree of a
 checkpoint, another the ranker: each is read once per ranking, so no answer mixes two.
 
-Invariants: nothing that is not live or that the user has is returned; an answer is always given; what is learned from
-an engagement is never in its own example.
+Invariants: nothing that is not live or that the user has is returned; an answer is always given, and is as long as was
+asked for unless nothing else may be returned; what is learned from an engagement is never in its own example.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from store.events import Engagement
@@ -34,6 +35,7 @@ from trainer.items.published_vectors import PublishedVectors
 from trainer.items.spectral_embedding import SpectralEmbedding, SpectralRules
 from trainer.items.vector_learning import VectorRules
 from trainer.model_bundle import ModelBundle
+from trainer.notes import is_known, notes_of
 from trainer.ranking.negatives import NegativeRules
 from trainer.ranking.ranker import HeuristicRanker, Ranker
 from trainer.retrieval.candidates import CandidateRules, Evidence, taste_of
@@ -161,9 +163,11 @@ class Recommender:
         return rank_candidates(moment, evidence, allowed_N, ordered=ordered)
 
     def answer(self, request: Request, user: UserRow | None, *, degraded: bool = False) -> Served:
-        """The best `request.k` live items that the user does not have, but for what is explored."""
+        """The best `request.k` live items that the user does not have, but for what is explored; notes say why there
+        are fewer. Nothing is like an item that is not there."""
         began = time.perf_counter()
-        ranking = self.rank(request, user)
+        lost = request.task == "similar" and not is_known(self.catalog, request)
+        ranking = self.rank(msgspec.structs.replace(request, k=0) if lost else request, user)
         items, x_KF = lines_of(ranking, self.exploration)
         self._answers += 1
         number = hash64(f"{self._answers}/{request.user_id}/{ranking.moment.now_s}")
@@ -175,6 +179,7 @@ class Recommender:
             request_id=f"{number:016x}",
             took_ms=(time.perf_counter() - began) * 1000.0,
             degraded=degraded,
+            notes=notes_of(self.catalog, request, user, lines=len(items), repeats=self.rules.repeats),
         )
         return Served(answer, x_KF, ranking.moment.now_s)
 

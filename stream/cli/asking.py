@@ -11,6 +11,7 @@ import typer
 from stream.cli.arguments.options import SCORER, SYSTEM, Options, client_of, command
 from stream.terminal.output import moment, span, table
 from stream.terminal.status_view import show_status
+from stream.terminal.text import plain
 
 if TYPE_CHECKING:
     from store.requests import Answer
@@ -29,8 +30,9 @@ def recommend(
     country: Annotated[str | None, typer.Option(help="Where the user is.")] = None,
     device: Annotated[str | None, typer.Option(help="On what the answer is shown.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
+    exclude: Annotated[list[str] | None, typer.Option(help="An item to leave out; may be given again.")] = None,
 ) -> None:
-    """Ask a running scorer for the best items now.
+    """Ask a running scorer for the best items now; where there are fewer, it says why.
 
     Example: sidestream recommend --user u00042 -k 5
 
@@ -45,13 +47,15 @@ def recommend(
             country=country,
             device=device,
             k=k,
+            exclude=exclude or (),
         )
         titles = {} if options.as_json else {each.item_id: _title(client, each.item_id) for each in answer.items}
     if not options.as_json:
         _show_items(answer, titles)
     degraded = ", degraded: the user's own state was out of reach" if answer.degraded else ""
     text = f"checkpoint {answer.checkpoint or 'none yet'}, codebook {answer.codebook}, {answer.took_ms:.1f} ms"
-    options.emit(msgspec.to_builtins(answer), text + degraded)
+    notes = "".join(f"\nnote: {plain(note.text)}" for note in answer.notes)
+    options.emit(msgspec.to_builtins(answer), text + degraded + notes)
 
 
 @command(app, takes=SCORER)

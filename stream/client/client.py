@@ -27,7 +27,7 @@ import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import msgspec
@@ -102,7 +102,8 @@ class Client:
         k: int = 10,
         exclude: Sequence[str] = (),
     ) -> Answer:
-        """The `k` best items for a user now, without those in `exclude`; an unknown user is answered too."""
+        """The `k` best items for a user now, without those in `exclude`; an unknown user is answered too. Where there
+        are fewer, the answer's `notes` say why."""
         asked = Request(
             user_id=user_id,
             task=task,
@@ -120,9 +121,10 @@ class Client:
         body = {"requests": [dict(request) for request in requests]}
         return self._decoded(self._send("POST", "/v1/recommend", body=body), _Answers).answers
 
-    def similar(self, item_id: str, *, k: int = 10) -> Answer:
-        """The `k` items most like this one."""
-        return self._decoded(self._send("GET", f"/v1/items/{_quoted('item_id', item_id)}/similar?k={k}"), Answer)
+    def similar(self, item_id: str, *, k: int = 10, exclude: Sequence[str] = ()) -> Answer:
+        """The `k` items most like this one, without those in `exclude`."""
+        query = urlencode({"k": k, "exclude": exclude}, doseq=True)
+        return self._decoded(self._send("GET", f"/v1/items/{_quoted('item_id', item_id)}/similar?{query}"), Answer)
 
     # ---- what is known ----
 

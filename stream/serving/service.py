@@ -78,10 +78,10 @@ class WorkerService:
         async with self._batch_lines:
             return await self.recommend(request)
 
-    async def similar(self, item_id: str, k: int) -> Answer | None:
+    async def similar(self, item_id: str, k: int, exclude: tuple[str, ...] = ()) -> Answer | None:
         if self._scorer.card(item_id) is None:
             return None
-        return await self._scorer.recommend(Request(task="similar", item_id=item_id, k=k), None)
+        return await self._scorer.recommend(Request(task="similar", item_id=item_id, k=k, exclude=exclude), None)
 
     def _row(self, user_id: str) -> tuple[bool, UserRow | None]:
         """Whether the user's partition is at work here, and the user's row. Nobody in particular is everybody's."""

@@ -27,8 +27,8 @@ class Service(Protocol):
         None when no such item was ever uploaded.
         """
 
-    async def similar(self, item_id: str, k: int) -> Answer | None:
-        """The `k` items most like this one, or None when it is unknown."""
+    async def similar(self, item_id: str, k: int, exclude: tuple[str, ...] = ()) -> Answer | None:
+        """The `k` items most like this one, without those in `exclude`; None when it is unknown."""
 
     async def user(self, user_id: str) -> dict[str, Any] | None:
         """At least `{"user_id", "history": [{"event_id", "item_id", "kind", "occurred_at"}, …]}`, the newest last.

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from store.events import KINDS
-from store.requests import Answer, BadRequestError, Request
+from store.requests import UNKNOWN_ITEM, Answer, BadRequestError, Request
 from stream.metrics.metrics import Metrics
 from stream.web import parameters
 from stream.web.admission import Admission, OverloadedError
@@ -73,10 +74,13 @@ async def recommend_posted(request: web.Request) -> web.StreamResponse:
     fields = await body(request)
     if "requests" in fields:
         return await _answered_batch(request, fields)
-    return await _answered(request, lambda: parameters.from_fields(fields))
+    return await _answered(request, lambda: parameters.from_fields(fields), fields)
 
 
-async def _answered(request: web.Request, parse: Callable[[], Request]) -> web.StreamResponse:
+async def _answered(
+    request: web.Request, parse: Callable[[], Request], fields: Mapping[str, Any] = MappingProxyType({})
+) -> web.StreamResponse:
+    """`fields`: the body that the request was in."""
     began = time.perf_counter()
     task, result = "other", "bad_request"
     try:
@@ -84,9 +88,11 @@ async def _answered(request: web.Request, parse: Callable[[], Request]) -> web.S
         task, result = asked.task, "error"
         with request.app[ADMISSION].admitted():
             answer = await request.app[SERVICE].recommend(asked)
+        if asked.task == "similar":
+            _found(None if UNKNOWN_ITEM in {note.reason for note in answer.notes} else answer, "item_id")
         result = _result_of(answer)
-        return reply(answer)
-    except BadRequestError:
+        return reply(parameters.noted(answer, fields))
+    except (BadRequestError, NotFoundError):
         result = "bad_request"
         raise
     except OverloadedError:
@@ -97,7 +103,8 @@ async def _answered(request: web.Request, parse: Callable[[], Request]) -> web.S
 
 
 async def _answered_batch(request: web.Request, fields: dict[str, Any]) -> web.StreamResponse:
-    """Each request of a batch counts for itself, and took as long as the whole batch."""
+    """Each request of a batch counts for itself, and took as long as the whole batch. What cannot be found is noted in
+    its answer: it does not fail the others."""
     began = time.perf_counter()
     asked: list[Request] = []
     results = ["bad_request"]
@@ -107,7 +114,8 @@ async def _answered_batch(request: web.Request, fields: dict[str, Any]) -> web.S
         with request.app[ADMISSION].admitted(batch=True):
             answers = await request.app[SERVICE].recommend_many(asked)
         results = [_result_of(answer) for answer in answers]
-        return reply({"answers": answers})
+        told = [parameters.noted(answer, each) for answer, each in zip(answers, fields["requests"], strict=True)]
+        return reply({"answers": [parameters.noted(answer, fields, ("requests",)) for answer in told]})
     except OverloadedError:
         results = ["overloaded"] * len(asked)
         raise
@@ -126,33 +134,39 @@ def _result_of(answer: Answer) -> str:
 
 
 async def item(request: web.Request) -> web.StreamResponse:
+    parameters.only(request.query)
     item_id = request.match_info["item_id"]
     return reply(_found(request.app[SERVICE].item(item_id), "item_id"))
 
 
 async def similar(request: web.Request) -> web.StreamResponse:
-    parameters.only(request.query, ("k",))
+    parameters.only(request.query, ("k", "exclude"))
     k = parameters.once(request.query, "k")
     number = parameters.bounded_k(parameters.whole_number("k", k)) if k is not None else 10
+    excluded = parameters.excluded_in(request.query)
     with request.app[ADMISSION].admitted():
-        answer = await request.app[SERVICE].similar(request.match_info["item_id"], number)
+        answer = await request.app[SERVICE].similar(request.match_info["item_id"], number, excluded)
     return reply(_found(answer, "item_id"))
 
 
 async def user(request: web.Request) -> web.StreamResponse:
+    parameters.only(request.query)
     return reply(_found(await request.app[SERVICE].user(request.match_info["user_id"]), "user_id"))
 
 
 async def checkpoints(request: web.Request) -> web.StreamResponse:
+    parameters.only(request.query)
     return reply(request.app[SERVICE].checkpoints())
 
 
 async def status(request: web.Request) -> web.StreamResponse:
+    parameters.only(request.query)
     ready, reason = request.app[SERVICE].ready()
     return reply({**request.app[SERVICE].status(), "ready": ready, "reason": reason, "now": time.time()})
 
 
 async def trace(request: web.Request) -> web.StreamResponse:
+    parameters.only(request.query)
     return reply(_found(request.app[SERVICE].trace(request.match_info["item_id"]), "item_id"))
 
 

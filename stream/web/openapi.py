@@ -55,7 +55,10 @@ def _paths() -> Schema:
     recommend["post"]["responses"]["415"] = _error("The body is not application/json")
     item_id, user_id = _path_parameter("item_id"), _path_parameter("user_id")
     k = _query_parameter("k", {"type": "integer", "minimum": 1, "maximum": parameters.MAX_K, "default": 10})
-    similar = _lookup("similar", "Items most like this one", "Answer", [item_id, k])
+    excluded = _query_parameter("exclude", _request_schema()["properties"]["exclude"])
+    similar = _lookup("similar", "Items most like this one", "Answer", [item_id, k, excluded])
+    for one in recommend.values():
+        one["responses"]["404"] = _error("Like which item is not known: `similar` to one that is not in the catalogue")
     for answering in (*recommend.values(), similar):
         answering["responses"]["503"] = _error("So many requests wait that this one does not: see Retry-After")
     paths = {

@@ -2,7 +2,8 @@
 
 Invariant: anything a client can send ends in a `Request` that keeps all bounds, or in a `BadRequestError` that names
 the field and the remedy. A parameter of a query string that does not exist is refused, with the nearest that does; in a
-body unknown fields are ignored, as those of events are: an application may be of a later release.
+body unknown fields change nothing, as those of events do (an application may be of a later release), and the answer
+notes them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 from multidict import MultiMapping
 
-from store.requests import BadRequestError, Request
+from store.requests import Answer, BadRequestError, Note, Request
 from stream.metrics.metrics import TASKS
 
 MAX_K = 100
@@ -24,6 +25,8 @@ MAX_ID_CHARS = 256
 MAX_QUERY_CHARS = 2000
 MAX_LABEL_CHARS = 64
 MAX_EXCLUDED = 1000
+MAX_NOTED = 10
+"""Fields without a meaning that an answer tells of."""
 
 _WHERE = re.compile(r" - at `\$\.?(?:\[\.\.\.\]\.?)?([^`]*)`$")
 _TYPES = {
@@ -41,7 +44,7 @@ def from_query(query: MultiMapping[str]) -> Request:
     only(query, Request.__struct_fields__)
     fields: dict[str, Any] = {}
     if "exclude" in query:
-        fields["exclude"] = [_text("exclude", value) for value in query.getall("exclude")]
+        fields["exclude"] = excluded_in(query)
     for name in Request.__struct_fields__:
         text = once(query, name) if name != "exclude" else None
         if text is not None:
@@ -53,13 +56,34 @@ def from_query(query: MultiMapping[str]) -> Request:
     return from_fields(fields)
 
 
-def only(query: Iterable[str], known: Sequence[str]) -> None:
+def excluded_in(query: MultiMapping[str]) -> tuple[str, ...]:
+    """The ids that a query string excludes."""
+    return bounded_ids(tuple(_text("exclude", value) for value in query.getall("exclude", [])))
+
+
+def only(query: Iterable[str], known: Sequence[str] = ()) -> None:
     """Refuses a parameter that does not exist."""
     for name in query:
         if name not in known:
-            near = difflib.get_close_matches(name.casefold(), known, 1)
-            remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-            raise BadRequestError(name[:MAX_LABEL_CHARS], f"there is no such parameter: {remedy}")
+            raise BadRequestError(name[:MAX_LABEL_CHARS], f"there is no such parameter: {_instead(name, known)}")
+
+
+def noted(answer: Answer, fields: Mapping[str, Any], known: Sequence[str] = Request.__struct_fields__) -> Answer:
+    """The answer, with a note on each field of a body that means nothing: it was not refused, and had no effect."""
+    unknown = [name for name in fields if name not in known][:MAX_NOTED]
+    if not unknown:
+        return answer
+    texts = {name[:MAX_LABEL_CHARS]: _instead(name, known) for name in unknown}
+    notes = [Note(reason="unknown_field", text=f"there is no field {name}: {text}") for name, text in texts.items()]
+    return msgspec.structs.replace(answer, notes=[*answer.notes, *notes])
+
+
+def _instead(name: str, known: Sequence[str]) -> str:
+    """What to write instead of a name that does not exist."""
+    near = difflib.get_close_matches(name.casefold()[:MAX_LABEL_CHARS], known, 1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"there are {', '.join(known)}" if known else "leave it out"
 
 
 def from_fields(fields: Any, where: str = "") -> Request:
@@ -102,10 +126,7 @@ def checked(request: Request) -> Request:
     _within("country", request.country, MAX_LABEL_CHARS)
     _within("device", request.device, MAX_LABEL_CHARS)
     bounded_k(request.k)
-    if len(request.exclude) > MAX_EXCLUDED:
-        raise BadRequestError("exclude", f"send at most {MAX_EXCLUDED} ids, not {len(request.exclude)}")
-    for item_id in request.exclude:
-        _within("exclude", item_id, MAX_ID_CHARS)
+    bounded_ids(request.exclude)
     if not request.user_id.strip():
         raise BadRequestError("user_id", "name the user; one never seen before is answered too")
     if request.item_id is not None and not request.item_id.strip():
@@ -115,6 +136,15 @@ def checked(request: Request) -> Request:
     if request.task == "search" and request.item_id is None and not (request.query or "").strip():
         raise BadRequestError("query", "a `search` needs a query, or an item_id whose title is taken")
     return request
+
+
+def bounded_ids(excluded: tuple[str, ...]) -> tuple[str, ...]:
+    """The excluded ids themselves, when there are not too many and each can be one."""
+    if len(excluded) > MAX_EXCLUDED:
+        raise BadRequestError("exclude", f"send at most {MAX_EXCLUDED} ids, not {len(excluded)}")
+    for item_id in excluded:
+        _within("exclude", item_id, MAX_ID_CHARS)
+    return excluded
 
 
 def bounded_k(k: int) -> int:

@@ -64,7 +64,7 @@ class RequestPartition(Partition):
         if record.first_ms <= self._forgotten_at_ms(request.user_id):
             self._metrics.duplicated(RECOMMEND_REQUESTS)
             return []
-        answer = await self._service.recommend(request)
+        answer = parameters.noted(await self._service.recommend(request), fields)
         if isinstance(wanted, str):
             answer = msgspec.structs.replace(answer, request_id=wanted)
         self._metrics.absorbed(RECOMMEND_REQUESTS)

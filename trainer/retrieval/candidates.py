@@ -265,6 +265,13 @@ def gather(evidence: Evidence, allowed_N: np.ndarray) -> dict[str, np.ndarray]:
     return proposed
 
 
+def rest(evidence: Evidence, allowed_N: np.ndarray, found_B: np.ndarray, count: int) -> np.ndarray:
+    """The `count` newest of the items that no source has found: only where there are none may a list be short."""
+    other_N = allowed_N.copy()
+    other_N[found_B] = False
+    return best_of(np.flatnonzero(other_N), evidence.catalog.uploaded_at_N[: evidence.size], None, count)
+
+
 def united(proposed: Mapping[str, np.ndarray], size: int) -> np.ndarray:
     """Every handle that any source proposes, once, ascending."""
     found_N = np.zeros(size, bool)

@@ -19,6 +19,10 @@ def test_recommend(run: Run, worker_url: str) -> None:
     answer = run("recommend", "--user", "far", "--url", worker_url, "--json").document
     assert answer["degraded"] is True
     assert answer["items"][0]["item_id"] == "i1"
+    short = run("recommend", "--user", "u1", "-k", "50", "--url", worker_url)
+    assert "note: only 5 items are live\n" in short.out
+    lost = run("recommend", "--user", "u1", "--task", "similar", "--item", "none", "--url", worker_url)
+    assert (lost.status, lost.err.count("\n")) == (1, 1)
     wrong = run("recommend", "--task", "nap", "--url", worker_url)
     assert wrong.status == 1
     assert "task" in wrong.err

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from store.requests import Answer, RecommendedItem, Request
+import msgspec
+
+from store.requests import UNKNOWN_ITEM, Answer, Note, RecommendedItem, Request
 from store.settings import Freshness
 from stream.metrics.metrics import Metrics
 from stream.metrics.status import report
@@ -31,21 +33,26 @@ class FakeService:
         self.fault: Exception | None = None
         metrics.lag({("engagements", 0): 0})
 
-    def _answer(self, k: int, degraded: bool = False) -> Answer:
+    def _answer(self, k: int, degraded: bool = False, exclude: Sequence[str] = ()) -> Answer:
         clicks = [engagement["item_id"] for engagement in self.engagements]
-        ranked = sorted(self.titles, key=lambda item_id: -clicks.count(item_id))[:k]
+        wanted = [item_id for item_id in self.titles if item_id not in exclude]
+        ranked = sorted(wanted, key=lambda item_id: -clicks.count(item_id))[:k]
+        few = Note(reason="few_live", text=f"only {len(ranked)} items are live", items=len(ranked))
         items = [
             RecommendedItem(
                 item_id=item_id, score=0.9 - 0.1 * place, semantic_id=[1, 2, place], source="popular", reason="popular"
             )
             for place, item_id in enumerate(ranked)
         ]
-        return Answer(items=items, checkpoint="c1", codebook="v0", request_id="r1", took_ms=1.5, degraded=degraded)
+        made = {"checkpoint": "c1", "codebook": "v0", "request_id": "r1", "took_ms": 1.5}
+        return Answer(items=items, **made, degraded=degraded, notes=[few] if len(items) < k else [])  # type: ignore[arg-type]
 
     async def recommend(self, request: Request) -> Answer:
         self.asked.append(request)
         if self.fault is not None:
             raise self.fault
+        if request.task == "similar" and request.item_id not in self.titles:
+            return msgspec.structs.replace(self._answer(0), notes=[Note(reason=UNKNOWN_ITEM, text="not there")])
         return self._answer(request.k, degraded=request.user_id == "far")
 
     async def recommend_many(self, requests: Sequence[Request]) -> list[Answer]:
@@ -65,8 +72,8 @@ class FakeService:
             "counters": {"click": 3},
         }
 
-    async def similar(self, item_id: str, k: int) -> Answer | None:
-        return self._answer(k) if item_id in self.titles else None
+    async def similar(self, item_id: str, k: int, exclude: tuple[str, ...] = ()) -> Answer | None:
+        return self._answer(k, exclude=exclude) if item_id in self.titles else None
 
     async def user(self, user_id: str) -> dict[str, Any] | None:
         history = [engagement for engagement in self.engagements if engagement["user_id"] == user_id]

@@ -153,3 +153,49 @@ def test_metrics_are_in_the_format_that_was_asked_for() -> None:
         assert (await response.text()).endswith("# EOF\n")
 
     with_app(ask)
+
+
+def test_like_an_unknown_item_is_404_and_one_of_a_batch_fails_itself_alone() -> None:
+    async def ask(client: TestClient[Any, Any], service: FakeService) -> None:
+        lost = {"user_id": "u1", "task": "similar", "item_id": "none"}
+        await refused(await client.get("/v1/recommend", params=lost), 404, "item_id")
+        await refused(await client.post("/v1/recommend", json=lost), 404, "item_id")
+        found = await client.get("/v1/recommend", params={**lost, "item_id": "i1", "k": "1"})
+        assert (found.status, len((await found.json())["items"])) == (200, 1)
+        batch = await client.post("/v1/recommend", json={"requests": [lost, {"user_id": "u1", "k": 2}]})
+        one, other = (await batch.json())["answers"]
+        assert (one["items"], one["notes"][0]["reason"]) == ([], "unknown_item")
+        assert len(other["items"]) == 2
+        text = await (await client.get("/metrics")).text()
+        assert 'sidestream_recommend_requests_total{result="bad_request",task="similar"} 2.0' in text
+
+    with_app(ask)
+
+
+def test_what_has_no_effect_is_noted_in_a_body_and_refused_in_a_query_string() -> None:
+    async def ask(client: TestClient[Any, Any], service: FakeService) -> None:
+        plain = {"user_id": "u1", "k": 2}
+        answer = await (await client.post("/v1/recommend", json={**plain, "K": 3, "limit": 3})).json()
+        assert [note["reason"] for note in answer["notes"]] == ["unknown_field"] * 2
+        assert "did you mean k?" in answer["notes"][0]["text"]
+        batch = {"requests": [{**plain, "category": "sport"}, plain], "excluded": ["i1"]}
+        answers = (await (await client.post("/v1/recommend", json=batch)).json())["answers"]
+        assert [len(answer["notes"]) for answer in answers] == [2, 1]
+        many = await (await client.post("/v1/recommend", json={**plain, **{f"x{n}": n for n in range(1000)}})).json()
+        assert len(many["notes"]) == 10
+        assert (await (await client.post("/v1/recommend", json=plain)).json())["notes"] == []
+        for path in ("items/i1", "items/i1/similar", "users/u1", "checkpoints", "status", "trace/i1"):
+            await refused(await client.get(f"/v1/{path}?fields=title"), 400, "fields")
+
+    with_app(ask)
+
+
+def test_similar_pages_by_exclusion() -> None:
+    async def ask(client: TestClient[Any, Any], service: FakeService) -> None:
+        first = (await (await client.get("/v1/items/i1/similar?k=2")).json())["items"]
+        shown = "&".join(f"exclude={quote(item['item_id'], safe='')}" for item in first)
+        then = (await (await client.get(raw(f"/v1/items/i1/similar?k=2&{shown}"))).json())["items"]
+        assert len({item["item_id"] for item in [*first, *then]}) == 4
+        await refused(await client.get(f"/v1/items/i1/similar?exclude={'x' * 257}"), 400, "exclude")
+
+    with_app(ask)

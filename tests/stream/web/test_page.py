@@ -61,6 +61,7 @@ def test_a_click_changes_the_order(tmp_path: Path) -> None:
     async def look(page: Page, service: FakeService) -> None:
         assert await page.value("document.getElementById('user').value") == "u1"
         assert await page.value(TITLES_SHOWN) == list(TITLES.values())
+        assert "only 5 items are live" in await page.value("document.getElementById('made').textContent")
         await page.value("(e => { e.focus(); e.click(); })(document.querySelectorAll('#rows .title')[4])")
         await page.until("document.getElementById('said').textContent.startsWith('The order changed')")
         assert (await page.value(TITLES_SHOWN))[0] == list(TITLES.values())[4]
