@@ -21,6 +21,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
+from store.keys import id_fault
 from store.records.foreign import UNREADABLE
 from store.records.optional_values import mended
 
@@ -101,6 +102,7 @@ REASONS = (
     "wrong_width",
     "future_time",
     "oversized",
+    "reserved_id",
 )
 """Every reason a record can be refused for: the bounded label of `sidestream_dead_letters_total`."""
 
@@ -233,8 +235,8 @@ def _fault(event: Upload | Engagement | Profile, at: float, now: float, limits: 
     if at > now + limits.max_future_s:
         return "future_time", f"time {at:.0f} is more than {limits.max_future_s:.0f} s ahead: send UTC epoch seconds"
     for name in event.__struct_fields__[:3]:
-        if name.endswith("_id") and getattr(event, name)[0] <= " ":
-            return "wrong_type", f"{name} begins with white space or a control character: send the plain id"
+        if name.endswith("_id") and (fault := id_fault(name, getattr(event, name))) is not None:
+            return fault
     if isinstance(event, Upload) and event.features:
         return _feature_fault(event, limits)
     if isinstance(event, Engagement) and event.value is not None and not math.isfinite(event.value):
@@ -316,9 +318,10 @@ def tombstone_id(key: bytes | None) -> str | Refusal:
         found = key.decode()
     except UnicodeDecodeError as error:
         return Refusal("wrong_type", f"the key is no id: {error}", b"")
-    if len(found) > 256 or found[0] <= " ":
-        return Refusal("wrong_type", "the key is no id: 1 to 256 characters that begin with a printable one", b"")
-    return found
+    if len(found) > 256:
+        return Refusal("wrong_type", "the key is no id: more than 256 characters", b"")
+    fault = id_fault("the key", found)
+    return found if fault is None else Refusal(*fault, b"")
 
 
 _UPLOADS = _Decoder(Upload, "uploaded_at")

@@ -3,6 +3,8 @@
 `UPLOAD_OFFSET` stands on take-downs in `semantic-ids`: the offset of the take-down in `uploads`, as a card has that
 of its upload. `CAME_AT` stands on what is published again from elsewhere on the log (an event moved to its own
 partition, a dead letter): the timestamp of the record in which it first came. It can only make a record older.
+`CANARY_AT` stands on what tells scorers that a canary has come so far, with the timestamp of its own record: on null
+values in `semantic-ids`, on positions in `item-states`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Final
 
 UPLOAD_OFFSET = "upload_offset"
 CAME_AT = "came_at_ms"
+CANARY_AT = "canary_at_ms"
 
 Headers = Iterable[tuple[str, bytes]]
 

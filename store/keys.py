@@ -1,4 +1,4 @@
-"""Keys: which partition owns an id, and the 64-bit hash that stands for it in compact sets.
+"""Keys: what an id must not be, which partition owns it, and the 64-bit hash that stands for it in compact sets.
 
 Invariant: `partition_of` agrees with Kafka's default partitioner (murmur2 of the key's bytes, sign bit cleared), so a
 record keyed by any client in any language lies in the partition that sidestream expects.
@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
+
+RESERVED = "sidestream.canary."
+"""So begin ids that no event of an application may have (`store.records.canaries`)."""
 
 _MASK = 0xFFFFFFFF
 _M = 0x5BD1E995
@@ -27,6 +30,15 @@ def murmur2(data: bytes) -> int:
         h = (h ^ int.from_bytes(data[whole:], "little")) * _M & _MASK
     h = (h ^ (h >> 13)) * _M & _MASK
     return h ^ (h >> 15)
+
+
+def id_fault(name: str, found: str) -> tuple[str, str] | None:
+    """Why no event may have this id, which is not empty: (reason, detail); `name`: of its field."""
+    if found[0] <= " ":
+        return "wrong_type", f"{name} begins with white space or a control character: send the plain id"
+    if found.startswith(RESERVED):
+        return "reserved_id", f"{name} begins with {RESERVED} as sidestream's own ids do: use another"
+    return None
 
 
 @lru_cache(maxsize=1 << 18)

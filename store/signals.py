@@ -55,6 +55,9 @@ class SignalFrame(msgspec.Struct, array_like=True, frozen=True):
         return "" if all(map(Signal.is_possible, self.signals)) else "a signal that no engagement causes"
 
 
+CANARY_ORIGIN = Origin(-1, -1)
+"""Of the frame that a canary causes: before every record, so that workers of earlier releases take it for passed."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[SignalFrame])
 

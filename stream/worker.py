@@ -20,6 +20,7 @@ from store.records.foreign import ForeignRecords
 from store.records.republish_request import request_in
 from store.settings import Settings
 from store.topics import CHECKPOINTS, ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOMMEND_REQUESTS, UPLOADS
+from stream.canaries import Canaries
 from stream.ingest.agents import create_app
 from stream.ingest.assignment import Assignment, Factory
 from stream.ingest.consumer_lag import LagWatch
@@ -62,7 +63,7 @@ class Worker:
         self._folder = Path(settings.data_dir)
 
         # What all parts share
-        self._metrics = Metrics()
+        self._metrics = Metrics(freshness=settings.freshness)
         self._foreign = ForeignRecords(self._metrics.foreign_record)
         self._load = EventLoopLoad()
         guess = settings.store.published_rows_per_s
@@ -95,6 +96,7 @@ class Worker:
             later=(ITEM_STATES,),
             foreign=self._foreign,
         )
+        self.scorer.arrivals.is_news = self._broadcast.is_news
         own_url = lambda: self.url  # noqa: E731  (known once the web server has started)
         self._peers = Peers(
             owner_of=self.scorer.owner_of,
@@ -160,6 +162,7 @@ class Worker:
         self._supervise("swaps", self.scorer.swaps.run(self._broadcast.caught_up))
         self._supervise("upkeep", self.scorer.upkeep.run(self._broadcast.caught_up))
         self._supervise("lag", LagWatch(self.settings, self._metrics).run())
+        self._supervise("canaries", Canaries(self.settings, self._metrics, self._assignment.numbers).run())
         self._supervise("cards", self._owners.keep_cards(self._broadcast.caught_up))
         self._supervise("log", LogWatch(self.settings, self._assignment.reached).run())
         await self._app.start()

@@ -20,6 +20,8 @@ from store.settings.tables import Security, Serving, Settings
 RENAMED: Mapping[str, str] = {"training.rehearsal_engagements": "training.backfill_engagements"}
 """Keys of earlier versions → what they are called now."""
 
+LEAST_CANARY_S = 0.5
+
 Origin = Callable[[str], str]
 """Where the value of a dotted key comes from: a file, an environment variable, or `default`."""
 
@@ -92,6 +94,12 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
         yield (
             "kafka.heartbeat_s",
             f"kafka.heartbeat_s = {kafka.heartbeat_s} is not below kafka.session_timeout_s = {kafka.session_timeout_s}",
+        )
+    if 0.0 < settings.freshness.canary_s < LEAST_CANARY_S:
+        yield (
+            "freshness.canary_s",
+            f"freshness.canary_s = {settings.freshness.canary_s}: expected 0 (none) or a number from "
+            f"{LEAST_CANARY_S} on",
         )
     yield from _insecure(kafka.security)
     yield from _half_guarded(settings.serving)

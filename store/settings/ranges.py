@@ -10,7 +10,9 @@ from msgspec import Meta
 DAY_S = 86_400.0
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+LateShare = Annotated[float, Meta(ge=0.0001, le=0.05)]
 NotNegative = Annotated[float, Meta(ge=0.0)]
+UpToAnHour = Annotated[float, Meta(ge=0.0, le=3600.0)]
 Positive = Annotated[float, Meta(gt=0.0)]
 Count = Annotated[int, Meta(ge=0)]
 AtLeast1 = Annotated[int, Meta(ge=1)]

@@ -21,7 +21,18 @@ from store.settings.learning_tables import (
     Training,
     Vectors,
 )
-from store.settings.ranges import DAY_S, AtLeast1, Count, NotNegative, Port, Positive, Share, Table
+from store.settings.ranges import (
+    DAY_S,
+    AtLeast1,
+    Count,
+    LateShare,
+    NotNegative,
+    Port,
+    Positive,
+    Share,
+    Table,
+    UpToAnHour,
+)
 
 WEIGHTS: Mapping[str, float] = {
     "click": 1.0,
@@ -170,14 +181,18 @@ class Serving(Table, frozen=True):
 
 
 class Freshness(Table, frozen=True):
-    """Objectives: what `status` and the page hold the system to. The alert rules of `deploy/` hold it to the defaults
-    of these."""
+    """Objectives: what `status`, the page and the alert rules of `deploy/` hold the system to. Every `canary_s` a
+    canary leaves for each partition of `uploads` and `engagements`, so that a way on which nothing comes is known to be
+    open, or not (0: none)."""
 
+    canary_s: UpToAnHour = 5.0
     upload_to_recommendable_s: Positive = 1.0
     engagement_to_embedding_s: Positive = 0.5
     model_data_age_s: Positive = 6 * 3600.0
     codebook_age_s: Positive = 14 * DAY_S
     input_lag_events: AtLeast1 = 10_000
+    late_share: LateShare = 0.01
+    """Of the events, and of the time: an alert comes when this much of a month would be used up in hours."""
 
 
 class Settings(Table, frozen=True):

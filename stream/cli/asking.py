@@ -86,8 +86,8 @@ def trace(
 def status(options: Options) -> None:
     """Show the freshness of every stage, the lag, the ages of model and codebook, each against its objective.
 
-    Exits 1 when an objective is missed, the lag is not known (no broker answers) or the system is not ready, so that a
-    script can rely on it.
+    Exits 1 when an objective is missed (also by canaries that do not come), the lag or how the canaries fare is not
+    known (no broker answers, or takes them), or the system is not ready, so that a script can rely on it.
 
     Example: sidestream status --data-dir ./data
 
@@ -101,7 +101,9 @@ def status(options: Options) -> None:
         show_status(report)
         for name, url in system.metrics.items():
             options.emit(None, f"metrics of the {name}: {url}")
-    if report.get("verdict") == "missed" or not report.get("ready", True) or not report.get("lag"):
+    canaries = [stage.get("canary") or {} for stage in report["stages"]]
+    is_unknown = not report.get("lag") or any(canary.get("verdict") == "unknown" for canary in canaries)
+    if report.get("verdict") == "missed" or not report.get("ready", True) or is_unknown:
         raise typer.Exit(1)
 
 

@@ -131,6 +131,10 @@ class Assignment:
             if cursor.ahead is not None
         }
 
+    def numbers(self, agent: str) -> set[int]:
+        """The partitions of an agent that are at work here, with their rows."""
+        return {number for name, number in self._running if name == agent and self.get(name, number) is not None}
+
     def count(self, agent: str) -> int:
         """How many partitions of an agent are at work here."""
         return sum(name == agent for name, _ in self._running)

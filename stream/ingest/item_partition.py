@@ -10,7 +10,7 @@ from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
-from store.headers import numbered
+from store.headers import CANARY_AT, numbered
 from store.items import ItemRow
 from store.rows import Position
 from store.topics import ITEM_SIGNALS, ITEM_STATES
@@ -28,6 +28,7 @@ from stream.kafka.state_topics import (
     EXPIRED,
     GENERATION,
     POSITION_KEY,
+    REPUBLISHED,
     Announcement,
     encode_announcement,
     hole_reader,
@@ -139,7 +140,12 @@ class ItemPartition(Partition):
         ends = self._published.ends()
         dirty = self.side.flush()
         self._fault("written")
-        return self._publish(dirty, self._announcement(), self.republication.headers(), ends)
+        return self._publish(dirty, self._announcement(), [*self.republication.headers(), *self._canary()], ends)
+
+    def _canary(self) -> list[Header]:
+        """Of a position: when the newest canary came of which all that came before it is published by then."""
+        at_ms = self.side.canary_at_ms
+        return numbered(**{CANARY_AT: at_ms}) if at_ms >= 0 else []
 
     def heal(self, item_id: str, published: ItemRow) -> None:
         """Publishes the own row again when an older one was read after it: the work of a worker that had lost this
@@ -168,9 +174,10 @@ class ItemPartition(Partition):
         self,
         dirty: Mapping[str, Change],
         announcement: bytes,
-        republished: Sequence[Header] = (),
+        told: Sequence[Header] = (),
         ends: Mapping[str, int] = NONE,
     ) -> None:
+        """`told`: headers of the position."""
         generation = self._generation()
         header = (GENERATION, str(generation).encode())
         rows: list[Publication] = [
@@ -178,10 +185,10 @@ class ItemPartition(Partition):
             for item_id, change in dirty.items()
         ]
         rows += [(key.encode(), None, [header, *numbered(**{EXPIRED: before})]) for key, before in ends.items()]
-        rows.append((POSITION_KEY, announcement, [header, *republished]))  # last: it vouches for the rows
+        rows.append((POSITION_KEY, announcement, [header, *told]))  # last: it vouches for the rows
         if await self._published.publish(rows, generation):
             self._unpublished = True
-        self.republication.landed(republished)
+        self.republication.landed([each for each in told if each[0] == REPUBLISHED])
         self._metrics.expired("items", len(self.side.expiry.landed(ends)))
 
     def close(self) -> None:

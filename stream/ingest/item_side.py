@@ -18,7 +18,7 @@ from store.items import ItemRow, age_of, row_in
 from store.keys import partition_of
 from store.records.foreign import UNREADABLE
 from store.rows import Position, RowStore
-from store.signals import SignalFrame, decode_frames
+from store.signals import CANARY_ORIGIN, SignalFrame, decode_frames
 from stream.ingest.growth.expiry import Expiry
 from stream.ingest.growth.unknown_items import UnknownItems
 from stream.ingest.item_vectors import ItemVectors
@@ -38,7 +38,7 @@ class Change(NamedTuple):
 class ItemSide:
     """State and rules of one item-signals partition. Changed rows are staged until `flush`. `reached`: the furthest
     offset of a row that was taken over. `staged_unknown`: how many of the staged
-    rows are of items that are not in the catalogue."""
+    rows are of items that are not in the catalogue. `canary_at_ms`: when the newest canary came (-1: none yet)."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ItemSide:
         self.rows = rows
         self.vectors = vectors
         self._caused_at: dict[str, int] = {}
-        self.reached = -1
+        self.reached = self.canary_at_ms = -1
         self._restored: dict[str, ItemRow] = {}
         self._rules = rules
 
@@ -144,7 +144,9 @@ class ItemSide:
             return
         touched: dict[str, ItemRow | None] = {}
         for frame in frames:
-            if self._pass(frame):
+            if frame.origin == CANARY_ORIGIN:
+                self.canary_at_ms = max(self.canary_at_ms, frame.caused_at_ms)
+            elif self._pass(frame):
                 self._absorb_frame(frame, record.offset, touched, effects)
             else:
                 effects.duplicates += len(frame.signals)

@@ -24,9 +24,10 @@ from typing import Any
 import msgspec
 
 from store.events import Refusal, Upload, decode_uploads, tombstone_id
-from store.headers import CAME_AT, UPLOAD_OFFSET, numbered
+from store.headers import CAME_AT, CANARY_AT, UPLOAD_OFFSET, numbered
 from store.items import ItemCard
-from store.keys import partition_of
+from store.keys import RESERVED, partition_of
+from store.records.canaries import canary_in
 from store.rows import LogIdentity, Position, RowStore
 from store.topics import SEMANTIC_IDS, UPLOAD_STATES, UPLOADS
 from stream.ingest.protocol.partition import Cursor, Partition
@@ -111,6 +112,7 @@ class UploadPartition(Partition):
         self._topic = settings.topic(UPLOADS)
         self._writing = asyncio.Lock()
         self._told_at = -POSITION_EVERY_S
+        self._read_before = -1
         self._reassigning: asyncio.Task[None] | None = None
         self._limits = settings.event_limits()
 
@@ -132,7 +134,7 @@ class UploadPartition(Partition):
         position.logs[UPLOADS] = start.identity
         position.logs[SEMANTIC_IDS] = LogIdentity(seen[SEMANTIC_IDS].topic_id)
         cursor = self.cursors[self._topic] = Cursor.at(start)
-        position.safe = cursor.counted_safe
+        position.safe, self._read_before = cursor.counted_safe, position.absorbed
         if marks_lost:
             await self._publish_all()
             has_all_states(position, UPLOAD_STATES, states[UPLOAD_STATES])
@@ -240,6 +242,9 @@ class UploadPartition(Partition):
         self, record: Record, uploads: list[tuple[Upload, Record]], refused: list[Refused], strays: list[Stray]
     ) -> None:
         assert record.value is not None
+        if canary := canary_in(record.value, Upload, self.number, self._settings.kafka.partitions):
+            uploads.append((canary, record))
+            return
         decoded = decode_uploads(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
         refused += [Refused(record, refusal) for refusal in decoded.refusals]
         self._metrics.dropped(UPLOADS, decoded.dropped)
@@ -288,14 +293,17 @@ class UploadPartition(Partition):
         if not uploads:
             return []
         cards = await self._encode(uploads)
-        repeated = sum(map(self._is_known, cards))
-        self._metrics.duplicated(UPLOADS, repeated)
-        self._metrics.absorbed(UPLOADS, len(cards) - repeated)
+        items = [card for card in cards if not card.item_id.startswith(RESERVED)]
+        fresh = [card for card in items if not self._is_known(card)]
+        self._metrics.duplicated(UPLOADS, len(items) - len(fresh))
+        self._metrics.absorbed(UPLOADS, len(fresh))
         async with self._writing:
             sends = await self._emitter.queue_rows(SEMANTIC_IDS, self.number, map(_row_of, cards))
         self._fault("cards_sent")
-        published_at = [card.published_at_ms for card in cards]
-        sends[-1].add_done_callback(lambda sent: self._assigned(sent, published_at))  # the batches end in order
+        published_at = [card.published_at_ms for card in fresh if card.upload_offset > self._read_before]
+        canary_at_ms = max((card.published_at_ms for card in cards if card.item_id.startswith(RESERVED)), default=-1)
+        # The batches end in order.
+        sends[-1].add_done_callback(lambda sent: self._assigned(sent, published_at, canary_at_ms))
         return sends
 
     async def _encode(self, uploads: list[tuple[Upload, Record]]) -> list[ItemCard]:
@@ -312,14 +320,18 @@ class UploadPartition(Partition):
         known = self._known(card.item_id)
         return known is not None and msgspec.structs.replace(known, **_when(card)) == card
 
-    def _assigned(self, sent: asyncio.Future[Any], published_at_ms: Sequence[int]) -> None:
+    def _assigned(self, sent: asyncio.Future[Any], published_at_ms: Sequence[int], canary_at_ms: int) -> None:
         if not sent.cancelled() and sent.exception() is None:
             self._gone.position.cards_end = max(self._gone.position.cards_end, sent.result().offset + 1)
             for at_ms in published_at_ms:
                 self._metrics.semantic_id_assigned(_age_s(at_ms))
+            self._metrics.canaries.came("upload_to_semantic_id", self.number, canary_at_ms)
 
 
-def _row_of(card: ItemCard) -> tuple[bytes, bytes, tuple[()]]:
+def _row_of(card: ItemCard) -> Publication:
+    """The card, or of a canary, which is no item, that it has come so far."""
+    if card.item_id.startswith(RESERVED):
+        return card.item_id.encode(), None, numbered(**{CANARY_AT: card.published_at_ms})
     return card.item_id.encode(), _json.encode(card), ()
 
 

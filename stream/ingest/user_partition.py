@@ -129,6 +129,7 @@ class UserPartition(Partition):
         self._metrics.absorbed(name, effects.absorbed)
         self._metrics.duplicated(name, effects.duplicates)
         self._metrics.dropped(name, effects.dropped)
+        self._metrics.canaries.came("engagement_to_history", self.number, effects.canary_at_ms)
         effects.refused = cursor.as_read(effects.refused)
         return await self._send(name, effects)
 

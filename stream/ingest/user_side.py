@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from store.events import Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
+from store.events import Engagement, Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
 from store.histories import HistoryRules, Recent, UserRow, absorb, age_of, derive, trim
 from store.keys import partition_of
 from store.log import Forgotten
+from store.records.canaries import canary_id, canary_in
 from store.records.foreign import held_in
 from store.rows import Position, RowStore
-from store.signals import Origin, Signal, SignalFrame, encode_frames
+from store.signals import CANARY_ORIGIN, Origin, Signal, SignalFrame, encode_frames
 from stream.ingest.growth.expiry import Expiry
 from stream.ingest.protocol.published_rows import Comparison
 from stream.kafka.log_identity import further
@@ -164,6 +165,10 @@ class UserSide:
         if record.value is None:
             effects.refused.append(Refused(record, _EMPTY))
             return
+        if canary_in(record.value, Engagement, self.partition, self._partitions) is not None:
+            frames.setdefault(self.partition, []).append(self._canary_signal(record))
+            effects.canary_at_ms = max(effects.canary_at_ms, record.timestamp_ms)
+            return
         decoded = decode_engagements(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
         effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
         effects.dropped += decoded.dropped
@@ -200,6 +205,12 @@ class UserSide:
             self.rows.stage(user_id, row)
         effects.strays += strays_of(record, decoded, elsewhere)
         self._frame(record, caused, frames)
+
+    def _canary_signal(self, record: Record) -> SignalFrame:
+        """What tells the owner of the same partition's items of a canary: an origin that every reader has passed."""
+        own = canary_id(self.partition, self._partitions)
+        signal = Signal(own, own, 0, record.timestamp_ms / 1000, 0.0, None, [])
+        return SignalFrame(self.partition, CANARY_ORIGIN, record.timestamp_ms, [signal])
 
     def _state(self, user_id: str, offset: int) -> tuple[UserRow, dict[int, Signal] | None]:
         row = self.rows.get(user_id) or UserRow(life=self._life(user_id))

@@ -88,7 +88,8 @@ def strays_of(
 class Effects:
     """What absorbing some records leads to. `signals`: (item partition, key, frame); `absorbed` and `duplicates` count
     events, not records; `read` are the engagements in order, those that were absorbed earlier too; `dropped` names the
-    field of each optional value that was wrong and cost itself."""
+    field of each optional value that was wrong and cost itself; `canary_at_ms`: when the newest canary came (-1: none).
+    """
 
     signals: list[tuple[int, bytes, bytes]] = field(default_factory=list)
     strays: list[Stray] = field(default_factory=list)
@@ -98,3 +99,4 @@ class Effects:
     dropped: list[str] = field(default_factory=list)
     absorbed: int = 0
     duplicates: int = 0
+    canary_at_ms: int = -1

@@ -12,18 +12,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from store.events import REASONS
 from store.requests import Task
-from store.topics import TOPIC_NAMES
+from store.settings import Freshness
+from store.topics import ENGAGEMENTS, TOPIC_NAMES, UPLOADS
+from stream.metrics.canary_ages import CanaryAges
 from stream.metrics.freshness import FreshnessHistogram
+from stream.metrics.gauges import GAUGES, Gauges
+from stream.metrics.objectives import PASSAGE_RESULTS, Objectives, objective_s
 from stream.metrics.recent_counts import Clock, RecentCounts
 
 TASKS: tuple[str, ...] = get_args(Task)
@@ -34,6 +36,7 @@ REQUEST_RESULTS = ("ok", "degraded", "bad_request", "overloaded", "error")
 EXPIRING = ("users", "items")
 SHOWN_SOURCES = ("ranked", "explore")
 PEER_FAILURES = ("unknown", "unreachable", "timeout", "refused")
+CANARY_RESULTS = ("sent", "failed")
 SWAP_RESULTS = ("swapped", "rolled_back", "refused", "failed")
 
 RECOMMEND_EDGES_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -44,87 +47,16 @@ FRESHNESS: Mapping[str, str] = {
     "upload_to_recommendable": "from an upload's broker timestamp to its being in this scorer's live tree",
     "engagement_to_embedding": "from an engagement's broker timestamp to the changed vector in this scorer",
 }
-AGES: Mapping[str, str] = {
-    "serving_model_data_age": "age of the newest event that the serving checkpoint was trained on",
-    "checkpoint_age": "time since the serving checkpoint was published",
-    "codebook_age": "time since the serving codebook version was trained",
-}
-GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "consumer_lag": ("events behind the end of the topic", ("topic", "partition")),
-    "live_hit_ratio": ("engagements found in the top k before they were learned from", ("k", "slice")),
-    "ranker_calibration_error": ("distance between what a head of the ranker predicts and what comes", ("head",)),
-    "exploration_coverage_ratio": ("share of little-known live items that were shown at least once", ()),
-    "live_items": ("items that can be recommended", ()),
-    "unknown_items": ("items with engagements that nobody has uploaded", ()),
-    "semantic_id_collision_ratio": ("share of live items whose codes another live item has too", ()),
-    "codebook_perplexity": ("effective number of codes in use", ("level",)),
-    "quantization_error": ("mean squared distance between content vectors and their codes", ()),
-    "semantic_id_distinct_ratio": ("different semantic IDs divided by live items", ()),
-    "semantic_id_largest_collision": ("most live items with the same codes", ()),
-    "codebook_dead_codes": ("codes that no live item has", ("level",)),
-    "codebook_error": ("quantisation error of old and of fresh items, and of held-out ones when made", ("items",)),
-    "codebook_drift": ("quantisation error of fresh items divided by that of held-out ones when made", ()),
-    "codebook_churn": ("share of items whose codes up to this level the serving version changed", ("level",)),
-}
-
-
-class Gauges(Collector):
-    """Gauges that exist once they are set, and ages that are computed when read."""
-
-    def __init__(self, wall_clock: Clock) -> None:
-        self._wall_clock = wall_clock
-        self._lock = threading.Lock()
-        self._since: dict[str, float] = {}
-        self._values: dict[str, dict[tuple[str, ...], float]] = {name: {} for name in GAUGES}
-
-    def since(self, age: str, moment: float) -> None:
-        """The age named `age` counts from `moment` (epoch seconds) from now on."""
-        with self._lock:
-            self._since[age] = moment
-
-    def put(self, name: str, value: float, *labels: str) -> None:
-        """Set one series."""
-        with self._lock:
-            self._values[name][labels] = float(value)
-
-    def replace(self, name: str, values: Mapping[tuple[str, ...], float]) -> None:
-        """Set all series of a gauge; what is not named is absent from now on."""
-        with self._lock:
-            self._values[name] = dict(values)
-
-    def ages_s(self) -> dict[str, float]:
-        """Age name → seconds, now."""
-        now = self._wall_clock()
-        with self._lock:
-            return {age: max(0.0, now - moment) for age, moment in self._since.items()}
-
-    def values(self, name: str) -> dict[tuple[str, ...], float]:
-        """Label values → value."""
-        with self._lock:
-            return dict(self._values[name])
-
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """All gauges in Prometheus' form."""
-        ages_s = self.ages_s()
-        for age, help_text in AGES.items():
-            family = GaugeMetricFamily(f"sidestream_{age}_seconds", help_text, labels=())
-            if age in ages_s:
-                family.add_metric((), ages_s[age])
-            yield family
-        for name, (help_text, labels) in GAUGES.items():
-            family = GaugeMetricFamily(f"sidestream_{name}", help_text, labels=labels)
-            for label_values, value in self.values(name).items():
-                family.add_metric(label_values, value)
-            yield family
 
 
 class Metrics:
-    """All metrics of one process. Every method may be called from any thread."""
+    """All metrics of one process. Every method may be called from any thread. `freshness`: the objectives."""
 
     def __init__(
         self,
         registry: CollectorRegistry | None = None,
         *,
+        freshness: Freshness = Freshness(),
         clock: Clock = time.monotonic,
         wall_clock: Clock = time.time,
     ) -> None:
@@ -134,10 +66,13 @@ class Metrics:
             stage: FreshnessHistogram(f"sidestream_{stage}_seconds", text, clock) for stage, text in FRESHNESS.items()
         }
         self._gauges = Gauges(wall_clock)
+        self.canaries = CanaryAges(freshness, clock, wall_clock)
+        self._objectives_s = {stage: objective_s(stage, freshness) for stage in FRESHNESS}
         self._rates = {topic: RecentCounts(1, slots=30, slot_s=1.0, clock=clock) for topic in TOPIC_NAMES}
-        for collector in (*self._freshness.values(), self._gauges):
+        for collector in (*self._freshness.values(), self._gauges, self.canaries, Objectives(freshness)):
             self.registry.register(collector)
         self._events = self._counter("events", "events read, by what became of them", "topic", "result")
+        self._passages = self._counter("passages", "events that reached a stage, in time or late", "stage", "result")
         self._dead_letters = self._counter("dead_letters", "records refused, by reason", "reason")
         self._dropped = self._counter("dropped_values", "optional values of events that were wrong", "topic", "field")
         self._foreign = self._counter(
@@ -149,6 +84,7 @@ class Metrics:
         self._unknown_engagements = self._counter(
             "unknown_item_engagements", "engagements with items that are not in the catalogue"
         )
+        self._canaries = self._counter("canaries", "canaries published, by how that ended", "topic", "result")
         self._expired = self._counter("expired_rows", "rows that went because nobody touched them for long", "of")
         self._shown = self._counter("shown_lines", "lines of answers", "source")
         self._hits = self._counter("shown_line_hits", "shown lines that somebody engaged with positively", "source")
@@ -164,10 +100,16 @@ class Metrics:
 
     def _start_at_zero(self) -> None:
         """Counters that alert rules watch exist from the start: `increase` cannot see a series appear."""
+        for stage in FRESHNESS:
+            for result in PASSAGE_RESULTS:
+                self._passages.labels(stage, result)
         for reason in REASONS:
             self._dead_letters.labels(reason)
         for topic in TOPIC_NAMES:
             self._foreign.labels(topic)
+        for topic in (UPLOADS, ENGAGEMENTS):
+            for result in CANARY_RESULTS:
+                self._canaries.labels(topic, result)
         for of in EXPIRING:
             self._expired.labels(of)
         for source in SHOWN_SOURCES:
@@ -202,6 +144,10 @@ class Metrics:
         """A record of `topic` was passed over: it is not what that holds."""
         self._foreign.labels(_bounded(topic, TOPIC_NAMES)).inc()
 
+    def canary(self, topic: str, result: str) -> None:
+        """A canary was published to `topic`, or could not be: one of `CANARY_RESULTS`."""
+        self._canaries.labels(_bounded(topic, TOPIC_NAMES), _bounded(result, CANARY_RESULTS)).inc()
+
     def _count(self, topic: str, result: str, n: int) -> None:
         topic = _bounded(topic, TOPIC_NAMES)
         self._events.labels(topic, result).inc(n)
@@ -220,15 +166,19 @@ class Metrics:
 
     def semantic_id_assigned(self, age_s: float, n: int = 1) -> None:
         """`n` uploads have their semantic ID."""
-        self._freshness["upload_to_semantic_id"].observe(age_s, n)
+        self._passed("upload_to_semantic_id", age_s, n)
 
     def became_recommendable(self, age_s: float, n: int = 1) -> None:
         """`n` uploads can be recommended by this scorer."""
-        self._freshness["upload_to_recommendable"].observe(age_s, n)
+        self._passed("upload_to_recommendable", age_s, n)
 
     def embedded(self, age_s: float, n: int = 1) -> None:
         """`n` engagements show in the vectors that this scorer uses."""
-        self._freshness["engagement_to_embedding"].observe(age_s, n)
+        self._passed("engagement_to_embedding", age_s, n)
+
+    def _passed(self, stage: str, age_s: float, n: int) -> None:
+        self._freshness[stage].observe(age_s, n)
+        self._passages.labels(stage, "late" if age_s > self._objectives_s[stage] else "in_time").inc(n)
 
     # ---- model and codebook: moments in epoch seconds ----
 
@@ -325,6 +275,7 @@ class Metrics:
         plain = {name: self._gauges.values(name).get(()) for name, (_, labels) in GAUGES.items() if not labels}
         return {
             "freshness": {stage: histogram.recent() for stage, histogram in self._freshness.items()},
+            "canaries": self.canaries.snapshot(),
             "ages_s": self._gauges.ages_s(),
             "events_per_s": {topic: round(rate, 2) for topic, rate in rates.items() if rate},
             "lag": {topic: int(events) for topic, events in lag.items()},

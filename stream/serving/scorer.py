@@ -18,7 +18,6 @@ from typing import Any
 import msgspec
 
 from store.events import Engagement
-from store.headers import number_in
 from store.histories import UserRow
 from store.items import ItemCard, ItemRow, row_in
 from store.keys import hash64, partition_of
@@ -29,8 +28,9 @@ from store.requests import Answer, Request
 from store.settings import Settings
 from store.topics import CHECKPOINTS, FORGOTTEN_USERS, ITEM_STATES, RANKING_EXAMPLES, SEMANTIC_IDS
 from stream.kafka.emitter import Emitter, EmitterError
-from stream.kafka.state_topics import CAUSED_AT, POSITION_KEY, announcement_in, ended_before_s, generation_of
+from stream.kafka.state_topics import POSITION_KEY, announcement_in, ended_before_s, generation_of
 from stream.metrics.metrics import Metrics
+from stream.serving.arrivals import Arrivals
 from stream.serving.attribution import Attribution
 from stream.serving.live_metric import LiveMetric
 from stream.serving.reading.published_records import Owners, PublishedRecords, refuse, row_offset_in
@@ -79,6 +79,7 @@ class Scorer:
         self.metrics = metrics
         self.live = LiveMetric()
         self.traces = Traces()
+        self.arrivals = Arrivals(metrics, self.traces)
         self.owner_urls: dict[int, str] = {}
         self.waiting = WaitingRows()
         self.strangers = StrangeNeighbours()
@@ -134,6 +135,8 @@ class Scorer:
 
     def on_card(self, record: Any) -> None:
         item_id = id_in(record.key)
+        if self.arrivals.canary(record, item_id):
+            return
         known = self.card(item_id)
         offset = None if known is None else known.upload_offset
         if record.value is None:
@@ -145,7 +148,8 @@ class Scorer:
             counts = self._order.admits(item_id, card.upload_offset, offset)
             if counts:
                 with self._read.taking(record, item_id, lambda: self._undo(item_id, known)):
-                    self._insert(card, known)
+                    self._insert(card)
+                self.arrivals.card(record, card, known)
                 self._meet_waiting(record.partition, item_id)
         self._owners.card_read(record.partition, item_id, counts)
 
@@ -173,16 +177,13 @@ class Scorer:
     def _undo(self, item_id: str, known: ItemCard | None) -> None:
         self._take_down(item_id)
         if known is not None:
-            self._insert(known, known)
+            self._insert(known)
 
-    def _insert(self, card: ItemCard, known: ItemCard | None) -> None:
+    def _insert(self, card: ItemCard) -> None:
         self.recommender.insert(card)
         handle = self.recommender.catalog.handles[card.item_id]
         for bundle in self.swaps.bundles():
             bundle.insert(handle, card)
-        if known is None or known.published_at_ms != card.published_at_ms:
-            self.metrics.became_recommendable(max(0.0, time.time() - card.published_at_ms / 1000))
-            self.traces.live(card)
 
     def on_row(self, record: Any) -> None:
         if record.key == POSITION_KEY:
@@ -190,18 +191,23 @@ class Scorer:
             if url := announcement_in(record.value, record.partition).url:
                 self.owner_urls[record.partition] = url
                 self._owners.announced(record.partition, generation)
-            return
+            return self.arrivals.position(record)
         item_id = id_in(record.key)
         if record.value is None:
             return self._end(item_id) if ended_before_s(record) >= 0 else None
-        row = self._furthest(record.partition, item_id, self._read.row(record, item_id))
+        known, passed = self._offset(item_id), self._passed.get(item_id, (-1, b""))[0]
+        row = self._furthest(record.partition, item_id, self._read.row(record, item_id), known)
         if row is None:
             return
         if item_id in self.recommender.catalog.handles:
             self._update(item_id, row)
         else:
             self.waiting.put(item_id, msgspec.msgpack.encode(row))
-        self._note_visible(item_id, record)
+        self.arrivals.row(record, item_id, row.offset > max(known, passed))
+
+    def _offset(self, item_id: str) -> int:
+        """How far the row is that is known of an item; -1 without one."""
+        return max(self._known.get(item_id, (-1, {}))[0], self.waiting.offset(item_id))
 
     def _update(self, item_id: str, row: ItemRow) -> None:
         self._known[item_id] = row.offset, row.counters
@@ -213,10 +219,9 @@ class Scorer:
         if self._known.pop(item_id, None) is not None:
             self.recommender.forget(item_id)
 
-    def _furthest(self, partition: int, item_id: str, row: ItemRow) -> ItemRow | None:
+    def _furthest(self, partition: int, item_id: str, row: ItemRow, known: int) -> ItemRow | None:
         """The row that counts, which may be one that was passed over, or None if it is known already."""
         offset, value = self._passed.pop(item_id, (-1, b""))
-        known = max(self._known.get(item_id, (-1, {}))[0], self.waiting.offset(item_id))
         if row.offset >= max(offset, known):
             return row
         self._owners.heal(partition, item_id, row)
@@ -229,15 +234,10 @@ class Scorer:
             return
         item_id = id_in(record.key)
         offset = row_offset_in(record)
-        if offset >= self._passed.get(item_id, (-1, b""))[0]:
+        passed = self._passed.get(item_id, (-1, b""))[0]
+        if offset >= passed:
             self._passed[item_id] = offset, record.value
-        self._note_visible(item_id, record)
-
-    def _note_visible(self, item_id: str, record: Any) -> None:
-        caused_at_ms = number_in(record.headers, CAUSED_AT, 0)
-        if caused_at_ms:
-            self.metrics.embedded(max(0.0, time.time() - caused_at_ms / 1000))
-            self.traces.engaged(item_id)
+        self.arrivals.row(record, item_id, offset > max(passed, self._offset(item_id)))
 
     # ---- what the worker asks ----
 
@@ -255,8 +255,8 @@ class Scorer:
 
     def cards(self, partition: int) -> list[ItemCard]:
         """Cards of the live items of one partition."""
-        count, cards = self.settings.kafka.partitions, self.recommender.catalog.cards
-        return [card for card in cards if card is not None and partition_of(card.item_id, count) == partition]
+        count, cards = self.settings.kafka.partitions, filter(None, self.recommender.catalog.cards)
+        return [card for card in cards if partition_of(card.item_id, count) == partition]
 
     def owner_of(self, user_id: str) -> str | None:
         """The address of the worker that has this user's partition."""

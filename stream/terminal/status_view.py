@@ -20,7 +20,7 @@ def show_status(report: Mapping[str, Any]) -> None:
         for topic, each in report["lag"].items()
     ]
     table(("stage", "now (p99)", "p50", "objective", "verdict"), rows)
-    for line in [*_learning(report), _summary(report)]:
+    for line in [*_canaries(report), *_learning(report), _summary(report)]:
         emit(None, False, plain(line))
 
 
@@ -31,6 +31,18 @@ def _summary(report: Mapping[str, Any]) -> str:
         f"{report['verdict']}: {report['live_items'] or 0:,} live items, "
         f"checkpoint {report.get('checkpoint') or 'none yet'}, codebook {report.get('codebook')}{reason}"
     )
+
+
+def _canaries(report: Mapping[str, Any]) -> list[str]:
+    """What the canaries say, where that is not that all is well; nothing for an older worker."""
+    lines = []
+    for stage in report["stages"]:
+        canary = stage.get("canary") or {}
+        if canary.get("verdict") == "missed" and (canary["age_s"] or 0.0) > canary["overdue_after_s"]:
+            lines.append(f"{stage['title']}: the last canary left {span(canary['age_s'])} ago, and none came since")
+        elif canary.get("missing"):
+            lines.append(f"{stage['title']}: no canary has come yet from {canary['missing']:,} partitions")
+    return lines
 
 
 def _learning(report: Mapping[str, Any]) -> list[str]:

@@ -95,6 +95,10 @@ REFUSED: list[tuple[str, str, bytes]] = [
     ("uploads", "future_time", good("uploads", uploaded_at=NOW + LIMITS.max_future_s + 1)),
     ("engagements", "future_time", good("engagements", occurred_at=1e300)),
     ("profiles", "future_time", good("profiles", updated_at=NOW * 1000)),
+    ("uploads", "reserved_id", good("uploads", item_id="sidestream.canary.0")),
+    ("engagements", "reserved_id", good("engagements", user_id="sidestream.canary.0")),
+    ("engagements", "reserved_id", good("engagements", item_id="sidestream.canary.x")),
+    ("profiles", "reserved_id", good("profiles", user_id="sidestream.canary.0")),
     ("uploads", "oversized", good("uploads", title="x" * 2_000_001)),
 ]
 

@@ -31,7 +31,8 @@ from trainer.evaluation.prequential import Replay, ReplayOptions
 from trainer.ranking.example import Example
 from trainer.ranking.impressions import Impression
 from trainer.ranking.learner import RankerLearner
-from trainer.runs.log_window import count_new, read_window
+from trainer.runs.log_window import read_window
+from trainer.runs.new_engagements import NewEngagements
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ class ExampleBackfill:
 
     def __init__(self, settings: Settings, reader: Log, examples: int) -> None:
         self._settings = settings
-        self._log = reader
+        self._new = NewEngagements(reader, settings, sample_records=20)
         self._examples = examples
         self._folder = settings.checkpoint_folder() / "rankers"
         self._process: BaseProcess | None = None
@@ -123,7 +124,7 @@ class ExampleBackfill:
             return self._collect(self._process)
         if self._settings.training.backfill_engagements and now - self._counted_at >= COUNT_EVERY_S:
             self._counted_at = now
-            events = count_new(self._log, self._settings, {}, now, sample_records=20)
+            events = self._new.count({}, now)
             if self._due(events, absorbed):
                 self._events, self._absorbed = events, absorbed
                 self._start()

@@ -47,8 +47,9 @@ from trainer.runs.causes.codebook_choice import CodebookRequest
 from trainer.runs.causes.drift import Drift
 from trainer.runs.causes.triggers import TriggerState, allowance, seconds_allowed, trigger
 from trainer.runs.leadership import Leadership
-from trainer.runs.log_window import count_new, read_window, still_known
+from trainer.runs.log_window import read_window, still_known
 from trainer.runs.metrics import TrainerMetrics
+from trainer.runs.new_engagements import NewEngagements
 from trainer.runs.progress import RunProgress
 from trainer.runs.ranker_job import RankerJob
 from trainer.runs.run_log import RunLog, State
@@ -97,6 +98,7 @@ class TrainerService:
         self._work = WorkFolder(self._folder.root)
         self._log = Log(settings.kafka, foreign=foreign)
         self._run_log = RunLog(settings, self._log)
+        self._new = NewEngagements(self._log, settings)
         self._leadership = Leadership(settings)
         self._stands_by = False
         self._codebook_drift = CodebookDrift(self._log, settings)
@@ -198,7 +200,7 @@ class TrainerService:
 
     def _trigger_state(self) -> TriggerState:
         manifest = self._serving_manifest()
-        new = count_new(self._log, self._settings, self._since(manifest), time.time())
+        new = self._new.count(self._since(manifest), time.time())
         since_s = time.time() - max(self._last_run_at, manifest.created_at if manifest is not None else 0.0)
         return TriggerState(
             first=manifest is None,

@@ -51,6 +51,11 @@ class Broadcast:
         self._superseded = {settings.topic(name): handler for name, handler in (superseded or {}).items()}
         self._handlers = {settings.topic(name): handler for name, handler in handlers.items()}
         self.caught_up = asyncio.Event()
+        self._ends: dict[tuple[str, int], int] = {}
+
+    def is_news(self, record: Any) -> bool:
+        """Whether a record came to its topic after the start: it was not there to be read again."""
+        return bool(record.offset >= self._ends.get((record.topic, record.partition), 0))
 
     async def run(self) -> None:
         """Reads until cancelled."""
@@ -61,6 +66,7 @@ class Broadcast:
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
             behind = await consumer.end_offsets(partitions)
+            self._ends = {(where.topic, where.partition): end for where, end in behind.items()}
             waiting = [where for where in partitions if where.topic in self._later]
             consumer.pause(*waiting)
             while True:

@@ -29,6 +29,8 @@ from store.settings.checks import KEYS, nearest, problems_of
         ("serving = 5\n", "serving is a table, not a value"),
         ("[model]\nwidth = 100\nheads = 3\n", "model.heads = 3 does not divide model.width = 100"),
         ("[kafka]\nheartbeat_s = 60.0\n", "heartbeat_s = 60.0 is not below kafka.session_timeout_s"),
+        ("[freshness]\ncanary_s = 0.1\n", "freshness.canary_s = 0.1: expected 0 .none. or a number from 0.5 on"),
+        ("[freshness]\ncanary_s = 7200.0\n", "freshness.canary_s = 7200.0: expected a number from 0 to 3600"),
         ("[candidates.quotas]\npopularity = 5\n", "did you mean candidates.quotas.popular"),
     ],
 )

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from store.items import ItemRow
+from store.records.canaries import canary_id
 from store.rows import Position, RowStore
 from store.signals import Origin, Signal, SignalFrame, encode_frames
 from stream.ingest.item_side import ItemSide
@@ -136,3 +137,13 @@ def test_passed_origins_come_with_the_position_that_they_are_a_function_of(side:
     side.meet(Position(absorbed=8, safe=1, passed={0: (6, 0)}))
     assert side.rows.position.passed == {0: (6, 0)}
     assert (side.rows.position.absorbed, side.rows.position.safe) == (8, 2)
+
+
+def test_a_canary_has_no_row_and_says_only_when_it_came(side: ItemSide) -> None:
+    own = canary_id(0, 1)
+    side.absorb([signals(0, (5, 255), "a"), signals(1, (-1, -1), own, caused_at_ms=900)])
+    effects = side.absorb([signals(2, (-1, -1), own, caused_at_ms=700)])  # of a former owner
+    assert (effects.absorbed, effects.duplicates, effects.refused) == (0, 0, [])
+    assert side.canary_at_ms == 900
+    assert side.flush().keys() == {"a"}
+    assert (side.rows.get(own), side.rows.position.passed) == (None, {0: (5, 255)})

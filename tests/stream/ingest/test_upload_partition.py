@@ -10,6 +10,7 @@ import msgspec
 
 from store.items import ItemCard
 from store.keys import partition_of
+from store.records.canaries import canary_id, upload_canary
 from store.settings import Settings
 from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.upload_partition import Cataloguing, UploadPartition
@@ -95,3 +96,21 @@ def test_a_tombstone_that_names_no_item_is_refused_and_stops_nothing(embedded_br
     assert [letter.reason for letter in letters] == ["missing_field"] + ["wrong_type"] * 4
     assert [(r.key, r.value) for r in read_topic(settings, "semantic-ids")] == [(item, None)]
     assert read_topic(settings, "uploads") == []
+
+
+def test_a_canary_takes_the_way_of_a_card_and_is_none(embedded_broker: EmbeddedCluster) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, "up3.")
+    create_topics(settings)
+    metrics = Metrics()
+    metrics.canaries.watch("upload_to_semantic_id", {0})
+    own = canary_id(0, PARTITIONS).encode()
+    canary = upload_canary(0, PARTITIONS, 1.0)
+    asyncio.run(
+        absorb(settings, metrics, (None, upload(MINE[0], "a")), (own, canary), (own, upload(own.decode(), "x")))
+    )
+    found = [(r.key, bool(r.value), dict(r.headers)) for r in read_topic(settings, "semantic-ids")]
+    assert found == [(MINE[0].encode(), True, {}), (own, False, {"canary_at_ms": b"5000"})]
+    assert [(letter.reason, letter.offset) for letter in read_letters(settings)] == [("reserved_id", 2)]
+    assert metrics.canaries.ages_s()["upload_to_semantic_id"].keys() == {0}
+    recorded = metrics.registry.get_sample_value("sidestream_events_total", {"topic": "uploads", "result": "absorbed"})
+    assert recorded == 1

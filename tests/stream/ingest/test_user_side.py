@@ -12,8 +12,9 @@ import pytest
 from store.events import Limits, frame
 from store.histories import HistoryRules, UserRow
 from store.keys import partition_of
+from store.records.canaries import canary_id, engagement_canary
 from store.rows import Position, RowStore
-from store.signals import decode_frames
+from store.signals import CANARY_ORIGIN, decode_frames
 from stream.ingest.user_side import CHUNK, UserSide
 from stream.kafka.records import Record
 from tests.folders import memory_folder
@@ -233,3 +234,22 @@ def test_positions_only_go_forward(side: UserSide) -> None:
     side.meet(Position(absorbed=6, safe=6, profiles=4, profiles_safe=1))
     own = side.rows.position
     assert (own.absorbed, own.safe, own.profiles, own.profiles_safe) == (7, 6, 4, 2)
+
+
+def test_a_canary_is_told_to_the_items_owner_and_to_nobody_else(side: UserSide) -> None:
+    """It has no row, no history, and an origin that a worker of an earlier release takes for passed."""
+    canary = Record("s.engagements", 0, 1, 2_000_000, None, engagement_canary(0, PARTITIONS, 1.0), lambda: None)
+    effects = side.absorb([record(0, click(0)), canary])
+    assert (effects.canary_at_ms, effects.absorbed, len(effects.read), effects.refused) == (2_000_000, 1, 1, [])
+    told = [(partition, frame) for partition, _, value in effects.signals for frame in decode_frames(value)]
+    (found,) = [(partition, frame) for partition, frame in told if frame.origin == CANARY_ORIGIN]
+    assert (found[0], found[1].caused_at_ms, found[1].fault()) == (0, 2_000_000, "")
+    assert [signal.item_id for signal in found[1].signals] == [canary_id(0, PARTITIONS)]
+    assert side.row(canary_id(0, PARTITIONS)) is None
+    assert side.flush().keys() == {MINE}
+    assert (side.rows.position.absorbed, side.expiry.now_s) == (1, 1000)
+
+
+def test_anothers_canary_is_an_empty_frame(side: UserSide) -> None:
+    effects = side.absorb([record(0, engagement_canary(1, PARTITIONS, 1.0))])
+    assert (effects.canary_at_ms, effects.signals, effects.strays, effects.refused) == (-1, [], [], [])

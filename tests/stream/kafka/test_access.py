@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePattern
 
 from store import topics
 from store.settings import Settings, settings_from
+from stream.canaries import Canaries
 from stream.client.publisher import Publisher
 from stream.kafka.access import TRAINER, WORKER, check_access
 from stream.kafka.connections import BrokerRefusedError
 from stream.kafka.topics import TopicsError, create_topics
+from stream.metrics.metrics import Metrics
 from tests.clusters import HOST, EmbeddedCluster, KafkaCluster, why_no_kafka
 from tests.secured import USER, secured_cluster, security
 from tests.stream import log
@@ -51,10 +54,16 @@ def inside(cluster: KafkaCluster) -> dict[str, Any]:
     return {"bootstrap_servers": f"{HOST}:{cluster.internal}", "partitions": 1}
 
 
-def allow(cluster: KafkaCluster, kind: ResourceType, name: str, operation: ACLOperation) -> None:
+def allow(
+    cluster: KafkaCluster,
+    kind: ResourceType,
+    name: str,
+    operation: ACLOperation,
+    permission: ACLPermissionType = ACLPermissionType.ALLOW,
+) -> None:
     pattern = ResourcePattern(kind, name, ACLResourcePatternType.PREFIXED)
     admin = KafkaAdminClient(bootstrap_servers=f"{HOST}:{cluster.internal}")
-    admin.create_acls([ACL(f"User:{USER}", "*", operation, ACLPermissionType.ALLOW, pattern)])
+    admin.create_acls([ACL(f"User:{USER}", "*", operation, permission, pattern)])
     admin.close()
 
 
@@ -89,6 +98,24 @@ def test_a_user_whom_acls_restrict_needs_no_more_than_is_documented(
     allow(restricted, ResourceType.GROUP, group, ACLOperation.READ)
     eventually(lambda: lacks(settings, group=group) == "")
     the_whole_way(settings, tmp_path)
+    asyncio.run(canaries_without_a_right(restricted, settings))
+
+
+async def canaries_without_a_right(cluster: KafkaCluster, settings: Settings) -> None:
+    """Lost while a worker runs: counted, and the way is not known; whatever else runs goes on."""
+    metrics = Metrics(freshness=settings.freshness)
+    for result, permission in (("sent", ACLPermissionType.ALLOW), ("failed", ACLPermissionType.DENY)):
+        name = settings.topic("uploads")
+        await asyncio.to_thread(allow, cluster, ResourceType.TOPIC, name, ACLOperation.WRITE, permission)
+        task = asyncio.create_task(Canaries(settings, metrics, lambda _: {0}).run())
+        counted = {"topic": "uploads", "result": result}
+        async with asyncio.timeout(30):
+            while not metrics.registry.get_sample_value("sidestream_canaries_total", counted):
+                await asyncio.sleep(0.05)
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert metrics.canaries.missing()["upload_to_recommendable"] == 1
 
 
 def test_a_broker_without_acls_refuses_nothing(embedded_broker: EmbeddedCluster) -> None:

@@ -23,6 +23,14 @@ CONTRACT_NAMES = {
     "sidestream_dropped_values": "counter",
     "sidestream_foreign_records": "counter",
     "sidestream_consumer_lag": "gauge",
+    "sidestream_canaries": "counter",
+    "sidestream_passages": "counter",
+    "sidestream_objective_seconds": "gauge",
+    "sidestream_objective_lag_events": "gauge",
+    "sidestream_objective_late_ratio": "gauge",
+    "sidestream_canary_age_seconds": "gauge",
+    "sidestream_canaries_missing": "gauge",
+    "sidestream_canary_overdue_after_seconds": "gauge",
     "sidestream_recommend_seconds": "histogram",
     "sidestream_recommend_requests": "counter",
     "sidestream_peer_failures": "counter",
@@ -157,3 +165,9 @@ def test_foreign_records_are_counted_by_topic_from_zero(metrics: Metrics) -> Non
     metrics.foreign_record("somebody-elses")
     assert scrape(metrics)['sidestream_foreign_records_total{topic="item-states"}'] == 1
     assert scrape(metrics)['sidestream_foreign_records_total{topic="other"}'] == 1
+
+
+def test_canaries_that_were_sent_or_not_are_counted_from_zero(metrics: Metrics) -> None:
+    assert scrape(metrics)['sidestream_canaries_total{result="failed",topic="uploads"}'] == 0
+    metrics.canary("uploads", "failed")
+    assert scrape(metrics)['sidestream_canaries_total{result="failed",topic="uploads"}'] == 1
