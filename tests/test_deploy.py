@@ -23,6 +23,7 @@ from store.settings import Freshness, Settings, load_settings, settings_from, un
 from store.topics import TOPIC_NAMES
 from stream.cli import app
 from stream.kafka import topics
+from stream.metrics import canary_ages, objectives
 from stream.metrics import metrics as names
 from stream.metrics.freshness import EDGES_S
 from trainer.runs import metrics as trained
@@ -33,9 +34,14 @@ SERIES = re.compile(r"\bsidestream_[a-z_]+")
 MATCHER = re.compile(r'(\w+)=~?"([^"]*)"')
 
 
-def alert_rules() -> list[dict[str, Any]]:
+def rules() -> list[dict[str, Any]]:
+    """Alerts and recording rules."""
     groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
+
+
+def alert_rules() -> list[dict[str, Any]]:
+    return [rule for rule in rules() if "alert" in rule]
 
 
 def dashboard_queries() -> list[str]:
@@ -44,7 +50,7 @@ def dashboard_queries() -> list[str]:
 
 
 def queries() -> list[str]:
-    return [rule["expr"] for rule in alert_rules()] + dashboard_queries()
+    return [rule["expr"] for rule in rules()] + dashboard_queries()
 
 
 def manifests() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -67,6 +73,8 @@ def exposed_series() -> set[str]:
     metrics.recommended("home", "ok", 0.1)
     metrics.serving(data_until=0.0, published_at=0.0)
     metrics.codebook_serves(0.0)
+    metrics.canaries.watch("upload_to_recommendable", {0})
+    metrics.canaries.came("upload_to_recommendable", 0, 1)
     for gauge, (_, labels) in names.GAUGES.items():
         metrics._gauges.put(gauge, 1.0, *("overall" for _ in labels))
     trainer = trained.TrainerMetrics()
@@ -132,6 +140,8 @@ def test_queries_use_only_label_values_that_exist() -> None:
             "refused",
             *names.REQUEST_RESULTS,
             *names.SWAP_RESULTS,
+            *names.CANARY_RESULTS,
+            *objectives.PASSAGE_RESULTS,
             *trained.RUN_RESULTS,
         },
         "topic": set(TOPIC_NAMES),
@@ -140,6 +150,7 @@ def test_queries_use_only_label_values_that_exist() -> None:
         "reason": set(REASONS),
         "le": edges,
         "job": {"sidestream", "sidestream-trainer"},
+        "stage": {*objectives.PASSAGES, *objectives.AGES, *canary_ages.STAGES},
         "source": set(names.SHOWN_SOURCES),
     }
     for query in queries():
@@ -151,14 +162,30 @@ def test_metrics_know_the_topics_of_the_log() -> None:
     assert set(TOPIC_NAMES) == {topic.name for topic in topics.TOPICS}
 
 
-def test_alert_rules_hold_the_objectives_of_the_settings() -> None:
-    rules = {rule["alert"]: rule["expr"] for rule in alert_rules()}
-    objectives = Freshness()
-    assert f'le="{objectives.upload_to_recommendable_s}"' in rules["SidestreamUploadsLate"]
-    assert f'le="{objectives.engagement_to_embedding_s}"' in rules["SidestreamEngagementsLate"]
-    assert rules["SidestreamModelDataOld"].endswith(f"> {objectives.model_data_age_s:.0f}")
-    assert rules["SidestreamCodebookOld"].endswith(f"> {objectives.codebook_age_s:.0f}")
-    assert rules["SidestreamLag"].endswith(f"> {objectives.input_lag_events}")
+def test_alert_rules_compare_with_the_objectives_that_workers_export() -> None:
+    """A copied constant would stay where it is when a setting changes."""
+    found = {rule["alert"]: rule["expr"] for rule in alert_rules()}
+    compared = {
+        "SidestreamUploadsLate": "sidestream_objective_late_ratio",
+        "SidestreamUploadsOftenLate": "sidestream_objective_late_ratio",
+        "SidestreamEngagementsLate": "sidestream_objective_late_ratio",
+        "SidestreamEngagementsOftenLate": "sidestream_objective_late_ratio",
+        "SidestreamStallsAgain": "sidestream_objective_late_ratio",
+        "SidestreamStallsOften": "sidestream_objective_late_ratio",
+        "SidestreamModelDataOld": 'sidestream_objective_seconds{stage="serving_model_data_age"}',
+        "SidestreamCodebookOld": 'sidestream_objective_seconds{stage="codebook_age"}',
+        "SidestreamLag": "sidestream_objective_lag_events",
+    }
+    for alert, gauge in compared.items():
+        assert re.search(rf"> (?:[\d.]+ \* )?scalar\(min\({re.escape(gauge)}\)\)", found[alert]), alert
+    copied = {f"{value:.0f}" for value in msgspec.structs.astuple(Freshness()) if value >= 100}
+    assert not [alert for alert, expr in found.items() if copied & set(re.findall(r"\d+", expr))]
+
+
+def test_what_is_recorded_is_used_and_what_is_used_is_recorded() -> None:
+    recorded = {rule["record"] for rule in rules() if "record" in rule}
+    used = {name for query in queries() for name in re.findall(r"sidestream:[a-z_:0-9]+[a-z0-9]", query)}
+    assert used == recorded
 
 
 def test_panels_do_not_overlap() -> None:
