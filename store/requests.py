@@ -37,7 +37,8 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class RecommendedItem(msgspec.Struct, kw_only=True, frozen=True):
-    """One line of an answer. `source` names who proposed the item; `reason` is for people. `heads`, where it was asked
+    """One line of an answer. `semantic_id`: codes, broad topic first, and last the suffix that tells items with equal
+    codes apart. `source` names who proposed the item; `reason` is for people. `heads`, where it was asked
     for: the probabilities of a click, of completion by who clicks, and of negative feedback."""
 
     item_id: str

@@ -48,7 +48,7 @@ def _line(ranking: Ranking, place: int, explored: bool, heads: list[float] | Non
     return RecommendedItem(
         item_id=catalog.ids[handle],
         score=float(ranking.scores_B[place]),
-        semantic_id=ranking.moment.bundle.semantic_id(handle),
+        semantic_id=ranking.moment.bundle.whole_id(handle, catalog.ids[handle]),
         source=source,
         reason=reason(source, card.title if card is not None else ""),
         heads=msgspec.UNSET if heads is None else dict(zip(HEADS, heads, strict=True)),

@@ -27,7 +27,7 @@ from trainer.content.projection import raw_of
 from trainer.items.catalog import Catalog
 from trainer.model.branch_prior import SMOOTHING
 from trainer.retrieval.candidates import best_of
-from trainer.semantic_ids.codebook import Codebook
+from trainer.semantic_ids.codebook import Codebook, suffix_of
 from trainer.semantic_ids.prefix_words import PrefixWords
 from trainer.semantic_ids.word_map import parts_of
 
@@ -164,6 +164,11 @@ class ModelBundle:
     def semantic_id(self, handle: int) -> list[int]:
         """The item's codes, empty when it is not live."""
         return list(self.tree.codes_of(handle) or ())
+
+    def whole_id(self, handle: int, item_id: str) -> list[int]:
+        """The codes and, last, the suffix that tells items with equal codes apart; empty when the item is not live."""
+        codes = self.semantic_id(handle)
+        return [*codes, suffix_of(item_id)] if codes else []
 
     def prefix_words(self, handle: int, count: int = 5) -> list[str]:
         """Words that tell what the items below this one's first code are about; empty when it is not live."""

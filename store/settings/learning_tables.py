@@ -123,8 +123,9 @@ class Content(Table, frozen=True):
 
 
 class Codebook(Table, frozen=True):
-    """Semantic IDs: `levels` codes, level l of `width / 2**l` when `halving`; learned from `learn_after_items` on.
-    `refresh_on_drift`: the trainer refreshes the version by itself when fresh items fit it badly."""
+    """Semantic IDs: `levels` codes, each of up to `width`, level l of `width / 2**l` when `halving` (fewer while the
+    catalogue has no use for so many); learned from `learn_after_items` on. `refresh_on_drift`: the trainer refreshes the
+    version by itself when fresh items fit it badly, and trains another when the catalogue has outgrown it."""
 
     levels: Depth = 3
     width: AtLeast2 = 256

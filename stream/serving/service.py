@@ -113,7 +113,7 @@ class WorkerService:
             "title": card.title if card else "",
             "live": card is not None,
             "uploaded_at": card.uploaded_at if card else None,
-            "semantic_id": serving.semantic_id(handle) if handle is not None else [],
+            "semantic_id": serving.whole_id(handle, item_id) if handle is not None else [],
             "codebook": serving.codebook.version,
             "prefix_words": serving.prefix_words(handle) if handle is not None else [],
             "counters": {KINDS[kind]: count for kind, count in counters.items()},

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -35,6 +36,17 @@ def test_an_answer_is_given_before_anything_is_known() -> None:
     assert ids(answer) == ["i0"]
     assert (answer.checkpoint, answer.degraded) == ("none", False)
     assert answer.items[0].source in ("fresh", "explore")
+
+
+def test_items_of_the_same_content_have_semantic_ids_of_their_own() -> None:
+    world = World()
+    for number in range(100):
+        same = msgspec.structs.replace(card(number), content=card(0).content)
+        world.recommender.insert(same)
+        world.recommender.serving.insert(number, same)
+    shown = world.ask("nobody", k=100).items
+    assert len({tuple(item.semantic_id) for item in shown}) == len(shown) == 100
+    assert len({tuple(item.semantic_id[:-1]) for item in shown}) == 1, "their codes are equal"
 
 
 def test_the_clock_follows_engagements_and_uploads_only_before_the_first() -> None:

@@ -103,6 +103,8 @@ class TrainerService:
         self._stands_by = False
         self._codebook_drift = CodebookDrift(self._log, settings)
         self._codebook: Codebook | None = None
+        self._codebook_due: CodebookRequest = ""
+        self._items = 0  # in the catalogue, as the last run found it
         self._progress = RunProgress()
         self._stopping = False
         self._counted_at = self._requests_read_at = 0.0
@@ -186,7 +188,7 @@ class TrainerService:
             cause = trigger(self._trigger_state(), self._settings.training)
             self._counted_at = time.monotonic()
             if cause is not None:
-                self._train([f"{cause}-{time.time():.0f}"], "refresh" if cause == "codebook" else "")
+                self._train([f"{cause}-{time.time():.0f}"], self._codebook_due if cause == "codebook" else "")
 
     def _go_on(self) -> None:
         """Goes on with the run that was begun, by this trainer or one before it; closes those that nobody can."""
@@ -202,12 +204,13 @@ class TrainerService:
         manifest = self._serving_manifest()
         new = self._new.count(self._since(manifest), time.time())
         since_s = time.time() - max(self._last_run_at, manifest.created_at if manifest is not None else 0.0)
+        self._codebook_due = self._codebook_drift.due(self._serving_codebook(manifest), self._items)
         return TriggerState(
             first=manifest is None,
             new=new,
             since_s=since_s,
             drifted=self._drift.drifted(),
-            codebook_drifted=self._codebook_drift.due(self._serving_codebook(manifest)),
+            codebook_drifted=bool(self._codebook_due),
         )
 
     def _serving_codebook(self, manifest: Manifest | None) -> Codebook | None:
@@ -295,6 +298,7 @@ class TrainerService:
         until = begun.plan.end if begun is not None else None
         progress = lambda at, total: heartbeat("read", at / max(1, total))  # noqa: E731
         window = read_window(self._log, self._settings, since, time.time(), progress, until)
+        self._items = len(window.items)
         self._seconds_allowed = begun.plan.max_seconds if begun is not None else self._seconds_allowed
         training = msgspec.structs.replace(self._settings.training, max_seconds=self._seconds_allowed)
         settings = msgspec.structs.replace(self._settings, training=training)

@@ -33,6 +33,10 @@ ZERO_WIDTH = 96
 """Dimensions of version zero's fused vectors."""
 _BLOCK = 512
 """Rows computed at a time: what they need stays in the cache. Exact arithmetic: it changes no result."""
+ITEMS_A_TOPIC = 16
+"""Items to each first code: 10 to 20 are best (docs/log/2026-11-22-semantic-ids.md, a wider first level)."""
+PATHS_AN_ITEM = 256
+"""So many paths for each item leave few of them to share one, though items are not spread evenly."""
 LAST_WIDTH = 4
 """Directions that the last level looks at."""
 
@@ -217,6 +221,26 @@ def widths_of(settings: Settings) -> tuple[int, ...]:
     """Codes per level that the settings ask for."""
     book = settings.codebook
     return tuple(max(book.width >> level, 2) if book.halving else book.width for level in range(book.levels))
+
+
+def widths_for(settings: Settings, items: int, first: int | None = None) -> tuple[int, ...]:
+    """Codes per level that a catalogue of so many different items has use for, as many as the settings ask for at most:
+    of the first level one for each `ITEMS_A_TOPIC` (or `first`), of later ones so many that `PATHS_AN_ITEM` come upon
+    each item. With more, every item would have a first code of its own, and later levels nothing to tell apart."""
+    most = widths_of(settings)
+    first = min(most[0], max(2, items // ITEMS_A_TOPIC if first is None else first))
+    later = int(np.ceil((PATHS_AN_ITEM * max(items, 1) / first) ** (1 / max(1, len(most) - 1))))
+    return (first, *(min(width, max(2, later, first)) for width in most[1:]))
+
+
+def outgrown(book: Codebook, items: int, settings: Settings) -> bool:
+    """Whether the catalogue has use for four times as many first codes as when the version was made, or at last for as
+    many as the settings ask for."""
+    made = int(book.about.get("items") or 0)
+    if not made or book.widths == widths_of(settings):
+        return False
+    then, now, most = (one[0] for one in (widths_for(settings, made), widths_for(settings, items), widths_of(settings)))
+    return now >= 4 * then or now == most >= 2 * then
 
 
 @lru_cache(maxsize=64)

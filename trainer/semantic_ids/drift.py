@@ -1,5 +1,6 @@
 """Codebook drift: whether what has been uploaded since the serving codebook was made fits it much worse than what it
-was made of. Then the trainer refreshes it by itself (`codebook.refresh_on_drift`).
+was made of, or there is so much more of it that the version has too few codes. Then the trainer refreshes it, or trains
+another, by itself (`codebook.refresh_on_drift`).
 
 Asked now and then: it reads the newest cards of `semantic-ids` only, and quantises those uploaded since.
 
@@ -12,12 +13,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from functools import partial
+from typing import Literal
 
 from store.items import ItemCard
 from store.log import Log, cards
 from store.settings import Settings
 from store.topics import SEMANTIC_IDS
-from trainer.semantic_ids.codebook import Codebook
+from trainer.semantic_ids.codebook import Codebook, outgrown
 from trainer.semantic_ids.health import DRIFT_BOUND
 from trainer.semantic_ids.word_map import parts_of
 
@@ -49,11 +51,13 @@ class CodebookDrift:
         self._looked_at = 0.0
         self._seen: tuple[str, float] = ("", 1.0)
 
-    def due(self, codebook: Codebook | None) -> bool:
-        """Whether a refresh of the codebook that serves is called for."""
+    def due(self, codebook: Codebook | None, items: int = 0) -> Literal["", "refresh", "anew"]:
+        """What the codebook that serves calls for. `items`: how large the catalogue was found to be, 0 if unknown."""
         if codebook is None or not self._settings.codebook.refresh_on_drift:
-            return False
-        return self._drift(codebook) > DRIFT_BOUND
+            return ""
+        if outgrown(codebook, items, self._settings):
+            return "anew"
+        return "refresh" if self._drift(codebook) > DRIFT_BOUND else ""
 
     def _drift(self, codebook: Codebook) -> float:
         known = self._seen[0] == codebook.version

@@ -23,6 +23,12 @@ Progress = Callable[[str, float], None]
 """Called with what is being done and the share done, 0 to 1."""
 
 _RECYCLED = 0.03
+_ASKED = 4096
+"""Rows that are asked how many codes they have use for."""
+_WORTH = 1 / 6
+"""The least gain of a doubling of the codes, in that of the best one."""
+_TRIES = 3
+"""k-means may end badly: the best of so many counts."""
 _PRICES = (0.02, 0.01)
 """The first step of prices, first level and later ones, in units of the mean squared length."""
 
@@ -45,6 +51,38 @@ def fit_levels(
         if progress:
             progress(f"level {place + 1} of {len(widths)}", (place + 1) / len(widths))
     return tuple(levels)
+
+
+def useful_width(x_ND: np.ndarray, most: int, *, seed: int = 0) -> int:
+    """How many first codes fused rows have use for, `most` at most: the last doubling that brings rows which codes were
+    not fitted to nearer to them, by no less than a sixth of what the best doubling does. Where items come in a few
+    tight kinds, the gain breaks off when each has its code, and more would part what belongs together, at random."""
+    random = np.random.Generator(np.random.PCG64(seed))
+    order_M = random.permutation(len(x_ND))[:_ASKED]
+    held_ND, fitted_ND = x_ND[order_M[::4]], np.delete(x_ND[order_M], np.s_[::4], axis=0)
+    if len(fitted_ND) < 4:
+        return most
+    widths = [*(1 << power for power in range(most.bit_length()) if 1 << power < most), most]
+    errors = [min(_held_error(fitted_ND, held_ND, width, random) for _ in range(_TRIES)) for width in widths]
+    gains = np.log(np.maximum(errors[:-1], 1e-9) / np.maximum(errors[1:], 1e-9))
+    gains /= np.log2(np.array(widths[1:]) / widths[:-1])
+    worth = np.flatnonzero((gains > 0) & (gains >= _WORTH * gains.max(initial=0.0)))
+    return widths[int(worth[-1]) + 1] if len(worth) else most
+
+
+def _held_error(fitted_ND: np.ndarray, held_ND: np.ndarray, width: int, random: np.random.Generator) -> float:
+    """Mean squared distance of held-out rows to the nearest of `width` means, less what the means themselves are off
+    because each is of few rows."""
+    seeds_WD, _ = balanced_kmeans(fitted_ND, width, random, 5, 0.0)
+    size_W = np.bincount(_nearest(fitted_ND, seeds_WD), minlength=width)
+    code_M = _nearest(held_ND, seeds_WD)
+    error_M = np.square(held_ND - seeds_WD[code_M]).sum(axis=1)
+    size_M = np.maximum(size_W[code_M], 1)
+    return float((error_M * size_M / (size_M + 1)).mean())
+
+
+def _nearest(x_ND: np.ndarray, seeds_WD: np.ndarray) -> np.ndarray:
+    return np.asarray((np.square(seeds_WD).sum(axis=1) / 2 - x_ND @ seeds_WD.T).argmin(axis=1))
 
 
 def refit_levels(

@@ -26,8 +26,8 @@ from store.settings import Settings
 from trainer.content.exact_sums import on_grid, product, unit_on_grid
 from trainer.content.vectors import NO_CONTENT, stack_parts
 from trainer.semantic_ids.alignment import ALIGNED, Pairs, pairs_of
-from trainer.semantic_ids.codebook import Codebook, Level, ModalityMap, random_map, widths_of
-from trainer.semantic_ids.residual_kmeans import Progress, fit_levels, refit_levels
+from trainer.semantic_ids.codebook import Codebook, Level, ModalityMap, random_map, widths_for, widths_of
+from trainer.semantic_ids.residual_kmeans import Progress, fit_levels, refit_levels, useful_width
 from trainer.semantic_ids.rqvae import BATCH, QuantisedEncoder, Standardised, train_encoder
 from trainer.semantic_ids.word_map import WORDS, WordMap, rarity, weighted
 
@@ -66,10 +66,10 @@ def train_codebook(
     pairs = pairs_of(sequences) if method == "aligned" else pairs_of([])
     if method == "aligned" and len(pairs) < _FEWEST_PAIRS:
         method = "kmeans"
-    widths = widths_of(settings)
-    base = parent if parent is not None and not anew and _refreshable(parent, widths, method) else None
+    most = widths_of(settings)
+    base = parent if parent is not None and not anew and _refreshable(parent, most, method) else None
     if base is None:
-        maps, words = _maps(parts, pairs, widths, method, seed, progress)
+        maps, words = _maps(parts, pairs, widths_for(settings, len(parts)), method, seed, progress)
     else:
         maps, words = dict(base.maps), base.words
     draft = Codebook("", (_nothing(maps),), MappingProxyType(maps), words, seed)
@@ -80,7 +80,7 @@ def train_codebook(
     if base:
         stages = refit_levels(fitted_ND, base.stages, seed=seed, progress=progress)
     else:
-        stages = fit_levels(fitted_ND, widths, seed=seed, progress=progress)
+        stages = fit_levels(fitted_ND, _widths(fitted_ND, settings, seed), seed=seed, progress=progress)
     version = f"codebook-{(parent.sequence if parent else 0) + 1:06d}-{_digest(maps, words, stages)}"
     book = replace(draft, version=version, stages=stages)
     about = {
@@ -88,6 +88,7 @@ def train_codebook(
         "parent": parent.version if parent else None,
         "refreshed": base is not None,
         "items": len(parts),
+        "most": list(most),
         "pairs": len(pairs),
         "unmapped": _unmapped(parts, book),
         "churn": _churn(parent, book, parts),
@@ -139,10 +140,16 @@ def churn(old_NL: np.ndarray, new_NL: np.ndarray) -> list[float]:
     return [float(share) for share in differs_NL.mean(axis=0)]
 
 
-def _refreshable(parent: Codebook, widths: tuple[int, ...], method: Method) -> bool:
-    """Whether a version made by `method` can start from `parent`: learned, of the same shape and kind."""
+def _widths(x_ND: np.ndarray, settings: Settings, seed: int) -> tuple[int, ...]:
+    """Codes per level that these rows have use for. Equal ones count once."""
+    items = len({row.tobytes() for row in x_ND})
+    return widths_for(settings, items, useful_width(x_ND, widths_for(settings, items)[0], seed=seed))
+
+
+def _refreshable(parent: Codebook, most: tuple[int, ...], method: Method) -> bool:
+    """Whether a version made by `method` can start from `parent`: learned, under equal settings, of the same kind."""
     aligned = any(mapped.linear_CA is not None for mapped in parent.maps.values())
-    return bool(parent.maps) and parent.widths == widths and aligned == (method != "kmeans")
+    return bool(parent.maps) and (*parent.about.get("most", parent.widths),) == most and aligned == (method != "kmeans")
 
 
 def _maps(

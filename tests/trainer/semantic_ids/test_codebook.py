@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies
 from store.settings import Settings, settings_from
 from tests.trainer.semantic_ids.small_codebooks import KINDS, WORD_COUNT, learned_codebook, parts_of, some_codebook
 from trainer.content.exact_sums import on_grid
-from trainer.semantic_ids.codebook import Codebook, suffix_of, zero_codebook
+from trainer.semantic_ids.codebook import Codebook, outgrown, suffix_of, widths_for, zero_codebook
 from trainer.semantic_ids.training import train_codebook
 from trainer.semantic_ids.word_map import WORDS
 
@@ -103,6 +103,29 @@ def test_version_zero_follows_the_settings() -> None:
     assert made.sequence == 0
     other = zero_codebook(settings_from({"codebook": {"seed": 1}}))
     assert (other.assign_parts(parts_of(8)) != zero_codebook(Settings()).assign_parts(parts_of(8))).any()
+
+
+def test_the_number_of_codes_follows_the_catalogue() -> None:
+    default = Settings()
+    assert [widths_for(default, items) for items in (0, 3, 240, 4096, 10**6)] == [
+        *((2, 12, 12), (2, 20, 20), (15, 64, 64), (256, 256, 256), (256, 256, 256)),
+    ]
+    assert widths_for(default, 240, first=5) == (5, 111, 111), (
+        "later levels tell apart what fewer topics leave together"
+    )
+    halved = settings_from({"codebook": {"width": 1024, "halving": True, "levels": 2}})
+    assert widths_for(halved, 100_000) == (1024, 512)
+
+
+def test_a_version_is_outgrown_by_four_times_the_items_and_at_last_by_a_full_catalogue() -> None:
+    def made_of(items: int, width: int) -> Codebook:
+        return replace(zero_codebook(settings_from({"codebook": {"width": width}})), about={"items": items})
+
+    small = made_of(500, 31)
+    assert [outgrown(small, items, Settings()) for items in (500, 1900, 2000)] == [False, False, True]
+    assert [outgrown(made_of(2000, 125), items, Settings()) for items in (4000, 4096)] == [False, True]
+    assert not outgrown(made_of(500, 256), 10**6, Settings()), "a version that has all codes is full whatever it was"
+    assert not outgrown(zero_codebook(settings_from({"codebook": {"width": 4}})), 10**6, Settings())
 
 
 def test_no_items_are_no_codes(book: Codebook) -> None:

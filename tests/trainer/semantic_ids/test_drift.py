@@ -62,6 +62,15 @@ def test_only_enough_fresh_items_that_fit_badly_are_drift(book: Codebook) -> Non
     assert drift(zero_codebook(Settings()), uploaded(ENOUGH, 1, later)) == 1.0
 
 
+def test_a_catalogue_that_has_outgrown_its_version_calls_for_another() -> None:
+    made = train_codebook([{"text": row} for row in content(800, 0)], [], Settings())
+    with Log(Settings().kafka) as log:  # which is not asked
+        watch = CodebookDrift(log, Settings())
+        assert watch.due(made, 4 * 800) == watch.due(made, 5000) == "anew"
+        off = settings_from({"codebook": {"refresh_on_drift": False}})
+        assert CodebookDrift(log, off).due(made, 5000) == ""
+
+
 def test_the_newest_cards_of_the_log_say_when_a_refresh_is_due(embedded_broker: Any, book: Codebook) -> None:
     kafka = {"bootstrap_servers": embedded_broker.bootstrap_servers, "topic_prefix": f"d{uuid.uuid4().hex[:6]}."}
     settings = settings_from({"kafka": kafka})

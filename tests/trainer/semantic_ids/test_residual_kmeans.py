@@ -7,7 +7,14 @@ import pytest
 
 from trainer.content.exact_sums import unit_on_grid
 from trainer.semantic_ids.codebook import Level
-from trainer.semantic_ids.residual_kmeans import balanced_kmeans, fit_levels, means, plus_plus, refit_levels
+from trainer.semantic_ids.residual_kmeans import (
+    balanced_kmeans,
+    fit_levels,
+    means,
+    plus_plus,
+    refit_levels,
+    useful_width,
+)
 
 
 def clustered(items: int, clusters: int, seed: int = 0) -> np.ndarray:
@@ -57,6 +64,14 @@ def test_a_refresh_keeps_most_codes_and_serves_new_items_better() -> None:
     kept = (levels[0].code(old_ND) == parents[0].code(old_ND)).mean()
     assert kept > 0.85
     assert left_over(levels, new_ND)[0] < left_over(parents, new_ND)[0]
+
+
+def test_as_many_first_codes_are_useful_as_there_are_kinds() -> None:
+    random = np.random.default_rng(0)
+    assert [useful_width(clustered(1000, kinds), 64) for kinds in (2, 5)] == [2, 8]
+    assert useful_width(clustered(3000, 200), 128) == 128
+    assert useful_width(unit_on_grid(random.standard_normal((1000, 64))), 60) == 60, "no kinds at all"
+    assert useful_width(np.zeros((0, 4)), 9) == useful_width(np.eye(4), 9) == 9
 
 
 def test_no_items_are_no_error() -> None:

@@ -188,6 +188,55 @@ def test_few_items_are_enough() -> None:
         assert book.assign_parts(parts).shape == (number, 3)
 
 
+def tight(number: int, kinds: int = 5) -> list[dict[str, np.ndarray]]:
+    """Items of a few kinds, each of them much alike."""
+    random = np.random.default_rng(1)
+    centre_KD = random.standard_normal((kinds, 128))
+    rows_ND = centre_KD[np.arange(number) % kinds] + 0.2 * random.standard_normal((number, 128))
+    return [{"visual": row.astype("f2")} for row in rows_ND]
+
+
+@pytest.mark.parametrize("number", [100, 240, 1500])
+def test_items_of_a_tight_kind_share_their_first_code(number: int) -> None:
+    """With 256 first codes each of 240 items had one of its own."""
+    parts = tight(number)
+    codes_NL = train_codebook(parts, [], Settings()).assign_parts(parts)
+    same_NN = codes_NL[:, :1] == codes_NL[:, 0]
+    kind_N = np.arange(number) % 5
+    alike_NN = kind_N[:, None] == kind_N
+    assert same_NN[alike_NN & ~np.eye(number, dtype=bool)].mean() > 0.3
+    assert same_NN[~alike_NN].mean() < 0.02
+    assert len(np.unique(codes_NL, axis=0)) > 0.7 * number
+
+
+def test_a_small_catalogue_uses_every_level(world: World) -> None:
+    """With 256 codes each, level 3 of 300 items had one in use."""
+    parts = world.parts[:300]
+    book = train_codebook(parts, [], Settings())
+    health = health_of(book, book.assign_parts(parts), parts, [])
+    assert book.widths[0] <= 300 // 16
+    assert all(level.perplexity > 0.5 * level.codes for level in health.levels)
+    assert health.distinct > 0.9
+
+
+def test_the_same_content_a_thousand_times_needs_few_codes() -> None:
+    random = np.random.default_rng(0)
+    same = {"text": random.standard_normal(64).astype("f2")}
+    empty = [{NO_CONTENT: random.standard_normal(24).astype("f2")} for _ in range(300)]
+    parts = [*([same] * 700), *empty]
+    codes_NL = train_codebook(parts, [], Settings()).assign_parts(parts)
+    assert len(np.unique(codes_NL[:700], axis=0)) == 1
+    assert len(np.unique(codes_NL[700:], axis=0)) > 200
+
+
+def test_a_refresh_keeps_the_number_of_codes_and_other_settings_do_not(world: World) -> None:
+    parent = train_codebook(world.parts[:400], [], Settings())
+    refreshed = train_codebook(world.parts[:600], [], Settings(), parent=parent)
+    assert (refreshed.widths, refreshed.about["refreshed"]) == (parent.widths, True)
+    wider = settings_from({"codebook": {"width": 512}})
+    assert not train_codebook(world.parts[:600], [], wider, parent=parent).about["refreshed"]
+
+
 def test_pairs_are_of_different_items_and_sum_to_one() -> None:
     pairs = pairs_of([np.array([1, 1, 2, 3]), [4], []])
     assert (pairs.earlier_P != pairs.later_P).all()

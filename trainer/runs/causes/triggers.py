@@ -11,7 +11,7 @@ from store.settings import Training
 class TriggerState:
     """`first`: there is no serving checkpoint. `new`: engagements since its offsets. `since_s`: seconds since the last
     run. `drifted`: the live metric fell below `drift_ratio` of what it was at the gate. `codebook_drifted`: fresh items
-    fit the codebook much worse than those it was made of."""
+    fit the codebook much worse than those it was made of, or the catalogue has outgrown it."""
 
     first: bool
     new: int
@@ -43,7 +43,7 @@ def allowance(since_s: float, rules: Training) -> str:
 
 
 def trigger(state: TriggerState, rules: Training) -> str | None:
-    """Why a run should start now (`first`, `engagements`, `time`, `drift`, or `codebook`: with a refresh), or None.
+    """Why a run should start now (`first`, `engagements`, `time`, `drift`, or `codebook`: another version), or None.
 
     Nothing but a refresh starts below `min_engagements`: there would be too little to learn from and to be judged on.
     A refresh waits until a quarter of `every_s` has passed since any run: one that is refused is not tried on and on.
