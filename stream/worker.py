@@ -38,6 +38,8 @@ from stream.serving.peers import Peers
 from stream.serving.reading.broadcast import Broadcast
 from stream.serving.scorer import Scorer
 from stream.serving.service import WorkerService
+from stream.serving.trace_file import TraceFile
+from stream.serving.traces import Traces
 from stream.web.peer_handlers import peer_routes
 from stream.web.request_partition import RequestPartition
 from stream.web.server import WebServer
@@ -45,6 +47,8 @@ from trainer.content.encoders import text_encoder
 
 log = logging.getLogger(__name__)
 
+ROWS = "rows"
+"""Where rows lie in the data folder."""
 IDLE_FACTOR = 3.0
 """So many times as many item rows are published while the event loop has time: after a burst it shows sooner."""
 PUBLISHING_TIME = {ENGAGEMENTS: 0.03, ITEM_SIGNALS: 0.1}
@@ -88,6 +92,7 @@ class Worker:
             owners=owners,
             foreign=self._foreign,
         )
+        self.scorer.traces = Traces(TraceFile(self._folder / "traces.jsonl"))
         on_passed_row = {ITEM_STATES: self.scorer.on_passed_row}
         self._broadcast = Broadcast(
             settings,
@@ -128,7 +133,7 @@ class Worker:
         )
         ingest = IngestFactories(
             context=context,
-            folder=self._folder / "rows",
+            folder=self._folder / ROWS,
             cataloguing=Cataloguing(
                 encoder=encoder,
                 codebook=self.scorer.codebook,
@@ -185,6 +190,7 @@ class Worker:
         await self._peers.stop()
         await self._emitter.stop()
         self.scorer.close()
+        self.scorer.traces.close()
         self._encoding.shutdown(wait=False, cancel_futures=True)
 
     def fail(self, error: BaseException) -> None:
@@ -195,7 +201,7 @@ class Worker:
     def _supervise(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         def ended(task: asyncio.Task[None]) -> None:
             if not task.cancelled() and task.exception() is not None:
-                log.error("%s stopped: %r", name, task.exception())
+                log.error("%s stopped: %r", name, task.exception(), exc_info=task.exception())
                 self.fail(task.exception() or RuntimeError(name))
 
         task = asyncio.create_task(work, name=name)
@@ -205,7 +211,7 @@ class Worker:
     async def _watch_app(self) -> None:
         while not self._app.crashed:
             await asyncio.sleep(0.5)
-        raise RuntimeError(f"faust crashed: {self._app.crash_reason!r}")
+        raise RuntimeError(f"faust crashed: {self._app.crash_reason!r}") from self._app.crash_reason
 
     def _on_checkpoint(self, record: Any) -> None:
         self.scorer.swaps.on_checkpoint(record)

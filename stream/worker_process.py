@@ -9,15 +9,19 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
+from store.reporting.outages import Outage
 from store.settings import Settings, SettingsError, unguarded
 from store.topics import ENGAGEMENTS
 from stream.kafka.access import WORKER, check_access
-from stream.kafka.topics import check_topics, describe_topics
-from stream.worker import Worker
+from stream.kafka.connections import BrokerUnavailableError
+from stream.kafka.topics import TopicState, check_topics, describe_topics
+from stream.worker import ROWS, Worker
 
 log = logging.getLogger(__name__)
 
@@ -73,15 +77,29 @@ def end_at_last(status: int, seconds: float = STOP_TIMEOUT_S) -> None:
     timer.start()
 
 
+def _topics_of(settings: Settings) -> list[TopicState]:
+    """The topics. A worker that was at work here waits for a broker that is away; a new one says that there is none."""
+    away = Outage(log, "the worker cannot start without a broker", "it does as soon as one answers")
+    while True:
+        try:
+            states = describe_topics(settings)
+        except BrokerUnavailableError as error:
+            if not (Path(settings.data_dir) / ROWS).exists():
+                raise
+            away.met(error)
+            time.sleep(1.0)
+        else:
+            away.over()
+            return states
+
+
 def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _: None) -> int:
     """The process of one worker; returns its exit status. The topics' own partition count overrides the settings'."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(*GARBAGE)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
     if reason := unguarded(settings.serving):
         raise SettingsError(reason)
-    states = describe_topics(settings)
+    states = _topics_of(settings)
     check_topics(states, settings)
     check_access(settings, WORKER, group=settings.kafka.group)
     partitions = next(state.partitions for state in states if state.name == ENGAGEMENTS)

@@ -195,6 +195,18 @@ class Freshness(Table, frozen=True):
     """Of the events, and of the time: an alert comes when this much of a month would be used up in hours."""
 
 
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+class Logging(Table, frozen=True):
+    """The log of every process (broker, worker, trainer, `up`): text for people or JSON, one object a line, from
+    `level` on; `levels` gives parts their own, by the name that their lines show (`stream.kafka`, `aiokafka`)."""
+
+    format: Literal["text", "json"] = "text"
+    level: Level = "INFO"
+    levels: dict[str, Level] = field(default_factory=dict)
+
+
 class Settings(Table, frozen=True):
     """All settings. `data_dir` holds the worker's rows; `checkpoint_dir` is shared by trainer and workers."""
 
@@ -214,6 +226,7 @@ class Settings(Table, frozen=True):
     training: Training = Training()
     serving: Serving = Serving()
     freshness: Freshness = Freshness()
+    logging: Logging = Logging()
 
     def topic(self, name: str) -> str:
         """The full name of one of the topics in docs/contracts.md."""

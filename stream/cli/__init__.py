@@ -17,6 +17,7 @@ from typing import Annotated
 
 import typer
 
+from store.reporting.log_lines import is_json
 from stream.cli import (
     asking,
     checkpoints,
@@ -73,7 +74,10 @@ def main(arguments: list[str] | None = None) -> None:
         if not _expected(error):
             raise
         words = arguments[: arguments.index("--")] if "--" in arguments else arguments
-        tell_failure(_told(error), "--json" in words)
+        if is_json():  # a process of its own, whose log is for programs
+            logging.getLogger("sidestream").critical("%s", _told(error))
+        else:
+            tell_failure(_told(error), "--json" in words)
         raise SystemExit(1) from None
 
 

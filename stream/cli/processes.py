@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 import typer
 
 from store.files.folder_lock import FolderLock
+from store.reporting.log_lines import begin, is_json
 from store.settings import Settings
 from stream.cli.arguments.options import LOG, Options, command
+from stream.terminal.output import emit
 
 app = typer.Typer()
 
@@ -42,8 +44,10 @@ def up(
     """
     from stream.up.supervisor import run_up
 
+    settings = _starting_over(options.settings(), start_over)
+    begin(settings.logging, "up")
     run_up(
-        _starting_over(options.settings(), start_over),
+        settings,
         web_port=web_port,
         broker_port=broker_port,
         embedded=options.bootstrap_servers is None,
@@ -91,13 +95,15 @@ def worker(options: Options, web_port: Port = None, start_over: StartOver = None
 
     use_one_thread()
     settings = _starting_over(options.settings(), start_over)
+    begin(settings.logging, "worker")
     if web_port is not None:
         settings = msgspec.structs.replace(settings, serving=msgspec.structs.replace(settings.serving, port=web_port))
     from stream.worker import Worker
     from stream.worker_process import run_worker
 
     def started(worker: Worker) -> None:
-        options.emit({"url": worker.url, "pid": os.getpid()}, f"the worker answers at {worker.url}")
+        document = {"url": worker.url, "pid": os.getpid()}
+        emit(document, options.as_json or is_json(), f"the worker answers at {worker.url}")
 
     with FolderLock(Path(settings.data_dir), "worker"):
         raise typer.Exit(run_worker(settings, started))
@@ -117,6 +123,7 @@ def trainer(options: Options) -> None:
     from trainer.runs.service import run_trainer
 
     settings = options.settings()
+    begin(settings.logging, "trainer")
     try:
         check_access(settings, TRAINER, group=trainer_group(settings.kafka.group))
     except BrokerRefusedError:

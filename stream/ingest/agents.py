@@ -12,6 +12,7 @@ from faust.auth import OAuthCredentials
 from faust.types import TP
 from faust.types.auth import AuthProtocol
 
+from store.reporting.log_lines import QUIET
 from store.security import async_client_security
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, PROFILES, RECOMMEND_REQUESTS, UPLOADS
@@ -109,6 +110,6 @@ def _security(settings: Settings) -> dict[str, Any]:
 
 def _silence() -> None:
     """Known noise: these messages repeat what is either harmless or reported by other means."""
-    for name in ("faust", "mode", "aiokafka", "kafka"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("aiokafka.consumer.group_coordinator").setLevel(logging.CRITICAL)
+    for name, level in QUIET.items():
+        if not logging.getLogger(name).level:  # a process of its own has set them
+            logging.getLogger(name).setLevel(level)

@@ -51,6 +51,7 @@ class Assignment:
         self._factories: Mapping[str, Factory] = {}
         self._hosts = hosts
         self._failed = failed
+        self._has_failed = False
         self._lost_s = lost_s
         self._wanted: set[tuple[str, int]] = set()
         self._running: dict[tuple[str, int], tuple[Partition, asyncio.Task[None]]] = {}
@@ -166,7 +167,9 @@ class Assignment:
             log.warning("partition %s-%s is lost: %r", *pair, error)
             self._lost(pair, task)
         elif error is not None:
-            log.error("partition %s-%s stopped: %r", *pair, error)
+            # What stops one partition for good stops the worker, and with it, for the same reason, the others.
+            log.log(logging.DEBUG if self._has_failed else logging.ERROR, "partition %s-%s stopped: %r", *pair, error)
+            self._has_failed = True
             self._failed(error)
 
     def _lost(self, pair: tuple[str, int], task: asyncio.Task[None]) -> None:

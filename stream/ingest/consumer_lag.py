@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from store.reporting.outages import Outage
 from store.security import async_client_security
 from store.settings import Settings
 from stream.ingest.agents import AGENTS
@@ -31,7 +32,11 @@ class LagWatch:
         self._settings = settings
         self._metrics = metrics
         self._interval_s = interval_s
-        self._is_known = True
+        self._away = Outage(
+            log,
+            f"no broker answers at {settings.kafka.bootstrap_servers}",
+            "requests are answered from what is known here, nothing new is absorbed, the lag is not known",
+        )
         self._partitions = {
             TopicPartition(settings.topic(name), number): (name, number)
             for name in AGENTS
@@ -58,13 +63,9 @@ class LagWatch:
         try:
             found = await asyncio.wait_for(self._measure(consumer, admin), ANSWER_S)
         except (KafkaError, TimeoutError) as error:
-            if self._is_known:
-                log.warning("the lag is not known from now on: no broker answers (%r)", error)
-            self._is_known = False
+            self._away.met(repr(error))
             return {}
-        if not self._is_known:
-            log.info("the lag is known again")
-        self._is_known = True
+        self._away.over()
         return found
 
     async def _measure(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> dict[tuple[str, int], int]:

@@ -22,7 +22,7 @@ from stream.metrics.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-LOG_EVERY_S = 10.0
+LOG_EVERY_S = 60.0
 SILENCE_S = 2.0
 """So long a peer is not asked again after it was silent for a request's whole time: one that stands still would take
 that time of every request."""

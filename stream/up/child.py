@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from store.reporting.log_lines import message_in
+
 REMEMBERED_S = 60.0
 LONGEST_PAUSE_S = 30.0
 _PR_SET_PDEATHSIG = 1
@@ -82,12 +84,12 @@ class Child:
         return f"status {code}: {self.last_words()}"
 
     def last_words(self) -> str:
-        """The last line of its log."""
+        """What the last line of its log says."""
         try:
             lines = self.log.read_text(errors="replace").strip().splitlines()
         except OSError as error:
             return f"its log cannot be read ({error.strerror})"
-        return lines[-1] if lines else "it wrote nothing"
+        return message_in(lines[-1]) if lines else "it wrote nothing"
 
     def _opened(self) -> int | None:
         """The log to append to; None (the supervisor's own output) when it cannot be written."""

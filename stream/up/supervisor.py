@@ -10,6 +10,7 @@ keeps the system from starting.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ import httpx
 import msgspec
 
 from store.files.folder_lock import FolderLock
+from store.reporting.log_lines import is_json
 from store.settings import Settings, to_toml
 from stream.kafka.connections import quiet_clients
 from stream.kafka.topics import create_topics
@@ -32,8 +34,11 @@ from stream.up.leftovers import end_leftovers
 from stream.up.ports import answers, choose, free_port, is_free, listens, port_of
 from stream.up.process_identity import started
 
+log = logging.getLogger(__name__)
+
 READY_TIMEOUT_S = 60.0
 MOST_ATTEMPTS = 3
+TELL_EVERY_S = 60.0
 
 
 class StartError(RuntimeError):
@@ -66,6 +71,7 @@ class Supervisor:
         self._ready = False
         self._written = True
         self._scraped = False
+        self._restarts: dict[str, tuple[str, float]] = {}
 
     @property
     def url(self) -> str:
@@ -79,9 +85,7 @@ class Supervisor:
         file = self.folder / "settings.toml"
         if self._embedded:
             port = self._port_of_broker()
-            broker = self._launch(
-                "broker", "-m", "stream.broker", "--data-dir", str(self.folder / "broker"), "--port", str(port)
-            )
+            broker = self._launch("broker", "-m", "stream.broker", *self._broker_arguments(port))
             self._await(broker, port, lambda: answers(port))
         quiet_clients()
         create_topics(self.settings)
@@ -90,6 +94,13 @@ class Supervisor:
         self._await(worker, self.settings.serving.port, lambda: _is_ready(self.url))
         self._ready = True
         self._note_addresses()
+
+    def _broker_arguments(self, port: int) -> list[str]:
+        told = self.settings.logging
+        return [
+            *("--data-dir", str(self.folder / "broker"), "--port", str(port)),
+            *("--log-format", told.format, "--log-level", told.level, "--log-levels", json.dumps(told.levels)),
+        ]
 
     def _write_settings(self) -> None:
         file = self.folder / "settings.toml"
@@ -108,13 +119,20 @@ class Supervisor:
             self._have_trainer_scraped()
             for child in self.children:
                 if child.due():
-                    tell(f"the {child.name} ended ({child.cause()}): starting it again")
+                    self._tell_restart(child.name, f"the {child.name} ended ({child.cause()}): starting it again")
                     try:
                         child.start()
                     except OSError as error:
                         tell(f"the {child.name} cannot be started ({error.strerror}): trying again")
                     self._note_addresses()
             time.sleep(0.2)
+
+    def _tell_restart(self, name: str, text: str) -> None:
+        """A part that ends again and again for one reason is told of once a minute."""
+        last, at = self._restarts.get(name, ("", 0.0))
+        if text != last or time.monotonic() - at >= TELL_EVERY_S:
+            self._restarts[name] = text, time.monotonic()
+            tell(text)
 
     def _have_trainer_scraped(self) -> None:
         """Once: gives the trainer another port for its metrics if somebody else was quicker. It goes on without any
@@ -245,13 +263,17 @@ def _announce(up: Supervisor, as_json: bool) -> None:
     addresses = up.addresses()
     line = f"ready {up.url} (Kafka at {addresses['bootstrap_servers']})"
     try:
-        print(json.dumps(addresses) if as_json else line, flush=True)
+        print(json.dumps(addresses) if as_json or is_json() else line, flush=True)
     except OSError as error:
         tell(f"{line}; standard output cannot be written ({error.strerror})")
 
 
 def tell(text: str) -> None:
-    """A line for the person who looks on; a terminal or disk that is gone must not end the system."""
+    """A line for the person who looks on, or for the log that is for programs; a terminal or disk that is gone must not
+    end the system."""
+    if is_json():
+        log.warning("%s", text)
+        return
     with suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from store.settings import settings_from
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess
 from tests.clusters import EmbeddedCluster
+from tests.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
@@ -65,3 +67,22 @@ def test_a_worker_that_is_to_stop_says_so_and_answers_until_the_balancer_has_not
     assert (answered.status_code, answered.headers["Connection"]) == (200, "close")
     worker.process.terminate()  # a second signal: no more waiting
     assert worker.process.wait(30) == 0
+
+
+def test_a_worker_that_was_at_work_waits_for_a_broker_that_is_away(tmp_path: Path) -> None:
+    broker = EmbeddedCluster(tmp_path / "broker")
+    kafka = {"bootstrap_servers": broker.bootstrap_servers, "partitions": 1}
+    settings = settings_from({"kafka": kafka, "logging": {"format": "json"}})
+    worker = WorkerProcess(settings, tmp_path / "worker")
+    (worker.folder / "data" / "rows").mkdir(parents=True)
+    worker.start()
+    eventually(lambda: worker.log.read_text().endswith("\n"))
+    time.sleep(1.5)
+    broker.start()
+    create_topics(settings)
+    worker.await_ready()
+    assert worker.stop() == 0
+    assert broker.stop() == 0
+    begins, ends, *_ = [json.loads(line) for line in worker.log.read_text().splitlines()]
+    assert begins["message"].startswith("the worker cannot start without a broker (no Kafka broker answers")
+    assert ends["message"].startswith("over after ")

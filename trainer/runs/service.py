@@ -38,6 +38,7 @@ from store.checkpoints import CODEBOOK, SERVABLE, CheckpointError, CheckpointFol
 from store.files.crash_points import reached
 from store.log import Log, LogError
 from store.records.foreign import ForeignRecords
+from store.reporting.outages import Outage
 from store.settings import Settings
 from store.topics import ENGAGEMENTS
 from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
@@ -107,6 +108,7 @@ class TrainerService:
         self._items = 0  # in the catalogue, as the last run found it
         self._progress = RunProgress()
         self._stopping = False
+        self._away = Outage(log, "the trainer cannot work with the log", "it tries again")
         self._counted_at = self._requests_read_at = 0.0
         self._last_run_at = time.time()
         self._seconds_allowed = settings.training.max_seconds
@@ -137,9 +139,10 @@ class TrainerService:
                         self._drift.restart(serving.published_at)
                     self._poll_jobs()
                     self._maybe_train()
+                    self._away.over()
                     self._sleep(_POLL_S)
                 except (LogError, KafkaError) as error:
-                    log.warning("%s; trying again", error)
+                    self._away.met(error)
                     self._disconnect()
                     restored = False  # a run that the outage ended is closed, or tried again if a person asked
                     self._sleep(2.0)
@@ -329,8 +332,6 @@ class TrainerService:
 
 def run_trainer(settings: Settings) -> int:
     """The process behind `sidestream trainer`; returns its exit status when a signal ended it."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what it says, our own errors repeat with a remedy
     drift = Drift(settings.training.drift_ratio, settings.training.drift_window)
     metrics = TrainerMetrics()
     foreign = ForeignRecords(metrics.foreign_record)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import msgspec
 
 from store.items import ItemCard
 from store.requests import Answer, RecommendedItem
+from stream.serving.trace_file import TraceFile
 from stream.serving.traces import STAGES, Traces
 
 
@@ -41,7 +43,8 @@ def test_stages_come_in_order_and_keep_their_first_time() -> None:
     traces.recommended(answer("a"))
     traces.engaged("a")
     assert times(traces, "a") == first
-    assert set(times(traces, "unknown").values()) == {None}
+    stranger = times(traces, "unknown")
+    assert [stage for stage, at in stranger.items() if at is not None] == ["first_engaged"], "it was never uploaded"
     assert msgspec.json.encode(traces.of("a"))
 
 
@@ -53,6 +56,41 @@ def test_an_edit_moves_the_item_but_not_what_people_did() -> None:
     traces.live(card("a", assigned_at=9.0))
     assert times(traces, "a")["semantic_id"] == 9.0
     assert times(traces, "a")["first_recommended"] == first["first_recommended"]
+
+
+def test_a_restart_forgets_nothing_and_is_no_stage(tmp_path: Path) -> None:
+    def started() -> Traces:
+        return Traces(TraceFile(tmp_path / "new" / "traces.jsonl"))
+
+    before = started()
+    before.live(card("a"))
+    before.recommended(answer("a"))
+    before.engaged("a")
+    before.engaged("stranger")
+    first = times(before, "a"), times(before, "stranger")
+    before.close()
+    time.sleep(0.002)
+    after = started()
+    after.live(card("a"))  # read again at the start
+    assert (times(after, "a"), times(after, "stranger")) == first
+    after.live(card("stranger"))
+    assert times(after, "stranger")["first_engaged"] == first[1]["first_engaged"]
+    after.close()
+    edited = started()
+    edited.live(msgspec.structs.replace(card("a"), published_at_ms=9000))
+    assert times(edited, "a")["live"] > first[0]["live"]
+    assert times(edited, "a")["first_engaged"] == first[0]["first_engaged"]
+
+
+def test_strangers_do_not_push_items_out() -> None:
+    traces = Traces(most_strangers=2)
+    traces.live(card("a"))
+    for number in range(5):
+        traces.engaged(f"stranger-{number}")
+    assert times(traces, "a")["live"] is not None
+    assert [times(traces, f"stranger-{number}")["first_engaged"] is not None for number in range(5)] == [False] * 3 + [
+        *(True, True),
+    ]
 
 
 def test_only_the_newest_items_are_remembered() -> None:
