@@ -81,7 +81,8 @@ class CheckpointRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=
     """The record on topic `checkpoints` (key `model`): where a checkpoint lies and what every scorer shall do with it.
 
     `offer`: serve it if its verdict allows. `promote`: a person wants it. `rollback`: return to it.
-    `published_at` and `data_until` are UTC epoch seconds; `reason` says why a scorer returned to it by itself.
+    `published_at` and `data_until` are UTC epoch seconds; `reason` says why a scorer returned to it by itself,
+    `reasons` why the gate judged as it did, with the scores that this rests on.
     """
 
     checkpoint: str
@@ -93,6 +94,7 @@ class CheckpointRecord(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=
     codebook: str = ""
     data_until: float = 0.0
     reason: str = ""
+    reasons: list[str] = []
 
     def fault(self) -> str:
         """Why no trainer or person can have announced this; empty if one can."""

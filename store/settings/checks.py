@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -21,6 +22,8 @@ RENAMED: Mapping[str, str] = {"training.rehearsal_engagements": "training.backfi
 """Keys of earlier versions → what they are called now."""
 
 LEAST_CANARY_S = 0.5
+ENDLESS = ("store.vector_horizon_s", "training.every_s", "training.max_seconds", "events.max_future_s")
+"""Keys that may be infinite: no limit, or never."""
 
 Origin = Callable[[str], str]
 """Where the value of a dotted key comes from: a file, an environment variable, or `default`."""
@@ -75,9 +78,11 @@ def _value_problem(key: str, value: Any) -> str:
     except msgspec.ValidationError as error:
         allowed = allowed_by(KEYS[key])
         return f"{key} = {_shown(value)}: expected {allowed}" if allowed else f"{key} = {_shown(value)}: {error}"
-    numbers = converted.values() if isinstance(converted, dict) else [converted]
+    numbers = list(converted.values()) if isinstance(converted, dict) else [converted]
     if any(isinstance(number, float) and math.isnan(number) for number in numbers):
         return f"{key} = {_shown(value)}: NaN is no value"
+    if key not in ENDLESS and any(isinstance(number, float) and math.isinf(number) for number in numbers):
+        return f"{key} = {_shown(value)}: it cannot be infinite"
     if key in ("events.weights", "events.completed"):
         unknown = sorted(set(converted) - set(KINDS))
         if unknown:
@@ -101,6 +106,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             f"freshness.canary_s = {settings.freshness.canary_s}: expected 0 (none) or a number from "
             f"{LEAST_CANARY_S} on",
         )
+    yield from _unusable(settings)
     yield from _insecure(kafka.security)
     yield from _half_guarded(settings.serving)
     if store.context_length > store.history_length:
@@ -108,6 +114,36 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             "store.context_length",
             f"store.context_length = {store.context_length} is more than store.history_length = {store.history_length}",
         )
+
+
+def _unusable(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Texts and numbers of the right type that no broker, client or socket could take."""
+    kafka, serving = settings.kafka, settings.serving
+    for server in kafka.bootstrap_servers.split(","):
+        if not _is_address(server.strip()):
+            yield (
+                "kafka.bootstrap_servers",
+                f"kafka.bootstrap_servers = {_shown(kafka.bootstrap_servers)}: expected host:port[,host:port…], and "
+                f"{_shown(server)} is none",
+            )
+    if not re.fullmatch(r"[A-Za-z0-9._-]{0,200}", kafka.topic_prefix):
+        allowed = "up to 200 letters of ASCII, digits, dots, hyphens and underscores"
+        yield "kafka.topic_prefix", f"kafka.topic_prefix = {_shown(kafka.topic_prefix)}: expected {allowed}"
+    if kafka.replication == 0:
+        yield (
+            "kafka.replication",
+            "kafka.replication = 0: expected a whole number from 1 on, or -1 (the broker's)",
+        )
+    if serving.advertise and not re.match(r"https?://[^/\s]", serving.advertise):
+        yield "serving.advertise", f"serving.advertise = {_shown(serving.advertise)}: expected http://host:port"
+    for key, text in (("kafka.group", kafka.group), ("serving.host", serving.host)):
+        if not text.strip():
+            yield key, f"{key} = {_shown(text)}: expected a text that is not empty"
+
+
+def _is_address(server: str) -> bool:
+    host, _, port = server.rpartition(":")
+    return bool(host) and not re.search(r"[\s/]", host) and port.isascii() and port.isdigit() and 0 < int(port) < 65_536
 
 
 def _insecure(security: Security) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import field
 
 from store.settings.ranges import (
@@ -118,14 +120,14 @@ class Ranking(Table, frozen=True):
 class Content(Table, frozen=True):
     """Content vectors: `encoder` is static (wordllama tables) or minilm; `widths` fixes those of given modalities."""
 
-    encoder: str = "static"
+    encoder: Literal["static", "minilm"] = "static"
     widths: dict[str, AtLeast1] = field(default_factory=dict)
 
 
 class Codebook(Table, frozen=True):
     """Semantic IDs: `levels` codes, each of up to `width`, level l of `width / 2**l` when `halving` (fewer while the
-    catalogue has no use for so many); learned from `learn_after_items` on. `refresh_on_drift`: the trainer refreshes the
-    version by itself when fresh items fit it badly, and trains another when the catalogue has outgrown it."""
+    catalogue has no use for so many); learned from `learn_after_items` on. `refresh_on_drift`: the trainer refreshes
+    the version by itself when fresh items fit it badly, and trains another when the catalogue has outgrown it."""
 
     levels: Depth = 3
     width: AtLeast2 = 256

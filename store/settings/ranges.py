@@ -20,6 +20,7 @@ AtLeast2 = Annotated[int, Meta(ge=2)]
 Depth = Annotated[int, Meta(ge=1, le=8)]
 Width = Annotated[int, Meta(ge=1, le=512)]
 Port = Annotated[int, Meta(ge=-1, le=65_535)]
+Replication = Annotated[int, Meta(ge=-1)]
 Niceness = Annotated[int, Meta(ge=-20, le=19)]
 
 

@@ -29,6 +29,7 @@ from store.settings.ranges import (
     NotNegative,
     Port,
     Positive,
+    Replication,
     Share,
     Table,
     UpToAnHour,
@@ -78,7 +79,7 @@ class Kafka(Table, frozen=True):
     bootstrap_servers: str = "127.0.0.1:9092"
     topic_prefix: str = "sidestream."
     partitions: AtLeast1 = 4
-    replication: int = -1
+    replication: Replication = -1
     group: str = "sidestream"
     session_timeout_s: Positive = 10.0
     heartbeat_s: Positive = 1.0

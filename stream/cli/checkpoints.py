@@ -27,7 +27,7 @@ Checkpoint = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="An id tha
 
 @command(app, takes=SCORER, name="list")
 def list_(options: Options) -> None:
-    """List the checkpoints that the scorer knows, oldest first, with the gate's verdicts.
+    """List the checkpoints that the scorer knows, oldest first, with the gate's verdicts and the scores they rest on.
 
     Example: sidestream checkpoints list --json
     """
@@ -35,7 +35,7 @@ def list_(options: Options) -> None:
         found = client.checkpoints()
     if not options.as_json:
         rows = [_row(each, found["serving"]) for each in found["checkpoints"]]
-        table(("", "checkpoint", "parent", "verdict", "published", "location"), rows)
+        table(("", "checkpoint", "parent", "verdict", "published", "location", "why"), rows)
     options.emit(found, f"serving {found['serving'] or 'none yet'}")
 
 
@@ -99,6 +99,7 @@ def _pull(options: Options, action: Action, system: System, checkpoint: str, wai
         action=action,
         codebook=manifest.codebook,
         data_until=manifest.data_until,
+        reasons=manifest.reasons,
     )
     with Publisher(settings=system.settings, framing=None) as publisher:
         publisher.send(CHECKPOINTS, CHECKPOINT_KEY.decode(), msgspec.json.encode(record))
@@ -139,7 +140,8 @@ def _parent_of_serving(options: Options, found: dict[str, Any]) -> str:
 def _row(each: dict[str, Any], serving: str | None) -> tuple[object, ...]:
     mark = "▸" if each["checkpoint"] == serving else ""
     verdict, published = _verdict(each["verdict"]), moment(each["published_at"])
-    return mark, each["checkpoint"], each["parent"], verdict, published, each["location"]
+    why = "; ".join(each.get("reasons", ())) or None
+    return mark, each["checkpoint"], each["parent"], verdict, published, each["location"], why
 
 
 def _verdict(verdict: Any) -> str:

@@ -53,11 +53,12 @@ class SystemOrders:
 class Judgement:
     """A verdict with its reasons and the rule that decided; hit ratio and gain of the models alone per (role, slice):
     role is candidate, serving or popular; what the system gains by the candidate per (against, slice), in nats and in
-    NDCG at 10, against serving or none."""
+    NDCG at 10, against serving or none. `figures`: the scores that the verdict rests on, in a sentence."""
 
     passed: bool
     reasons: list[str]
     rule: str = ""
+    figures: str = ""
     hit_ratio: dict[tuple[str, str], float] = field(default_factory=dict)
     gain: dict[tuple[str, str], float] = field(default_factory=dict)
     nats: dict[tuple[str, str], Gain] = field(default_factory=dict)
@@ -89,6 +90,7 @@ def judge(
     roles = {"candidate": candidate, "popular": popular} | ({"serving": serving} if serving is not None else {})
     held = {name: mask_N for name, mask_N in slices.items() if mask_N.any()}
     return Judgement(
+        figures=_figures(slices["overall"], roles, nats),
         passed=not reasons,
         reasons=reasons or [holds],
         rule="what the system gains" if measured else "the model alone: too few ranking examples to ask the system",
@@ -97,6 +99,20 @@ def judge(
         nats=nats,
         ndcg=ndcg,
     )
+
+
+def _figures(overall_N: np.ndarray, roles: Mapping[str, Scores], nats: Mapping[tuple[str, str], Gain]) -> str:
+    """What everybody scored over all."""
+    if not overall_N.any():
+        return "scores: none, nothing was held out"
+    alone = ", ".join(
+        f"{role} {scores.gain_N[overall_N].mean():.4f} and {scores.hit_N[overall_N].mean():.4f}"
+        for role, scores in roles.items()
+    )
+    gains = "".join(
+        f"; in nats the system gains {gain} over {role}" for (role, name), gain in nats.items() if name == "overall"
+    )
+    return f"scores on {int(overall_N.sum())} held-out engagements, NDCG@10 and hits@10: {alone}{gains}"
 
 
 Gains = dict[tuple[str, str], Gain]

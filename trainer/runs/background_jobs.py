@@ -13,6 +13,7 @@ from typing import Protocol
 from kafka.errors import KafkaError
 
 from store.log import LogError
+from store.reporting.outages import Outage
 
 log = logging.getLogger("sidestream.trainer")
 
@@ -33,7 +34,7 @@ class BackgroundJobs:
 
     def __init__(self, jobs: Sequence[BackgroundJob]) -> None:
         self._jobs = list(jobs)
-        self._failure = ""
+        self._away = {id(job): Outage(log, f"{type(job).__name__} waits", "it tries again") for job in self._jobs}
         self._polled_at = 0.0
 
     def poll(self) -> None:
@@ -44,14 +45,12 @@ class BackgroundJobs:
             self._polled_at = time.monotonic()
 
     def _poll(self, job: BackgroundJob) -> None:
-        failure = ""
         try:
             job.poll(time.time())
         except (LogError, KafkaError) as error:
-            failure = f"{type(job).__name__}: {error}"
-        if failure and failure != self._failure:
-            log.warning("%s", failure)
-        self._failure = failure
+            self._away[id(job)].met(error)
+        else:
+            self._away[id(job)].over()
 
     def close(self) -> None:
         for job in self._jobs:

@@ -128,6 +128,7 @@ class RunLog:
             published_at=time.time(),
             codebook=manifest.codebook,
             data_until=manifest.data_until,
+            reasons=manifest.reasons,
         )
         self._send(CHECKPOINT_KEY, msgspec.json.encode(record))
         self._checkpoints.append(record)  # read again by the next `follow`, which changes nothing

@@ -311,7 +311,7 @@ class TrainerService:
     def _publish(self, runs: list[str], result: Result) -> None:
         manifest = result.manifest
         self.metrics.gate_measured(result.judgement.hit_ratio, result.judgement.nats)
-        detail = "; ".join(result.judgement.reasons)
+        detail = "; ".join([*result.judgement.reasons, result.judgement.figures])
         reached("run_judged")
         self._run_log.report(runs, "gated", manifest.checkpoint, detail)
         reached("run_gated")

@@ -137,7 +137,7 @@ def run_training(
     judgement = asked.judgement
     verdict: Verdict = "passed" if judgement.passed else "refused"
     notes = filter(None, [ground.span.note, told(parent, ground.changed)])
-    reasons = [*judgement.reasons, f"decided by {judgement.rule}", *notes]
+    reasons = [*judgement.reasons, f"decided by {judgement.rule}", judgement.figures, *notes]
     manifest = folder.set_verdict(checkpoint, verdict, reasons, finite(asked.metrics()))
     return Result(manifest, judgement, outcome, ground.churn())
 

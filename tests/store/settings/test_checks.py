@@ -31,6 +31,19 @@ from store.settings.checks import KEYS, nearest, problems_of
         ("[kafka]\nheartbeat_s = 60.0\n", "heartbeat_s = 60.0 is not below kafka.session_timeout_s"),
         ("[freshness]\ncanary_s = 0.1\n", "freshness.canary_s = 0.1: expected 0 .none. or a number from 0.5 on"),
         ("[freshness]\ncanary_s = 7200.0\n", "freshness.canary_s = 7200.0: expected a number from 0 to 3600"),
+        ('[kafka]\nbootstrap_servers = "localhost"\n', 'bootstrap_servers = "localhost": expected host:port'),
+        ('[kafka]\nbootstrap_servers = "a:1,b:99999"\n', 'host:port.*"b:99999" is none'),
+        ('[kafka]\nbootstrap_servers = "kafka://a:1"\n', "expected host:port"),
+        ('[kafka]\ntopic_prefix = "my topics/"\n', "kafka.topic_prefix = .*expected up to 200 letters"),
+        ('[kafka]\ngroup = " "\n', "kafka.group = .*not empty"),
+        ("[kafka]\nreplication = -2\n", "kafka.replication = -2: expected a whole number from -1 on"),
+        ("[kafka]\nreplication = 0\n", "kafka.replication = 0: expected a whole number from 1 on, or -1"),
+        ("[kafka]\nsession_timeout_s = inf\n", "kafka.session_timeout_s = Infinity: it cannot be infinite"),
+        ("[events.weights]\nclick = inf\n", "events.weights = .*cannot be infinite"),
+        ('[content]\nencoder = "bert"\n', "content.encoder = \"bert\": expected one of static, minilm"),
+        ('[serving]\nadvertise = "worker-1:8470"\n', "serving.advertise = .*expected http://host:port"),
+        ('[logging]\nlevel = "LOUD"\n', "logging.level = \"LOUD\": expected one of DEBUG, INFO, WARNING, ERROR"),
+        ('[loging]\nlevel = "INFO"\n', "no setting loging: did you mean logging"),
         ("[candidates.quotas]\npopularity = 5\n", "did you mean candidates.quotas.popular"),
     ],
 )
@@ -48,7 +61,7 @@ def test_the_nearest_key() -> None:
 
 
 def test_every_number_has_a_range() -> None:
-    free = {"kafka.replication", "serving.utility.click", "serving.utility.completion", "serving.utility.negative"}
+    free = {"serving.utility.click", "serving.utility.completion", "serving.utility.negative"}
     assert {key for key, kind in KEYS.items() if kind in (int, float)} == free
 
 

@@ -17,7 +17,7 @@ text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 values: dict[type, st.SearchStrategy[Any]] = {
     str: text,
     int: st.integers(-(2**63), 2**63 - 1),
-    float: st.floats(allow_nan=False),
+    float: st.floats(allow_nan=False, allow_infinity=False),
     bool: st.booleans(),
 }
 
@@ -30,12 +30,14 @@ def valid(kind: Any) -> st.SearchStrategy[Any] | None:
     least = metas[0].ge if metas[0].ge is not None else metas[0].gt
     if base is int:
         return st.integers(least, metas[0].le if metas[0].le is not None else 2**63 - 1)
-    return st.floats(least, metas[0].le, exclude_min=metas[0].gt is not None, allow_nan=False)
+    return st.floats(least, metas[0].le, exclude_min=metas[0].gt is not None, allow_nan=False, allow_infinity=False)
 
 
 TOGETHER = {"kafka.heartbeat_s", "kafka.session_timeout_s", "model.width", "model.heads", "store.context_length"}
 TOGETHER |= {key for key in KEYS if key.startswith(("kafka.security.", "serving.tokens."))}
-"""Right alone, but they may contradict each other."""
+TOGETHER |= {"kafka.bootstrap_servers", "kafka.topic_prefix", "kafka.group", "kafka.replication"}
+TOGETHER |= {"serving.host", "serving.advertise"}
+"""Right alone, but they may contradict each other; or texts that must have a form."""
 fields = {
     key: strategy
     for key, kind in KEYS.items()

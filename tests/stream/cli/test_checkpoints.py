@@ -17,7 +17,9 @@ from tests.stream.log import read_topic
 def test_checkpoints_listed_and_shown(
     run: Run, worker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "serving c1" in run("checkpoints", "list", "--url", worker_url).out
+    listed = run("checkpoints", "list", "--url", worker_url).out
+    assert "serving c1" in listed
+    assert "it helps; scores on 40 held-out engagements" in listed
     assert run("checkpoints", "list", "--url", worker_url, "--json").document["serving"] == "c1"
     monkeypatch.setenv("SIDESTREAM_CHECKPOINT_DIR", str(tmp_path))
     assert checkpoint(tmp_path, "c2") == run("checkpoints", "show", "c2", "--url", worker_url, "--json").document

@@ -81,6 +81,7 @@ class FakeService:
 
     def checkpoints(self) -> dict[str, Any]:
         first = {"checkpoint": "c1", "parent": None, "location": "c1", "verdict": "passed", "published_at": 1.0}
+        first["reasons"] = ["it helps", "scores on 40 held-out engagements"]
         return {"serving": "c1", "checkpoints": [first]}
 
     def ready(self) -> tuple[bool, str]:

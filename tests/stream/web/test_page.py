@@ -87,6 +87,7 @@ def test_stages_say_how_they_stand(tmp_path: Path) -> None:
         assert "900 ms" in shown[2]
         assert "missed" in shown[2]
         assert "serving" in await page.until("document.getElementById('lineage').textContent")
+        assert "scores on 40" in await page.value("document.getElementById('lineage').textContent")
         assert "engagements" in await page.value("document.getElementById('flow').textContent")
         assert "level 1" in await page.value("document.getElementById('codebook').textContent")
 

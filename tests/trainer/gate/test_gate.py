@@ -24,6 +24,20 @@ def test_a_first_model_must_reach_a_part_of_popular() -> None:
     assert "popular" in refused.reasons[0]
 
 
+def test_a_verdict_tells_the_scores_that_it_rests_on() -> None:
+    few = {"overall": np.arange(400) < 19}
+    for slices in (EVERY, few, {**EVERY, "fresh": np.arange(400) < 200}):
+        judged = judge(slices, scores(0.1), scores(0.2, seed=1), scores(0.1, seed=2), GateRules())
+        asked = int(slices["overall"].sum())
+        assert judged.figures.startswith(f"scores on {asked} held-out engagements, NDCG@10 and hits@10: candidate ")
+        for role in ("candidate", "popular", "serving"):
+            figures = f"{role} {judged.gain[role, 'overall']:.4f} and {judged.hit_ratio[role, 'overall']:.4f}"
+            assert figures in judged.figures
+    helps = judge(EVERY, scores(0.1), None, scores(0.1), GateRules(), system(0.1))
+    assert f"in nats the system gains {helps.nats['none', 'overall']} over none" in helps.figures
+    assert judge({"overall": np.zeros(400, bool)}, scores(0.1), None, scores(0.1), GateRules()).figures
+
+
 def test_nothing_passes_unjudged() -> None:
     few = {"overall": np.arange(400) < 19}
     refused = judge(few, scores(0.9), None, scores(0.1), GateRules())

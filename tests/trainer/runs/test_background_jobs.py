@@ -40,4 +40,4 @@ def test_a_failure_is_told_once(caplog: pytest.LogCaptureFixture, monkeypatch: p
     with caplog.at_level(logging.WARNING, "sidestream.trainer"):
         jobs.poll()
         jobs.poll()
-    assert caplog.messages == ["Job: the topic is away"]
+    assert caplog.messages == ["Job waits (the topic is away): it tries again"]
