@@ -23,7 +23,7 @@ from store.headers import came_at_ms
 from store.items import ItemCard, card_in
 from store.records.card_order import CardOrder
 from store.records.foreign import ForeignRecordError, ForeignRecords, held_in, is_offset, is_time
-from store.security import client_security
+from store.security import client_options
 from store.settings import Kafka
 
 Offsets = dict[int, int]
@@ -62,11 +62,6 @@ class LoggedEngagement:
 
 Progress = Callable[[int, int], None]
 """Called with (records passed, records in all)."""
-
-
-def client_options(kafka: Kafka) -> dict[str, Any]:
-    """The options that every kafka-python client of this project is made with."""
-    return {"bootstrap_servers": kafka.bootstrap_servers.split(","), **client_security(kafka)}
 
 
 class Log:

@@ -4,13 +4,16 @@ May import the rest of `store`. Invariant: nothing else turns `[kafka.security]`
 leaves it in any other way.
 """
 
+from store.security.door import client_options
 from store.security.options import SecurityError, async_client_security, client_security, security_of
-from store.security.probe import RefusedError, find_server
+from store.security.probe import NoServerError, RefusedError, find_server
 
 __all__ = [
+    "NoServerError",
     "RefusedError",
     "SecurityError",
     "async_client_security",
+    "client_options",
     "client_security",
     "find_server",
     "security_of",

@@ -16,6 +16,7 @@ from typing import Any
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
+from kafka.errors import KafkaError as ClientError
 
 from store.security.options import SecurityError, async_client_security, security_of
 from store.settings import Kafka, Security
@@ -27,15 +28,27 @@ CONNECTION = (
 """The options that a single connection takes."""
 
 
-class RefusedError(Exception):
+class NoServerError(ClientError):  # type: ignore[misc]  # kafka-python has no types
+    """No bootstrap server lets this client in. To whoever uses kafka-python it is one of its errors."""
+
+
+class RefusedError(NoServerError):
     """Servers answer, and none lets this client in: the message says why."""
+
+
+class SilentError(NoServerError, TimeoutError):
+    """A server takes the connection and says nothing."""
+
+
+class AbsentError(NoServerError, ConnectionRefusedError):
+    """Nobody listens."""
 
 
 def find_server(kafka: Kafka) -> str:
     """The first bootstrap server that lets this client in, of all, which are asked within `connect_timeout_s`.
 
-    Raises `RefusedError` where none does and one says why; else `TimeoutError` where one takes the connection and says
-    nothing; else `ConnectionRefusedError`.
+    Raises `RefusedError` where none does and one says why; else `SilentError` where one takes the connection and says
+    nothing; else `AbsentError`.
     """
     try:
         options = async_client_security(kafka)
@@ -63,8 +76,8 @@ async def _find(kafka: Kafka, options: dict[str, Any]) -> str:
     if reasons:
         raise RefusedError(reasons[0])
     if silent:
-        raise TimeoutError(f"{', '.join(silent)} did not answer")
-    raise ConnectionRefusedError(f"nobody listens at {kafka.bootstrap_servers}")
+        raise SilentError(f"{', '.join(silent)} did not answer")
+    raise AbsentError(f"nobody listens at {kafka.bootstrap_servers}")
 
 
 def _reason(error: Exception, security: Security, server: str) -> str:

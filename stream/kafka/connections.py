@@ -14,7 +14,8 @@ from typing import Any
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import AuthorizationError, KafkaConnectionError, KafkaTimeoutError
 
-from store.security import RefusedError, client_security, find_server, security_of
+from store.security import RefusedError, client_options, security_of
+from store.security.probe import AbsentError, SilentError
 from store.settings import Settings
 
 LARGEST_RECORD_BYTES = 16 << 20
@@ -45,53 +46,20 @@ def quiet_clients() -> None:
         logging.getLogger(client).setLevel(logging.CRITICAL)
 
 
-def client_options(settings: Settings) -> dict[str, Any]:
-    """The options that every kafka-python client shares. Raises as `find_broker` does."""
-    return {
-        "bootstrap_servers": [find_broker(settings)],
-        "bootstrap_timeout_ms": int(settings.kafka.connect_timeout_s * 1000),
-        "reconnect_backoff_max_ms": 1000,
-        **client_security(settings.kafka),
-    }
-
-
-def find_broker(settings: Settings) -> str:
-    """A bootstrap server that lets this client in. Raises `BrokerRefusedError` if one says why it does not, else
-    `BrokerUnavailableError`.
-
-    Asked first: a refusal is known at once, while Kafka clients go on trying until their time is over. And a client is
-    given this server alone, for kafka-python spends all its time on one, drawn by chance, which may stand still.
-    """
-    servers = settings.kafka.bootstrap_servers
-    try:
-        return find_server(settings.kafka)
-    except RefusedError as refused:
-        raise BrokerRefusedError(servers, str(refused)) from None
-    except TimeoutError:
-        raise BrokerUnavailableError(
-            servers, f"no Kafka broker answered within {settings.kafka.connect_timeout_s:g} s"
-        ) from None
-    except ConnectionRefusedError:
-        raise BrokerUnavailableError(servers) from None
-
-
-def _silence(settings: Settings) -> BrokerUnavailableError:
-    kafka = settings.kafka
-    return BrokerUnavailableError(
-        kafka.bootstrap_servers, f"no Kafka broker answered within {kafka.connect_timeout_s:g} s"
-    )
-
-
 @contextmanager
 def reaching(settings: Settings) -> Iterator[None]:
-    """Turns the client's own words for "nobody there" and "not you" into `BrokerUnavailableError` and
-    `BrokerRefusedError`."""
+    """Turns what the door and the client itself say of "nobody there" and "not you" into `BrokerUnavailableError` and
+    `BrokerRefusedError`. A refusal is known at once, while Kafka's clients go on trying until their time is over."""
+    servers = settings.kafka.bootstrap_servers
     try:
         yield
+    except RefusedError as refused:
+        raise BrokerRefusedError(servers, str(refused)) from None
+    except AbsentError:
+        raise BrokerUnavailableError(servers) from None
     except AuthorizationError as error:
         raise lacking(settings, f"access ({error})") from error
-    except (KafkaTimeoutError, KafkaConnectionError) as error:
-        servers = settings.kafka.bootstrap_servers
+    except (KafkaTimeoutError, KafkaConnectionError, SilentError) as error:
         raise BrokerUnavailableError(
             servers, f"no Kafka broker answered within {settings.kafka.connect_timeout_s:g} s"
         ) from error
@@ -108,9 +76,8 @@ def lacking(settings: Settings, what: str) -> BrokerRefusedError:
 @contextmanager
 def admin_client(settings: Settings) -> Iterator[KafkaAdminClient]:
     """A connected admin client, closed at the end."""
-    options = client_options(settings)
     with reaching(settings):
-        client = KafkaAdminClient(**options)
+        client = KafkaAdminClient(**client_options(settings.kafka))
     try:
         with reaching(settings):
             yield client
@@ -123,7 +90,7 @@ def connect_producer(settings: Settings, **options: Any) -> KafkaProducer:
     with reaching(settings):
         return KafkaProducer(
             **{
-                **client_options(settings),
+                **client_options(settings.kafka),
                 "allow_auto_create_topics": False,
                 "max_request_size": LARGEST_RECORD_BYTES,
                 "max_block_ms": int(settings.kafka.connect_timeout_s * 1000),
@@ -149,7 +116,7 @@ def reader(settings: Settings, partitions: Iterable[TopicPartition], **options: 
     with reaching(settings):
         consumer = KafkaConsumer(
             **{
-                **client_options(settings),
+                **client_options(settings.kafka),
                 "group_id": None,
                 "enable_auto_commit": False,
                 "auto_offset_reset": "earliest",

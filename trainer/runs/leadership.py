@@ -20,7 +20,8 @@ from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import KafkaError
 
-from store.log import client_options
+from store.reporting.outages import Outage
+from store.security import client_options
 from store.settings import Settings
 from store.topics import CHECKPOINTS, trainer_group
 
@@ -32,6 +33,8 @@ PATIENCE = 3.0
 """The group waits for so many of a worker's session times: a machine that is busy with learning is slow to answer, and
 nothing that a trainer does is urgent."""
 POLL_S = 0.3
+SILENT_S = 10.0
+"""A group that takes longer to decide has no broker."""
 
 
 class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-python has no types
@@ -42,6 +45,8 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyth
         self._session_s = PATIENCE * settings.kafka.session_timeout_s
         self._standing: Standing = "undecided"
         self._polled_at = time.monotonic()
+        self._undecided_since = time.monotonic()
+        self._away = Outage(log, "no broker answers the trainer", "it stands by until one does")
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leadership", daemon=True)
 
@@ -68,7 +73,7 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyth
             try:
                 self._take_part()
             except KafkaError as error:
-                log.debug("the election goes on without this trainer for a moment: %r", error)
+                self._away.met(error)
             self._closed.wait(1.0)
 
     def _take_part(self) -> None:
@@ -81,10 +86,19 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyth
                 consumer.poll(timeout_ms=int(POLL_S * 1000))
                 if not self._stood_still():
                     self._polled_at = time.monotonic()
+                self._note()
         finally:
             self._standing = "undecided"
             with suppress(KafkaError):
                 consumer.close()
+
+    def _note(self) -> None:
+        """Whether the group decides at all: a client of it goes on in silence without a broker."""
+        if self._standing != "undecided":
+            self._undecided_since = time.monotonic()
+            self._away.over()
+        elif time.monotonic() - self._undecided_since > SILENT_S:
+            self._away.met("the group has not decided who is at work")
 
     def _member(self) -> KafkaConsumer:
         consumer = KafkaConsumer(

@@ -24,8 +24,9 @@ import msgspec
 from kafka import KafkaProducer
 
 from store.checkpoints import RANKER_KEY, RankerRecord
-from store.log import Log, LogRecord, client_options, forgotten_in
+from store.log import Log, LogRecord, forgotten_in
 from store.records.foreign import ForeignRecordError, ForeignRecords, held_in
+from store.security import client_options
 from store.settings import Settings
 from store.topics import CHECKPOINTS, FORGOTTEN_USERS, RANKING_EXAMPLES
 from trainer.ranking.example import Example

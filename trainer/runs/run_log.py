@@ -26,8 +26,9 @@ from store.checkpoints import (
     record_in,
     serving,
 )
-from store.log import Log, client_options
+from store.log import Log
 from store.records.foreign import ForeignRecordError
+from store.security import client_options
 from store.settings import Settings
 from store.topics import CHECKPOINTS
 from trainer.runs.causes.codebook_choice import CodebookRequest

@@ -12,7 +12,7 @@ import pytest
 
 from store.security import find_server
 from store.settings import Settings, settings_from
-from stream.kafka.connections import BrokerRefusedError, BrokerUnavailableError, admin_client, find_broker
+from stream.kafka.connections import BrokerRefusedError, BrokerUnavailableError, admin_client
 from tests.clusters import EmbeddedCluster
 
 
@@ -75,11 +75,12 @@ def test_nobody_there(away: str) -> None:
 
 
 def test_a_silent_server_is_no_refusal(silent: str, away: str) -> None:
-    with pytest.raises(BrokerUnavailableError, match="answered within") as unavailable:
-        find_broker(settings_of(away, silent, timeout_s=1.0))
+    settings = settings_of(away, silent, timeout_s=1.0)
+    with pytest.raises(BrokerUnavailableError, match="answered within") as unavailable, admin_client(settings):
+        pass
     assert not isinstance(unavailable.value, BrokerRefusedError)
 
 
 def test_who_waits_for_a_broker_waits_on_when_it_hangs_up(hanging_up: str) -> None:
-    with pytest.raises(BrokerUnavailableError, match="ends the connection"):
-        find_broker(settings_of(hanging_up))
+    with pytest.raises(BrokerUnavailableError, match="ends the connection"), admin_client(settings_of(hanging_up)):
+        pass

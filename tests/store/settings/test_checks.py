@@ -40,10 +40,10 @@ from store.settings.checks import KEYS, nearest, problems_of
         ("[kafka]\nreplication = 0\n", "kafka.replication = 0: expected a whole number from 1 on, or -1"),
         ("[kafka]\nsession_timeout_s = inf\n", "kafka.session_timeout_s = Infinity: it cannot be infinite"),
         ("[events.weights]\nclick = inf\n", "events.weights = .*cannot be infinite"),
-        ('[content]\nencoder = "bert"\n', "content.encoder = \"bert\": expected one of static, minilm"),
+        ('[content]\nencoder = "bert"\n', 'content.encoder = "bert": expected one of static, minilm'),
         ('[serving]\nadvertise = "worker-1:8470"\n', "serving.advertise = .*expected http://host:port"),
-        ('[logging]\nlevel = "LOUD"\n', "logging.level = \"LOUD\": expected one of DEBUG, INFO, WARNING, ERROR"),
-        ('[loging]\nlevel = "INFO"\n', "no setting loging: did you mean logging"),
+        ('[logging]\nlevel = "LOUD"\n', 'logging.level = "LOUD": expected one of DEBUG, INFO, WARNING, ERROR'),
+        ('[loging]\nlevel = "INFO"\n', "no setting loging.level: did you mean logging.level"),
         ("[candidates.quotas]\npopularity = 5\n", "did you mean candidates.quotas.popular"),
     ],
 )
