@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -105,27 +106,25 @@ class WorkerProcess:
         raise AssertionError(f"not ready in {timeout_s} s: {self.log.read_text()[-3000:]}")
 
 
-def committed_to_the_end(settings: Settings) -> bool:
-    """Whether the group has committed everything of engagements and item-signals."""
+def await_committed(settings: Settings, timeout_s: float = PATIENCE_S) -> None:
+    """Until the group has committed all that lies on engagements now, and then all that this has caused on
+    item-signals. What comes meanwhile (canaries always do) is not waited for."""
+    end = time.monotonic() + timeout_s
+    for name in ("engagements", "item-signals"):
+        places = [TopicPartition(settings.topic(name), p) for p in range(settings.kafka.partitions)]
+        with reader(settings, places) as consumer:
+            ends = consumer.end_offsets(places)
+        while not _is_committed(settings, ends):
+            assert time.monotonic() < end, f"the group did not reach the end of {name}"
+            time.sleep(0.3)
+
+
+def _is_committed(settings: Settings, ends: Mapping[TopicPartition, int]) -> bool:
     from stream.kafka.connections import admin_client
 
-    topics = [settings.topic(name) for name in ("engagements", "item-signals")]
-    places = [TopicPartition(topic, p) for topic in topics for p in range(settings.kafka.partitions)]
-    with reader(settings, places) as consumer:
-        ends = consumer.end_offsets(places)
     with admin_client(settings) as admin:
         committed = admin.list_group_offsets([settings.kafka.group])[settings.kafka.group]
-    with reader(settings, places) as consumer:
-        if consumer.end_offsets(places) != ends:  # what the last engagements caused came in between
-            return False
     return all(end == 0 or (place in committed and committed[place].offset >= end) for place, end in ends.items())
-
-
-def await_committed(settings: Settings, timeout_s: float = PATIENCE_S) -> None:
-    end = time.monotonic() + timeout_s
-    while not committed_to_the_end(settings):
-        assert time.monotonic() < end, "the group did not reach the end of the log"
-        time.sleep(0.3)
 
 
 def read_topic(settings: Settings, name: str, partition: int) -> list[tuple[bytes | None, bytes | None]]:
