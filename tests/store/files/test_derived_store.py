@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from rocksdict import Options, WriteBatch
+from rocksdict import Options, Rdict, WriteBatch
 
-from store.files.derived_store import ASIDE, MARK, DamagedStoreError, DerivedStore, set_aside_too
+from store.files.databases import open_database
+from store.files.derived_store import ASIDE, MARK, DamagedStoreError, DerivedStore, derived_options, set_aside_too
 
 
 def options() -> Options:
@@ -87,3 +88,39 @@ def test_what_belongs_to_a_damaged_folder_goes_with_it(tmp_path: Path) -> None:
     set_aside_too(tmp_path / "rows", rebuilt=True)
     assert not (tmp_path / "rows").exists()
     set_aside_too(tmp_path / "rows", rebuilt=True)
+
+
+def flushed(folder: Path) -> DerivedStore:
+    """A store as workers open it, its 2,000 keys (every second one of those up to k3998) in a file."""
+    store = DerivedStore(folder, derived_options, b"first", RuntimeError)
+    batch = WriteBatch(raw_mode=True)
+    for number in range(0, 4000, 2):
+        batch.put(b"k%04d" % number, os.urandom(500))
+    store.write(batch)
+    store._db.flush()
+    return store
+
+
+def kept_blocks(database: Rdict) -> int:
+    return database.property_int_value("rocksdb.block-cache-usage") or 0
+
+
+def test_all_stores_share_one_bound_for_what_they_keep_of_reads(tmp_path: Path) -> None:
+    store, other = flushed(tmp_path / "rows"), open_database(tmp_path / "other", derived_options(), RuntimeError)
+    before = kept_blocks(other)
+    for number in range(0, 4000, 2):
+        store.get(b"k%04d" % number)
+    assert kept_blocks(other) - before > 500_000
+    assert other.property_int_value("rocksdb.block-cache-capacity") <= 32 << 20
+    store.close()
+    other.close()
+
+
+def test_ids_that_come_once_and_scans_leave_nothing_in_memory(tmp_path: Path) -> None:
+    store = flushed(tmp_path / "rows")
+    before = kept_blocks(store._db)
+    for number in range(1, 4000, 2):
+        assert store.get(b"k%04d" % number) is None
+    assert len(list(store.items(b"k"))) == 2000
+    assert kept_blocks(store._db) - before < 200_000  # index, filter, and a few that the filter lets pass
+    store.close()
