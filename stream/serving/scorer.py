@@ -32,7 +32,6 @@ from stream.kafka.state_topics import POSITION_KEY, announcement_in, ended_befor
 from stream.metrics.metrics import Metrics
 from stream.serving.arrivals import Arrivals
 from stream.serving.attribution import Attribution
-from stream.serving.live_metric import LiveMetric
 from stream.serving.reading.published_records import Owners, PublishedRecords, refuse, row_offset_in
 from stream.serving.swaps import Swaps
 from stream.serving.time_share import TimeShare
@@ -40,6 +39,7 @@ from stream.serving.traces import Traces
 from stream.serving.uncatalogued.strange_neighbours import StrangeNeighbours
 from stream.serving.uncatalogued.waiting_rows import WaitingRows
 from stream.serving.upkeep import Upkeep
+from stream.serving.watching.live_metric import LiveMetric
 from trainer.content.encoder import TextEncoder
 from trainer.model_bundle import ModelBundle
 from trainer.ranking.example import Example
@@ -95,7 +95,6 @@ class Scorer:
             metrics=metrics,
             emitter=emitter,
             recommender=self.recommender,
-            live=self.live,
             codebook_changed=lambda: owners.reassign(self.cards),
             foreign=foreign,
         )
@@ -325,6 +324,7 @@ class Scorer:
         if ordered:
             self._ranked_at = now
             self._measure(example)
+            self.swaps.watch(ranked)
         elif weight == 0:
             return self.attribution.elsewhere(event, example) if example.found else None
         return msgspec.msgpack.encode(msgspec.structs.replace(example, ordered=ordered))
@@ -340,7 +340,7 @@ class Scorer:
 
     def _measure(self, example: Example) -> None:
         slices = ["overall", example.task] + (["fresh"] if example.positives < 5 else [])
-        self.live.add(self.serving.checkpoint, slices, 0 <= example.rank < 10)
+        self.live.add(slices, 0 <= example.rank < 10)
         for name in slices:
             self.metrics.live_hits(10, name, self.live.slices[name].ratio)
 

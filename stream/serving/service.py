@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -131,11 +132,12 @@ class WorkerService:
         return _described(user_id, row) if row is not None else None
 
     def checkpoints(self) -> dict[str, Any]:
-        serving = self._scorer.serving
+        serving, probation = self._scorer.serving, self._scorer.swaps.probation
         return {
             "serving": None if serving.checkpoint == NO_CHECKPOINT else serving.checkpoint,
             "codebook": serving.codebook.version,
             "note": self._scorer.swaps.note,
+            "probation": None if probation is None else asdict(probation.report()),
             "checkpoints": [msgspec.to_builtins(record) for record in self._scorer.swaps.records.values()],
         }
 

@@ -1,8 +1,9 @@
 """Swaps: which checkpoint serves, and the watch over it.
 
 A new checkpoint is loaded, checked and warmed in the loading thread, then one reference is exchanged between two
-answers. If the live metric or the model's errors worsen past their bounds within the watch period, the one before it
-returns at once, and a record on `checkpoints` tells the other scorers.
+answers. For the watch period it is on probation (`stream.serving.watching.probation`): if its own answers, its
+calibration or its errors are past their bounds, the one before it returns at once, and a record on `checkpoints` tells
+the other scorers.
 
 Invariants: a served checkpoint has passed the gate, or a person promoted it; a failed load leaves what serves alone.
 """
@@ -29,8 +30,10 @@ from store.settings import Settings
 from store.topics import CHECKPOINTS
 from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
-from stream.serving.live_metric import LiveMetric
+from stream.serving.watching.probation import Probation
+from trainer.examples import RankedEngagement
 from trainer.model_bundle import NO_CHECKPOINT, ModelBundle, popularity_in
+from trainer.own_answers import answer_of_popularity, own_answer
 from trainer.ranking.ranker import Ranker, ranker_from
 from trainer.recommender import Recommender
 from trainer.semantic_ids.codebook import zero_codebook
@@ -53,7 +56,6 @@ class Swaps:
         metrics: Metrics,
         emitter: Emitter,
         recommender: Recommender,
-        live: LiveMetric,
         codebook_changed: Callable[[], None] = lambda: None,
         foreign: ForeignRecords | None = None,
     ) -> None:
@@ -65,7 +67,6 @@ class Swaps:
         self._metrics = metrics
         self._emitter = emitter
         self._recommender = recommender
-        self._live = live
         self._codebook_changed = codebook_changed
         self._previous: ModelBundle | None = None
         self._preparing: ModelBundle | None = None
@@ -74,6 +75,7 @@ class Swaps:
         self._changed = asyncio.Event()
         self._published_at: dict[str, float] = {}
         self._swapped_at = 0.0
+        self._probation: Probation | None = None
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     @property
@@ -229,6 +231,7 @@ class Swaps:
         self._previous = self._recommender.exchange(bundle)
         pause_s = time.perf_counter() - began
         self._swapped_at = time.monotonic()
+        self._probation = self._begin_probation(self._previous) if result == "swapped" else None
         self.note = f"{result.replace('_', ' ')}: {self._previous.checkpoint} → {bundle.checkpoint}"
         self._metrics.swapped(result, pause_s)
         log.info("%s in %.3f ms", self.note, pause_s * 1000)
@@ -236,12 +239,38 @@ class Swaps:
         if bundle.codebook.version != self._previous.codebook.version:
             self._codebook_changed()
 
+    def watch(self, ranked: RankedEngagement) -> None:
+        """Takes in an engagement as it was ranked before it was learned from."""
+        serving, previous, ranking = self.serving, self._previous, ranked.ranking
+        if self.probation is None or previous is None or ranking.moment.bundle is not serving:
+            return
+        handle = self._recommender.catalog.handles[ranked.example.item_id]
+        new, before = own_answer(serving, ranking, handle), own_answer(previous, ranking, handle)
+        if previous.checkpoint == NO_CHECKPOINT:
+            before = answer_of_popularity(serving.popularity, ranking, handle)
+        if new is not None and before is not None:
+            self.probation.add(new, before)
+
+    @property
+    def probation(self) -> Probation | None:
+        """Of the serving checkpoint, while it lasts. One that somebody returned to has none: it is known."""
+        return self._probation if self._watching else None
+
+    @property
+    def _watching(self) -> bool:
+        return time.monotonic() - self._swapped_at < self._settings.serving.watch_s
+
+    def _begin_probation(self, previous: ModelBundle) -> Probation:
+        """Beside popularity a first model must do what the gate asks of one."""
+        first = previous.checkpoint == NO_CHECKPOINT
+        settings = self._settings
+        return Probation(settings.training.gate_floor if first else settings.serving.rollback_ratio)
+
     async def _watch(self) -> None:
         serving, previous = self.serving, self._previous
-        on_probation = time.monotonic() - self._swapped_at < self._settings.serving.watch_s
-        if previous is None or not on_probation or serving.checkpoint == NO_CHECKPOINT:
+        if previous is None or not self._watching or serving.checkpoint == NO_CHECKPOINT:
             return
-        harm = self._live.harm(serving.checkpoint, previous.checkpoint, self._settings.serving.rollback_ratio)
+        harm = self._probation.harm() if self._probation is not None else None
         if serving.asked >= 20 and serving.failures > 0.05 * serving.asked:
             harm = f"the model failed {serving.failures} of {serving.asked} requests"
         if harm is not None:

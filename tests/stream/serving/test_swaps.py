@@ -12,17 +12,23 @@ import msgspec
 import pytest
 
 from store.checkpoints import CHECKPOINT_KEY, RANKER_KEY, CheckpointRecord, Manifest
+from store.histories import UserRow
 from store.settings import Settings
 from stream.kafka.emitter import Emitter
 from stream.kafka.topics import create_topics
 from stream.metrics.metrics import Metrics
-from stream.serving.live_metric import LiveMetric
+from stream.serving.scorer import Scorer
 from stream.serving.swaps import Swaps
+from stream.serving.watching.probation import ProbationReport
 from tests.clusters import EmbeddedCluster
 from tests.small_world import World
 from tests.stream.log import read_topic, settings_on
+from tests.stream.serving.test_scorer import Told
 from tests.trainer.runs.test_training_run import run
 from tests.trainer.runs.test_training_run import settings as training_settings
+from tests.trainer.walkers import Walkers, reversed_checkpoint
+from tests.trainer.worlds import stream
+from trainer.content.encoders import text_encoder
 from trainer.model_bundle import NO_CHECKPOINT
 
 POINTS = ["rolled_back"]
@@ -48,7 +54,7 @@ def offer(folder: Path, manifest: Manifest, checkpoint: str, published_at: float
 
 
 def swaps_of(settings: Settings, emitter: Emitter) -> Swaps:
-    return Swaps(settings, metrics=Metrics(), emitter=emitter, recommender=World().recommender, live=LiveMetric())
+    return Swaps(settings, metrics=Metrics(), emitter=emitter, recommender=World().recommender)
 
 
 def on_log(record: Any, key: bytes = CHECKPOINT_KEY) -> Any:
@@ -194,3 +200,79 @@ def test_while_nothing_serves_the_one_before_an_announcement_that_lies_nowhere_d
         return swaps.serving.checkpoint, len(swaps.records)
 
     assert asyncio.run(follow()) == ("first", 2)
+
+
+async def watched(settings: Settings, folder: Path, offers: list[CheckpointRecord]) -> tuple[Swaps, Walkers, str]:
+    """Follows the offers, while users of the tiny world engage; returns what the scorer says about the end of it."""
+    emitter = Emitter(settings)
+    await emitter.start()
+    walkers = Walkers()
+    swaps = Swaps(settings, metrics=Metrics(), emitter=emitter, recommender=walkers.recommender)
+    caught_up = asyncio.Event()
+    caught_up.set()
+    following = asyncio.create_task(swaps.run(caught_up))
+    for each in offers:
+        swaps.on_checkpoint(on_log(each))
+        await until(lambda each=each: swaps.serving.checkpoint == each.checkpoint)
+    for ranked in walkers.ranked(15, 5):
+        swaps.watch(ranked)
+    told = "" if swaps.probation is None else str(swaps.probation.report())
+    await asyncio.sleep(1.2)  # the watch looks every second
+    following.cancel()
+    await emitter.stop()
+    swaps.close()
+    return swaps, walkers, told
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_a_model_whose_own_proposals_are_bad_is_rolled_back_though_the_gate_has_passed_it(
+    embedded_broker: EmbeddedCluster, manifest: tuple[Path, Manifest], first: bool
+) -> None:
+    """Beside the one before, and, where there is none, beside popularity."""
+    settings = settings_on(embedded_broker.bootstrap_servers, f"swaps-bad-{first}.")
+    create_topics(settings)
+    good = offer(*manifest, "good", 10.0)
+    copy = reversed_checkpoint(manifest[0], manifest[1].checkpoint, f"reversed-{first}")
+    bad = msgspec.structs.replace(offer(*manifest, "bad", 20.0), location=str(copy))
+    swaps, _, told = asyncio.run(watched(settings, manifest[0], [bad] if first else [good, bad]))
+    assert swaps.serving.checkpoint == (NO_CHECKPOINT if first else "good"), told
+    assert "the first ten of its own proposals hit" in swaps.note
+    assert swaps.probation is None, "what is known is not watched again"
+    record = msgspec.json.decode(read_topic(settings, "checkpoints")[-1].value, type=CheckpointRecord)
+    assert (record.action, record.reason in swaps.note) == ("rollback", True)
+
+
+def test_a_model_that_is_as_good_as_the_one_before_stays(
+    embedded_broker: EmbeddedCluster, manifest: tuple[Path, Manifest]
+) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, "swaps-good.")
+    create_topics(settings)
+    offers = [offer(*manifest, "first", 10.0), offer(*manifest, "second", 20.0)]
+    swaps, _, told = asyncio.run(watched(settings, manifest[0], offers))
+    assert swaps.serving.checkpoint == "second", told
+    assert swaps.probation is not None
+    assert swaps.probation.report().engagements == 60
+
+
+def test_what_the_scorer_ranks_for_its_live_metric_is_asked_of_a_model_on_probation(
+    embedded_broker: EmbeddedCluster, manifest: tuple[Path, Manifest]
+) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, "swaps-live.")
+
+    async def engaged() -> ProbationReport | None:
+        emitter = Emitter(settings)
+        scorer = Scorer(settings, metrics=Metrics(), encoder=text_encoder("static"), emitter=emitter, owners=Told([]))
+        Walkers(scorer.recommender)
+        caught_up = asyncio.Event()
+        caught_up.set()
+        following = asyncio.create_task(scorer.swaps.run(caught_up))
+        scorer.swaps.on_checkpoint(on_log(offer(*manifest, "first", 10.0)))
+        await until(lambda: scorer.swaps.serving.checkpoint == "first")
+        assert scorer.examine(stream(1, 1)[0], UserRow) is not None
+        following.cancel()
+        scorer.close()
+        return None if scorer.swaps.probation is None else scorer.swaps.probation.report()
+
+    report = asyncio.run(engaged())
+    assert report is not None
+    assert report.engagements == 1

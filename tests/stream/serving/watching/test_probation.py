@@ -1,0 +1,69 @@
+"""Probation: harm is told of a model's own answers, beyond a bound and beyond chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream.serving.watching.probation import LEAST, Probation, ProbationReport
+from trainer.own_answers import OwnAnswer
+
+
+def watched(
+    count: int, *, hits: float, before: float, expected: float | None = None, written: tuple[float, float] | None = None
+) -> Probation:
+    """A probation that saw engagements, of which these shares were hit."""
+    random, probation = np.random.default_rng(0), Probation(0.7)
+    for _ in range(count):
+        drawn = random.random(4)
+        by = (None, None) if written is None else (bool(drawn[2] < written[0]), bool(drawn[3] < written[1]))
+        new = OwnAnswer(bool(drawn[0] < hits), hits if expected is None else expected, by[0])
+        probation.add(new, OwnAnswer(bool(drawn[1] < before), before, by[1]))
+    return probation
+
+
+@pytest.mark.parametrize(
+    ("probation", "harm"),
+    [
+        (watched(400, hits=0.2, before=0.2), ""),
+        (watched(400, hits=0.3, before=0.1), ""),
+        (watched(400, hits=0.05, before=0.3), "the first ten of its own proposals hit 0.0"),
+        (watched(2000, hits=0.25, before=0.3), ""),  # surely less, and within the bound
+        (watched(LEAST - 1, hits=0.0, before=1.0), ""),  # not yet known
+        (watched(60, hits=0.05, before=0.1), ""),  # chance explains it
+        (watched(400, hits=0.2, before=0.2, written=(0.0, 0.2)), "the first ten of what it writes hit 0.000"),
+        (watched(400, hits=0.2, before=0.2, expected=0.9), "it says that its first ten hold 0.900"),
+        (watched(400, hits=0.5, before=0.5, expected=0.1), "it says that its first ten hold 0.100"),
+        (watched(400, hits=0.2, before=0.2, expected=0.24), ""),  # within the bound
+    ],
+)
+def test_harm(probation: Probation, harm: str) -> None:
+    said = probation.harm()
+    assert (said or "").startswith(harm)
+    assert (said is None) == (harm == "")
+
+
+def test_a_model_that_is_as_badly_calibrated_as_the_one_before_does_no_harm_by_it() -> None:
+    probation = Probation(0.7)
+    for number in range(300):
+        probation.add(OwnAnswer(number % 5 == 0, 0.8), OwnAnswer(number % 5 == 1, 0.85))
+    assert probation.harm() is None
+
+
+def test_the_same_answers_never_look_worse_by_chance() -> None:
+    """Looked at again and again: equal models, twenty times."""
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        probation = Probation(0.7)
+        for number in range(300):
+            a, b = random.random(2) < 0.15
+            probation.add(OwnAnswer(bool(a), 0.15), OwnAnswer(bool(b), 0.15))
+            if number % 25 == 0:
+                assert probation.harm() is None
+
+
+def test_what_was_seen_is_reported() -> None:
+    assert Probation(0.7).report() == ProbationReport(0, 0.0, 0.0, 0.0, 0.0)
+    probation = Probation(0.7)
+    probation.add(OwnAnswer(True, 0.5), OwnAnswer(False, 0.25))
+    assert probation.report() == ProbationReport(1, 1.0, 0.0, 0.5, 0.25)
