@@ -88,7 +88,7 @@ def test_an_upload_is_recommended_before_anyone_has_touched_it(running: Running)
     assert item["live"] is True
     assert item["title"] == "A quiet film about lighthouses"
     assert item["counters"] == {}
-    assert len(item["semantic_id"]) == running.settings.codebook.levels
+    assert len(item["semantic_id"]) == running.settings.codebook.levels + 1, "codes, and the suffix"
     stages = {stage["stage"]: stage["at"] for stage in running.get("/v1/trace/fresh-1")["stages"]}
     assert stages["published"] <= stages["semantic_id"] <= stages["live"] <= stages["first_recommended"]
     assert stages["first_engaged"] is None
