@@ -91,8 +91,8 @@ class Worker:
             emitter=self._emitter,
             owners=owners,
             foreign=self._foreign,
+            traces=Traces(TraceFile(self._folder / "traces.jsonl")),
         )
-        self.scorer.traces = Traces(TraceFile(self._folder / "traces.jsonl"))
         on_passed_row = {ITEM_STATES: self.scorer.on_passed_row}
         self._broadcast = Broadcast(
             settings,

@@ -74,15 +74,15 @@ class Scorer:
         emitter: Emitter,
         owners: Owners,
         foreign: ForeignRecords | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.live = LiveMetric()
-        self.traces = Traces()
+        self.traces = traces or Traces()
         self.arrivals = Arrivals(metrics, self.traces)
         self.owner_urls: dict[int, str] = {}
-        self.waiting = WaitingRows()
-        self.strangers = StrangeNeighbours()
+        self.waiting, self.strangers = WaitingRows(), StrangeNeighbours()
         self._known: dict[str, tuple[int, dict[int, int]]] = {}
         self._order = CardOrder()
         self.recommender = Recommender(
