@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import Literal
 
 import msgspec
@@ -23,7 +25,7 @@ class BadRequestError(ValueError):
 class Request(msgspec.Struct, kw_only=True, frozen=True):
     """What an application asks. What it names in `exclude` is not in the answer: the next page excludes the ones
     before. A missing `query` in a search is imputed with the title of `item_id`. With `explain` each line tells what
-    the ranker's heads expect of it."""
+    the ranker's heads expect of it. An answer that is not begun `within_ms` is made without its late parts."""
 
     user_id: str = ""
     task: Task = "home"
@@ -34,6 +36,17 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     k: int = 10
     exclude: tuple[str, ...] = ()
     explain: bool = False
+    within_ms: int | None = None
+
+    def due_s(self) -> float:
+        """When its time is over (`time.monotonic`), if it came now."""
+        return math.inf if self.within_ms is None else time.monotonic() + self.within_ms / 1000.0
+
+    def left(self, due_s: float) -> Request:
+        """The same request with what is left of its time, a millisecond at least."""
+        if math.isinf(due_s):
+            return self
+        return msgspec.structs.replace(self, within_ms=max(1, int(1000.0 * (due_s - time.monotonic()))))
 
 
 class RecommendedItem(msgspec.Struct, kw_only=True, frozen=True):

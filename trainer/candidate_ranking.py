@@ -5,6 +5,8 @@ Invariant: a ranking was made by one bundle and one ranker, which it holds; all 
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +24,8 @@ from trainer.retrieval.search import by_relevance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What a ranking is made with: the request and its user, at a moment of event time; bundle, ranker, utility."""
+    """What a ranking is made with: the request and its user, at a moment of event time; bundle, ranker, utility. After
+    `due_s` (`time.monotonic`) what takes longest is left out."""
 
     request: Request
     user: UserRow | None
@@ -30,6 +33,7 @@ class Moment:
     bundle: ModelBundle
     ranker: Ranker
     utility: Utility
+    due_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Ranking:
     """Candidates (B) in the order of their scores, and how each came in: `proposed` by source, best first.
 
     `allowed_N` tells which items could have been candidates, `model` what the generative model says (None without
-    one)."""
+    one, or where it was too `late` to ask it)."""
 
     moment: Moment
     evidence: Evidence
@@ -47,6 +51,7 @@ class Ranking:
     handles_B: np.ndarray
     scores_B: np.ndarray
     x_BF: np.ndarray
+    late: bool = False
 
     @property
     def taste(self) -> Taste:
@@ -67,7 +72,10 @@ def rank_candidates(moment: Moment, evidence: Evidence, allowed_N: np.ndarray, *
     """The ranking of a request. One that need not be `ordered` has its candidates by handle, without scores and
     features, for half the cost."""
     proposed = gather(evidence, allowed_N)
-    model = model_evidence(moment.bundle, moment.request, moment.user, evidence.catalog, allowed_N, moment.now_s)
+    late = moment.bundle.generator is not None and time.monotonic() > moment.due_s
+    model = None
+    if not late:
+        model = model_evidence(moment.bundle, moment.request, moment.user, evidence.catalog, allowed_N, moment.now_s)
     if model is not None:
         proposed |= model.proposed
     handles_B = united(proposed, evidence.size)
@@ -83,4 +91,4 @@ def rank_candidates(moment: Moment, evidence: Evidence, allowed_N: np.ndarray, *
             scores_B = by_relevance(evidence.dense["query"][handles_B], scores_B)
         order = np.argsort(-scores_B, kind="stable")
         handles_B, scores_B, x_BF = handles_B[order], scores_B[order], x_BF[order]
-    return Ranking(moment, evidence, allowed_N, proposed, model, handles_B, scores_B, x_BF)
+    return Ranking(moment, evidence, allowed_N, proposed, model, handles_B, scores_B, x_BF, late)

@@ -21,11 +21,14 @@ _TEXTS: Mapping[Reason, str] = {
 
 
 def notes_of(
-    catalog: Catalog, request: Request, user: UserRow | None, *, lines: int, repeats: bool = False
+    catalog: Catalog, request: Request, user: UserRow | None, *, lines: int, repeats: bool = False, late: bool = False
 ) -> list[Note]:
-    """The notes of an answer of `lines` items. Costs something only where there is something to note."""
+    """The notes of an answer of `lines` items, made `late` or not. Costs something only where there is something to
+    note."""
     found = [] if is_known(catalog, request) else [_unknown(request)]
-    if lines < request.k and not (found and request.task == "similar"):
+    if late:
+        found.append(Note(reason="late", text=f"the model was not asked: more than {request.within_ms} ms had passed"))
+    if lines < request.k and (request.task != "similar" or is_known(catalog, request)):
         found += _short(catalog, left_out(catalog, request, user, repeats), lines, request.k)
     return found
 

@@ -11,6 +11,7 @@ asked for unless nothing else may be returned; what is learned from an engagemen
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -148,7 +149,7 @@ class Recommender:
 
     # What it is asked
 
-    def rank(self, request: Request, user: UserRow | None, *, ordered: bool = True) -> Ranking:
+    def rank(self, request: Request, user: UserRow | None, *, ordered: bool = True, due_s: float = math.inf) -> Ranking:
         """All candidates of a request. Where only the candidates matter they need not be `ordered`: half the cost."""
         moment = Moment(
             request=request,
@@ -157,17 +158,20 @@ class Recommender:
             bundle=self.serving,
             ranker=self.ranker,
             utility=self.rules.utility,
+            due_s=due_s,
         )
         evidence = self._evidence(request, user)
         allowed_N = allowed_items(self.catalog, request, user, self.rules.repeats)[: evidence.size]
         return rank_candidates(moment, evidence, allowed_N, ordered=ordered)
 
-    def answer(self, request: Request, user: UserRow | None, *, degraded: bool = False) -> Served:
+    def answer(
+        self, request: Request, user: UserRow | None, *, degraded: bool = False, due_s: float = math.inf
+    ) -> Served:
         """The best `request.k` live items that the user does not have, but for what is explored; notes say why there
-        are fewer. Nothing is like an item that is not there."""
+        are fewer. Nothing is like an item that is not there. After `due_s` (`time.monotonic`) no model is asked."""
         began = time.perf_counter()
         lost = request.task == "similar" and not is_known(self.catalog, request)
-        ranking = self.rank(msgspec.structs.replace(request, k=0) if lost else request, user)
+        ranking = self.rank(msgspec.structs.replace(request, k=0) if lost else request, user, due_s=due_s)
         items, x_KF = lines_of(ranking, self.exploration)
         self._answers += 1
         number = hash64(f"{self._answers}/{request.user_id}/{ranking.moment.now_s}")
@@ -179,7 +183,9 @@ class Recommender:
             request_id=f"{number:016x}",
             took_ms=(time.perf_counter() - began) * 1000.0,
             degraded=degraded,
-            notes=notes_of(self.catalog, request, user, lines=len(items), repeats=self.rules.repeats),
+            notes=notes_of(
+                self.catalog, request, user, lines=len(items), repeats=self.rules.repeats, late=ranking.late
+            ),
         )
         return Served(answer, x_KF, ranking.moment.now_s)
 

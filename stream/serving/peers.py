@@ -9,6 +9,7 @@ Invariant: no failure of a peer fails a request here.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -72,7 +73,9 @@ class Peers:
     async def recommend(self, request: Request) -> Answer | None:
         """The owner's answer; None when it cannot be had."""
         try:
-            body = await self._ask(request.user_id, "POST", "/internal/recommend", msgspec.json.encode(request))
+            within_s = self._timeout_s if request.within_ms is None else request.within_ms / 1000.0
+            data = msgspec.json.encode(request)
+            body = await self._ask(request.user_id, "POST", "/internal/recommend", data, within_s)
             return msgspec.json.decode(body, type=Answer)
         except (_PeerError, msgspec.MsgspecError) as error:
             self._note(error)
@@ -87,7 +90,10 @@ class Peers:
             self._note(error)
             return None
 
-    async def _ask(self, user_id: str, method: str, path: str, data: bytes | None = None) -> bytes:
+    async def _ask(
+        self, user_id: str, method: str, path: str, data: bytes | None = None, within_s: float = math.inf
+    ) -> bytes:
+        """The body of the answer. A peer that is only too slow for this request is asked by the next."""
         url = self._owner_of(user_id)
         if url is None or url == self._own_url():  # announced by this worker, and its partition has gone since
             raise _PeerError("unknown", "nobody has announced itself as the owner of a user's partition")
@@ -95,14 +101,17 @@ class Peers:
             raise _PeerError("timeout", f"{url} did not answer a moment ago")
         if self._session is None:
             raise _PeerError("unreachable", "this worker has not been started")
+        timeout_s = min(within_s, self._timeout_s)
         try:
-            async with self._session.request(method, url + path, data=data) as response:
+            timeout = aiohttp.ClientTimeout(total=timeout_s)
+            async with self._session.request(method, url + path, data=data, timeout=timeout) as response:
                 if response.status == 200:
                     return await response.read()
                 raise _PeerError("refused", f"{url} answered {response.status}: {(await response.text())[:200]}")
         except TimeoutError:
-            self._asked_again_at[url] = self._clock() + SILENCE_S
-            raise _PeerError("timeout", f"{url} did not answer within {self._timeout_s:g} s") from None
+            if timeout_s >= self._timeout_s:
+                self._asked_again_at[url] = self._clock() + SILENCE_S
+            raise _PeerError("timeout", f"{url} did not answer within {timeout_s:g} s") from None
         except aiohttp.ClientError as error:
             raise _PeerError("unreachable", f"{url} is out of reach: {error!r}") from None
 

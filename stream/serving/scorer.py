@@ -270,9 +270,9 @@ class Scorer:
         """The answer, made in the answering thread."""
         if (now_s := self.now_s()) > self.recommender.now_s:
             self.recommender.observe(now_s)
-        loop = asyncio.get_running_loop()
-        served = await loop.run_in_executor(
-            self._answering, lambda: self.recommender.answer(request, user, degraded=degraded)
+        due_s = request.due_s()
+        served = await asyncio.get_running_loop().run_in_executor(
+            self._answering, lambda: self.recommender.answer(request, user, degraded=degraded, due_s=due_s)
         )
         self.traces.recommended(served.answer)
         self.metrics.showed(len(served.answer.items), sum(item.source == EXPLORE for item in served.answer.items))

@@ -69,15 +69,17 @@ class WorkerService:
         owned, row = self._row(request.user_id)
         if owned:
             return await self._scorer.recommend(request, row)
+        due_s = request.due_s()
         forwarded = await self._peers.recommend(request)
-        return forwarded or await self._scorer.recommend(request, None, degraded=True)
+        return forwarded or await self._scorer.recommend(request.left(due_s), None, degraded=True)
 
     async def recommend_many(self, requests: Sequence[Request]) -> list[Answer]:
         return list(await asyncio.gather(*map(self._recommend_line, requests)))
 
     async def _recommend_line(self, request: Request) -> Answer:
+        due_s = request.due_s()
         async with self._batch_lines:
-            return await self.recommend(request)
+            return await self.recommend(request.left(due_s))
 
     async def similar(self, item_id: str, k: int, exclude: tuple[str, ...] = ()) -> Answer | None:
         if self._scorer.card(item_id) is None:

@@ -219,6 +219,9 @@ def _request_schema() -> Schema:
     longest_id = {"type": "string", "maxLength": parameters.MAX_ID_CHARS}
     fields["exclude"] = {"type": "array", "items": longest_id, "maxItems": parameters.MAX_EXCLUDED, "default": []}
     fields["exclude"]["description"] = "Ids that are not to be in the answer: what earlier pages showed"
+    within = {"type": "integer", "minimum": 1, "maximum": parameters.MAX_WITHIN_MS}
+    fields["within_ms"] = {"anyOf": [within, {"type": "null"}], "default": None}
+    fields["within_ms"]["description"] = "An answer that is not begun by then is made without its late parts"
     fields["query"]["description"] = "What is searched for; required for `search` without item_id"
     fields["item_id"]["description"] = "The item on show; required for `similar`"
     return {**schema, "required": ["user_id"]}

@@ -25,6 +25,7 @@ MAX_ID_CHARS = 256
 MAX_QUERY_CHARS = 2000
 MAX_LABEL_CHARS = 64
 MAX_EXCLUDED = 1000
+MAX_WITHIN_MS = 60_000
 MAX_NOTED = 10
 """Fields without a meaning that an answer tells of."""
 
@@ -49,8 +50,9 @@ def from_query(query: MultiMapping[str]) -> Request:
         text = once(query, name) if name != "exclude" else None
         if text is not None:
             fields[name] = text
-    if "k" in fields:
-        fields["k"] = whole_number("k", fields["k"])
+    for name in ("k", "within_ms"):
+        if name in fields:
+            fields[name] = whole_number(name, fields[name])
     if "explain" in fields:
         fields["explain"] = truth("explain", fields["explain"])
     return from_fields(fields)
@@ -126,6 +128,8 @@ def checked(request: Request) -> Request:
     _within("country", request.country, MAX_LABEL_CHARS)
     _within("device", request.device, MAX_LABEL_CHARS)
     bounded_k(request.k)
+    if request.within_ms is not None and not 1 <= request.within_ms <= MAX_WITHIN_MS:
+        raise BadRequestError("within_ms", f"allow 1 to {MAX_WITHIN_MS} milliseconds")
     bounded_ids(request.exclude)
     if not request.user_id.strip():
         raise BadRequestError("user_id", "name the user; one never seen before is answered too")

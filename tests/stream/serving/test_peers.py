@@ -96,6 +96,15 @@ def test_a_silent_peer_costs_its_time_once() -> None:
     assert counted(metrics) == {"timeout": 5}
 
 
+def test_a_request_waits_for_a_peer_no_longer_than_it_has_time_and_the_next_asks_again() -> None:
+    metrics = Metrics()
+    hurried: Ask = lambda peers: peers.recommend(Request(user_id="u", within_ms=50))  # noqa: E731
+    began = time.monotonic()
+    assert asyncio.run(ask(silent, metrics, *[hurried] * 4)) == [None] * 4
+    assert 0.2 <= time.monotonic() - began < 0.9
+    assert counted(metrics) == {"timeout": 4}
+
+
 def test_an_owner_that_is_gone_or_unknown_or_this_worker(caplog: pytest.LogCaptureFixture) -> None:
     metrics, now = Metrics(), 0.0
     owner: str | None = "http://127.0.0.1:1"

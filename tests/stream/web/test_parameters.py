@@ -15,7 +15,7 @@ from multidict import MultiDict
 from store.requests import BadRequestError, Request
 from stream.metrics.metrics import TASKS
 from stream.web import parameters
-from stream.web.parameters import MAX_BATCH, MAX_ID_CHARS, MAX_K, MAX_LABEL_CHARS, MAX_QUERY_CHARS
+from stream.web.parameters import MAX_BATCH, MAX_ID_CHARS, MAX_K, MAX_LABEL_CHARS, MAX_QUERY_CHARS, MAX_WITHIN_MS
 
 text = st.text(st.characters(codec="utf-8"), max_size=20)
 named = text.filter(str.strip)
@@ -30,6 +30,7 @@ requests = st.builds(
     k=st.integers(1, MAX_K),
     explain=st.booleans(),
     exclude=st.lists(text, max_size=3).map(tuple),
+    within_ms=st.none() | st.integers(1, MAX_WITHIN_MS),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),

@@ -38,6 +38,9 @@ BAD_QUERIES = [
     ("user_id=u&task=similar&item_id=", "item_id"),
     ("user_id=u&query=" + "q" * 2001, "query"),
     ("user_id=u&country=" + "c" * 65, "country"),
+    ("user_id=u&within_ms=0", "within_ms"),
+    ("user_id=u&within_ms=60001", "within_ms"),
+    ("user_id=u&within_ms=soon", "within_ms"),
 ]
 
 

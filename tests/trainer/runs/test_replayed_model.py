@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,15 @@ def test_items_carry_the_codes_of_the_codebook_that_serves(world: World) -> None
     card = recommender.catalog.cards[handle]
     assert card is not None
     assert recommender.serving.semantic_id(handle) == card.codes
+
+
+def test_after_its_time_an_answer_is_made_without_the_model_and_says_so(world: World) -> None:
+    recommender, request = world.replay.recommender, Request(user_id="nobody", k=3, within_ms=5)
+    asked = recommender.serving.asked
+    late = recommender.answer(request, None, due_s=time.monotonic() - 1.0).answer
+    assert ([note.reason for note in late.notes], recommender.serving.asked, len(late.items)) == (["late"], asked, 3)
+    in_time = recommender.answer(request, None, due_s=time.monotonic() + 60.0).answer
+    assert (in_time.notes, recommender.serving.asked) == ([], asked + 1)
 
 
 def test_what_the_ranker_sees_of_the_score_is_a_log_probability(world: World) -> None:
