@@ -43,6 +43,7 @@ Kind = Literal[
 KINDS: tuple[str, ...] = get_args(Kind)
 """All kinds of engagement; a kind's index is its code in rows and signals, so the order is part of the format."""
 KIND_CODES: Mapping[str, int] = {kind: code for code, kind in enumerate(KINDS)}
+KindCode = Annotated[int, msgspec.Meta(ge=0, lt=len(KINDS))]
 
 DAY_S = 86_400.0
 MOST_FEATURES, MOST_NUMBERS, MOST_NAME = 16, 8192, 64

@@ -22,9 +22,9 @@ from operator import attrgetter
 import msgspec
 import numpy as np
 
-from store.events import KIND_CODES, KINDS, Engagement
+from store.events import KIND_CODES, Engagement, KindCode
 from store.keys import hash64
-from store.records.foreign import is_offset, is_time
+from store.records.foreign import Finite, Moment, Offset, Second
 from store.records.row_ages import ages_in
 from store.signals import Signal
 
@@ -34,11 +34,11 @@ class Entry(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     event_id: str
     item_id: str
-    kind: int
-    occurred_at: float
-    weight: float
-    value: float | None
-    offset: int
+    kind: KindCode
+    occurred_at: Moment
+    weight: Finite
+    value: Finite | None
+    offset: Offset
     index: int
 
 
@@ -49,15 +49,15 @@ class UserRow(msgspec.Struct, array_like=True):
     a row of an earlier life is dead. `touched_s`: time of the last record absorbed, by the broker (0: not known).
     """
 
-    offset: int = -1
+    offset: Offset = -1
     entries: list[Entry] = []
     seen: bytes = b""
     attributes: dict[str, str | float] = {}
-    profiled_at: float = 0.0
-    life: int = -1
+    profiled_at: Moment = 0.0
+    life: Offset = -1
     kept: list[Entry] = []
     refused: bytes = b""
-    touched_s: int = 0
+    touched_s: Second = 0
 
     def seen_hashes(self) -> np.ndarray:
         """The items the user has, as uint64 hashes (shape N)."""
@@ -77,14 +77,6 @@ class UserRow(msgspec.Struct, array_like=True):
 
     def fault(self) -> str:
         """Why no owner can have published this; empty if one can."""
-        entries = [*self.kept, *self.entries]
-        kinds = [entry.kind for entry in entries]
-        if not is_offset(self.offset, self.life, *map(_offset, entries)):
-            return "an offset that no log has"
-        if not is_time(self.profiled_at, self.touched_s, *(entry.occurred_at for entry in entries)):
-            return "a time that has not come"
-        if min(kinds, default=0) < 0 or max(kinds, default=0) >= len(KINDS):
-            return "an engagement of a kind that does not exist"
         return "hashes of items that are none" if len(self.seen) % 8 or len(self.refused) % 8 else ""
 
 

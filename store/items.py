@@ -11,13 +11,23 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
-from math import isfinite
+from typing import Annotated
 
 import msgspec
 import numpy as np
 
-from store.events import KINDS, MOST_FEATURES, MOST_NUMBERS
-from store.records.foreign import ForeignRecordError, held_in, is_offset, is_time
+from store.events import MOST_FEATURES, MOST_NUMBERS, KindCode
+from store.records.foreign import (
+    Finite,
+    ForeignRecordError,
+    Moment,
+    Offset,
+    Second,
+    Weight,
+    held_in,
+    is_offset,
+    is_time,
+)
 from store.records.row_ages import ages_in
 
 MOST_CODES, MOST_NEIGHBOURS = 64, 10_000
@@ -36,24 +46,24 @@ class ItemRow(msgspec.Struct, array_like=True):
     time of the last record absorbed, by the broker (0: not known).
     """
 
-    offset: int = -1
-    counters: dict[int, int] = {}
-    positives: int = 0
-    negatives: int = 0
-    first_at: float = 0.0
-    last_at: float = 0.0
-    value_sum: float = 0.0
-    value_count: int = 0
-    decayed_at: float = 0.0
-    popularity: list[float] = []
-    neighbours: dict[str, float] = {}
-    landmark: float = 0.0
-    prunings: int = 0
+    offset: Offset = -1
+    counters: dict[KindCode, Offset] = {}
+    positives: Offset = 0
+    negatives: Offset = 0
+    first_at: Moment = 0.0
+    last_at: Moment = 0.0
+    value_sum: Finite = 0.0
+    value_count: Offset = 0
+    decayed_at: Moment = 0.0
+    popularity: list[Weight] = []
+    neighbours: Annotated[dict[str, Weight], msgspec.Meta(max_length=MOST_NEIGHBOURS)] = {}
+    landmark: Moment = 0.0
+    prunings: Offset = 0
     vector: bytes = b""
-    step: float = 0.0
-    shown: list[float] = []
-    shown_at: float = 0.0
-    touched_s: int = 0
+    step: Weight = 0.0
+    shown: list[Weight] = []
+    shown_at: Moment = 0.0
+    touched_s: Second = 0
 
     def vector_D(self) -> np.ndarray:
         """The vector as float16 (shape D, or 0 before it was learned)."""
@@ -61,17 +71,6 @@ class ItemRow(msgspec.Struct, array_like=True):
 
     def fault(self) -> str:
         """Why no owner can have published this; empty if one can."""
-        counts = (self.offset, self.positives, self.negatives, self.value_count, self.prunings)
-        kinds, neighbours = self.counters, self.neighbours.values()
-        if not is_offset(*counts, *kinds.values()) or min(kinds, default=0) < 0 or max(kinds, default=0) >= len(KINDS):
-            return "an offset or a count that no log has"
-        if not is_time(self.first_at, self.last_at, self.decayed_at, self.landmark, self.shown_at, self.touched_s):
-            return "a time that has not come"
-        weight = sum(neighbours, sum(self.popularity, sum(self.shown, self.step)))
-        if len(neighbours) > MOST_NEIGHBOURS or not isfinite(weight):
-            return "transitions beyond all bounds"
-        if min(self.step, *self.popularity, *self.shown, *neighbours, 0.0) < 0:
-            return "a weight below 0"
         if len(self.vector) % 2 or not np.isfinite(self.vector_D()).all():
             return "a vector that is none"
         return "popularity is missing" if self.positives > 0 and not self.popularity else ""

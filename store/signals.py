@@ -7,10 +7,12 @@ record on the log holds the frames of several engagement records: how they are b
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
-from store.events import KINDS
-from store.records.foreign import TIMES_END_S, is_offset
+from store.events import KindCode
+from store.records.foreign import TIMES_END_S, Finite, Moment, Offset
 
 
 class Signal(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -19,40 +21,29 @@ class Signal(msgspec.Struct, array_like=True, frozen=True, gc=False):
     `kind` is a code into `store.events.KINDS`; `context` holds item ids, newest first.
     """
 
-    item_id: str
+    item_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
     event_id: str
-    kind: int
-    occurred_at: float
-    weight: float
-    value: float | None
+    kind: KindCode
+    occurred_at: Moment
+    weight: Annotated[float, msgspec.Meta(gt=-TIMES_END_S, lt=TIMES_END_S)]
+    value: Finite | None
     context: list[str]
-
-    def is_possible(self) -> bool:
-        """Whether a user's owner can have sent this."""
-        moment_ok = self.occurred_at < TIMES_END_S and abs(self.weight) < TIMES_END_S  # never true of NaN
-        return moment_ok and 0 <= self.kind < len(KINDS) and 0 < len(self.item_id) <= 256
 
 
 class Origin(msgspec.Struct, array_like=True, frozen=True, order=True):
     """Where a signal frame comes from: offset of the engagement record, and the last event's index in its frame."""
 
-    offset: int
-    index: int
+    offset: Offset
+    index: Offset
 
 
 class SignalFrame(msgspec.Struct, array_like=True, frozen=True):
     """Signals of one engagement record for one item partition. `caused_at_ms` is the engagement record's timestamp."""
 
-    partition: int
+    partition: Annotated[int, msgspec.Meta(ge=0)]
     origin: Origin
     caused_at_ms: int
     signals: list[Signal]
-
-    def fault(self) -> str:
-        """Why no user's owner can have sent this; empty if one can."""
-        if self.partition < 0 or not is_offset(self.origin.offset, self.origin.index):
-            return "an origin that no log has"
-        return "" if all(map(Signal.is_possible, self.signals)) else "a signal that no engagement causes"
 
 
 CANARY_ORIGIN = Origin(-1, -1)
@@ -68,4 +59,5 @@ def encode_frames(frames: list[SignalFrame]) -> bytes:
 
 
 def decode_frames(value: bytes) -> list[SignalFrame]:
+    """The frames of a record. Raises `msgspec.MsgspecError` for what no user's owner can have sent."""
     return _decoder.decode(value)

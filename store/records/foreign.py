@@ -10,10 +10,11 @@ Invariant: a foreign record changes nothing and stops nothing; none is passed ov
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -28,6 +29,17 @@ OFFSETS_END: Final = 1 << 48
 """No partition has as many records: a million a second for nine years."""
 TIMES_END_S: Final = 1e10
 """The year 2286: a later time is in milliseconds, or no time."""
+
+Offset = Annotated[int, msgspec.Meta(ge=-1, lt=OFFSETS_END)]
+"""An offset, or a count of records; -1 stands for none. These types are checked where a record is decoded: a check of
+its own for every number of every row costs more than all else that happens to the row."""
+Moment = Annotated[float, msgspec.Meta(lt=TIMES_END_S)]
+"""A time (epoch seconds), never NaN. What applications say happened may lie as far back as they like."""
+Second = Annotated[int, msgspec.Meta(ge=0, lt=int(TIMES_END_S))]
+"""A whole second since the epoch (0: not known)."""
+Finite = Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+Weight = Annotated[float, msgspec.Meta(ge=0.0, le=sys.float_info.max)]
+"""A finite number, at least 0."""
 TOLD_A_MINUTE: Final = 20
 """Lines of the log for each topic: a copy tool that has gone astray writes thousands."""
 

@@ -174,7 +174,7 @@ class ItemSide:
             return "a partition that does not exist"
         if count and partition_of(frame.signals[0].item_id, count) != self.partition:
             return "signals of another partition's items"
-        return frame.fault()
+        return ""
 
     def _absorb_frame(
         self, frame: SignalFrame, offset: int, touched: dict[str, ItemRow | None], effects: Effects

@@ -25,7 +25,7 @@ from store.records.foreign import (
     owned_id_in,
 )
 from store.rows import LogIdentity, Position
-from store.signals import Origin, Signal, SignalFrame
+from store.signals import Origin, Signal, SignalFrame, decode_frames, encode_frames
 
 CARD = ItemCard(item_id="i", codebook="c", codes=[1], suffix=2, assigned_at=1.0, uploaded_at=1.0, published_at_ms=1)
 ROW = ItemRow(7, {1: 2}, positives=2, popularity=[1.0] * 7, neighbours={"a": 1.0}, last_at=1.7e9)
@@ -114,21 +114,64 @@ def test_items_rows_that_no_owner_publishes(changed: dict[str, object]) -> None:
         row_in(msgspec.msgpack.encode(msgspec.structs.replace(ROW, **changed)))
 
 
-def test_users_rows_positions_and_signals_that_no_owner_sends() -> None:
-    replace = msgspec.structs.replace
-    assert not UserRow(5, [ENTRY], b"x" * 16).fault()
-    strange = [replace(ENTRY, kind=77), replace(ENTRY, offset=1 << 50), replace(ENTRY, occurred_at=1e18)]
-    assert all(UserRow(5, [entry]).fault() for entry in strange)
-    assert UserRow(1 << 50).fault()
-    assert UserRow(5, [], b"odd").fault()
+def user_row_in(row: UserRow) -> UserRow:
+    return held_in(msgspec.msgpack.encode(row), msgspec.msgpack.Decoder(UserRow).decode, "user's row")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"entries": [msgspec.structs.replace(ENTRY, kind=77)]},
+        {"entries": [msgspec.structs.replace(ENTRY, offset=1 << 50)]},
+        {"kept": [msgspec.structs.replace(ENTRY, occurred_at=1e18)]},
+        {"kept": [msgspec.structs.replace(ENTRY, value=math.inf)]},
+        {"offset": 1 << 50},
+        {"life": -2},
+        {"profiled_at": math.nan},
+        {"touched_s": 1 << 40},
+        {"seen": b"odd"},
+    ],
+)
+def test_users_rows_that_no_owner_publishes(changed: dict[str, object]) -> None:
+    row = UserRow(5, [ENTRY], b"x" * 16)
+    assert user_row_in(row) == row
+    with pytest.raises(ForeignRecordError):
+        user_row_in(msgspec.structs.replace(row, **changed))
+
+
+def test_positions_that_no_owner_publishes() -> None:
     assert not Position(5, 5, logs={"engagements": LogIdentity("id", 5, 0)}, passed={0: (5, 255)}).fault()
     assert Position(1 << 50).fault()
     assert Position(passed={0: (1 << 60, 0)}).fault()
     assert Position(logs={"engagements": LogIdentity("id", 1 << 60)}).fault()
-    assert not SignalFrame(0, Origin(5, 255), 1, [SIGNAL]).fault()
-    assert SignalFrame(0, Origin(1 << 60, 0), 1, [SIGNAL]).fault()
-    for changed in ({"occurred_at": math.inf}, {"weight": math.nan}, {"kind": -1}, {"item_id": ""}):
-        assert SignalFrame(0, Origin(5, 255), 1, [replace(SIGNAL, **changed)]).fault()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"occurred_at": math.inf},
+        {"occurred_at": math.nan},
+        {"weight": math.nan},
+        {"weight": 1e12},
+        {"value": math.inf},
+        {"kind": -1},
+        {"kind": 99},
+        {"item_id": ""},
+        {"item_id": "i" * 257},
+    ],
+)
+def test_signals_that_no_owner_sends(changed: dict[str, object]) -> None:
+    frame = SignalFrame(0, Origin(5, 255), 1, [SIGNAL])
+    assert decode_frames(encode_frames([frame])) == [frame]
+    changed_frame = SignalFrame(0, Origin(5, 255), 1, [SIGNAL, msgspec.structs.replace(SIGNAL, **changed)])
+    with pytest.raises(msgspec.ValidationError):
+        decode_frames(encode_frames([changed_frame]))
+
+
+@pytest.mark.parametrize("frame", [SignalFrame(0, Origin(1 << 60, 0), 1, []), SignalFrame(-1, Origin(5, 0), 1, [])])
+def test_origins_that_no_log_has(frame: SignalFrame) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        decode_frames(encode_frames([frame]))
 
 
 @pytest.mark.parametrize("changed", [{"checkpoint": "../.."}, {"checkpoint": ""}, {"published_at": 1e300}])
