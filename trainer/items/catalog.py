@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Iterable
 from itertools import repeat
+from math import log2
 
 import numpy as np
 
@@ -40,18 +41,20 @@ class HotLists:
     DEPTH = 400
 
     def __init__(self, windows: int) -> None:
-        self._bar_W = np.full(windows, NEVER)
+        self._bars = [NEVER] * windows
         self._inside: list[set[int]] = [set() for _ in range(windows)]
 
     def rise(self, handle: int, heat_NW: np.ndarray) -> None:
         """Hears of an item's new heat. Only the writer calls this, so that no item is lost between two threads."""
-        for window in np.flatnonzero(heat_NW[handle] > self._bar_W).tolist():
+        for window, heat in enumerate(heat_NW[handle].tolist()):
+            if heat <= self._bars[window]:
+                continue
             inside = self._inside[window]
             inside.add(handle)
             if len(inside) > 2 * self.DEPTH:
                 handles = np.array(sorted(inside))
                 keep = np.argpartition(heat_NW[handles, window], -self.DEPTH)[-self.DEPTH :]
-                self._bar_W[window] = heat_NW[handles[keep], window].min()
+                self._bars[window] = float(heat_NW[handles[keep], window].min())
                 self._inside[window] = set(handles[keep].tolist())
 
     def hottest(self, window: int) -> np.ndarray:
@@ -127,17 +130,23 @@ class Catalog:
         if row.value_count:
             self.value_N[handle] = row.value_sum / row.value_count
         if row.shown:
-            shown_W = np.log2(np.maximum(row.shown, 1e-300)) + row.shown_at / self.half_lives_s_W
-            self.shown_NV[handle] = shown_W[list(CONVERSION_HALF_LIVES)]
+            shown = self._heat(row.shown, row.shown_at)
+            self.shown_NV[handle] = [shown[window] for window in CONVERSION_HALF_LIVES]
         if row.positives:
             self.first_at_N[handle] = row.first_at
             self.last_at_N[handle] = row.last_at
-            heat_W = np.log2(np.maximum(row.popularity, 1e-300)) + row.decayed_at / self.half_lives_s_W
-            self.heat_NW[handle] = heat_W
+            self.heat_NW[handle] = self._heat(row.popularity, row.decayed_at)
             self.hot.rise(handle, self.heat_NW)
         if row.neighbours:
             self._connect(handle, row)
         return handle
+
+    def _heat(self, decayed: list[float], at_s: float) -> list[float]:
+        """log2 of decayed sums as of a time, by half-life, in units that stay while time goes on. Of few numbers, for
+        which an array costs more than what it does."""
+        return [
+            log2(max(one, 1e-300)) + at_s / life for one, life in zip(decayed, self.rules.half_lives_s, strict=True)
+        ]
 
     def forget(self, handle: int) -> None:
         """The row of an item has gone, and with it the transitions into the item."""
