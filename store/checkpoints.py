@@ -108,7 +108,7 @@ CHECKPOINT_KEY, TRAIN_KEY, RUN_KEY, RANKER_KEY = b"model", b"train", b"training-
 
 
 class TrainRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
-    """A person's wish for a run now. `run` is the id that the run's records carry; empty: the trainer chooses.
+    """A person's request for a run now. `run` is the id that the run's records carry; empty: the trainer chooses.
 
     `codebook`: what to do with semantic IDs. `refresh` trains a version from the serving one, `anew` one from scratch.
     """

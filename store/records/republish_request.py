@@ -12,7 +12,7 @@ MOST_LETTERS = 100
 
 
 class RepublishRequest(msgspec.Struct, kw_only=True, frozen=True):
-    """A person's wish that every owner publishes all of its rows again. `request` names it in the answers."""
+    """A person's request that every owner publishes all of its rows again. `request` names it in the answers."""
 
     request: str
     requested_at: float

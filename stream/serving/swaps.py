@@ -41,7 +41,7 @@ from trainer.semantic_ids.codebook import zero_codebook
 log = logging.getLogger(__name__)
 
 FORMER = 100
-"""So many of the newest announcements are remembered, for when the last one cannot be followed."""
+"""So many of the newest checkpoint records are remembered, for when the last one cannot be followed."""
 MOST_RANKER_BYTES = 1 << 30
 
 

@@ -39,7 +39,7 @@ class ColdOutcome:
     place: int
     model: int
     content: int
-    rivals: int
+    negatives: int
 
 
 @dataclass(slots=True)

@@ -65,7 +65,7 @@ def _cold(record: ModelRecord, k: int) -> dict[str, Any]:
         "evaluated": len(record.cold),
         f"model_hr@{k}": _mean(model),
         f"content_hr@{k}": _mean(content),
-        f"chance@{k}": _mean(np.array([min(1.0, k / one.rivals) for one in record.cold])),
+        f"chance@{k}": _mean(np.array([min(1.0, k / one.negatives) for one in record.cold])),
         "gain": _mean(model - content),
         "gain_interval": _interval(model - content),
     }

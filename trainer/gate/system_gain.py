@@ -151,7 +151,7 @@ def _judged(score_B: np.ndarray, candidates: int) -> tuple[float, float]:
 
 
 def rows_of(example: Example, places: Mapping[str, int]) -> tuple[Group, np.ndarray] | None:
-    """The rows of an example whose items are known, and their places; None if the true one is not, or has no rivals."""
+    """The rows of an example whose items are known, and their places; None if the true one is not, or stands alone."""
     group = example.group()
     if group is None or len(example.items) < len(group.candidates_BF):
         return None

@@ -33,7 +33,7 @@ def test_what_a_model_knows_is_gained_and_noise_is_not() -> None:
 
 
 def test_a_sampled_rival_stands_for_all_that_were_as_likely() -> None:
-    """39 candidates of which 19 rivals are sampled: a model that says nothing is as sure as chance among 39."""
+    """39 candidates of which 19 negatives are sampled: a model that says nothing is as sure as chance among 39."""
     found = orders(groups(), HeuristicRanker(), {})
     assert np.allclose(found[NONE].nats_N, -np.log(39))
 

@@ -14,7 +14,7 @@ from trainer.ranking.impressions import UNTOLD, Impression
 from trainer.ranking.learner import RankerLearner, RankerRules
 from trainer.ranking.ranker import Boosted, HeuristicRanker, ranker_from
 
-RIVALS = 12
+NEGATIVES = 12
 RULES = RankerRules(first=100, min_rows=5, completed={"watch": 0.5})
 
 
@@ -27,7 +27,7 @@ def rows(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def example(rng: np.random.Generator, n: int, weight: float = 1.0) -> Example:
     """People go for `follows`; they finish what is young; they refuse what is close in content."""
-    x_BF = rows(rng, 1 + RIVALS)
+    x_BF = rows(rng, 1 + NEGATIVES)
     x_BF[0, COLUMNS["follows"]] += 2.0
     if weight < 0:
         x_BF[0, COLUMNS["content_taste"]] += 2.0
