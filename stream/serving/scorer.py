@@ -210,8 +210,7 @@ class Scorer:
 
     def _update(self, item_id: str, row: ItemRow) -> None:
         self._known[item_id] = row.offset, row.counters
-        known = self.recommender.catalog.handles.keys()
-        self.recommender.update(item_id, self.strangers.without(item_id, row, known))
+        self.recommender.update(item_id, self.strangers.without(item_id, row, self.recommender.catalog.handles.keys()))
 
     def _end(self, item_id: str) -> None:
         """The row of an item has expired: what behaviour taught of it is gone."""
