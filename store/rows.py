@@ -218,11 +218,12 @@ class RowStore(Generic[Row]):
         self._db.close()
 
     def _remember(self, key: str, row: Row, size: int) -> None:
-        self._drop(key)
         if not self._worth_caching(key):
-            return
+            return self._drop(key)
+        cached = self._cache.get(key)
+        self._held_bytes += size if cached is None else size - cached[1]
         self._cache[key] = row, size
-        self._held_bytes += size
+        self._cache.move_to_end(key)
         while len(self._cache) > self._cached_rows or self._held_bytes > self._cached_bytes:
             self._held_bytes -= self._cache.popitem(last=False)[1][1]
 

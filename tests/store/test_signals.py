@@ -7,21 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.events import KINDS
+from store.records.foreign import OFFSETS_END
 from store.signals import Origin, Signal, SignalFrame, decode_frames, encode_frames
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
-numbers = st.floats(allow_nan=False)
+numbers = st.floats(-1e9, 1e9)
 signals = st.builds(
     Signal,
-    item_id=text,
+    item_id=text.filter(bool),
     event_id=text,
-    kind=st.integers(0, 11),
+    kind=st.integers(0, len(KINDS) - 1),
     occurred_at=numbers,
     weight=numbers,
     value=st.none() | numbers,
     context=st.lists(text, max_size=4),
 )
-origins = st.builds(Origin, st.integers(0, 2**62), st.integers(0, 2**31))
+origins = st.builds(Origin, st.integers(0, OFFSETS_END - 1), st.integers(0, 2**31))
 frames = st.builds(SignalFrame, st.integers(0, 999), origins, st.integers(0, 2**42), st.lists(signals, max_size=4))
 
 

@@ -92,11 +92,11 @@ class Transitions:
             among_E[among_E >= used] = 0
             kept_E = old_U[among_E] == source_E  # else the place was left there by another item, or is a hole
             slot_E += among_E
-        fresh_F = np.flatnonzero(~kept_E)
+        fresh_F = (~kept_E).nonzero()[0]
         if len(fresh_F) or len(source_E) < used:
             free = np.ones(used + len(fresh_F), bool)
             free[slot_E[kept_E] - start] = False
-            free_slots = np.flatnonzero(free) + start
+            free_slots = free.nonzero()[0] + start
             self._disconnect(free_slots[free_slots < start + used])
             slot_E[fresh_F] = free_slots[: len(fresh_F)]
         changed_E = self._log_S[slot_E] != log_E

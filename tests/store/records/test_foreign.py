@@ -7,7 +7,10 @@ import math
 from types import SimpleNamespace
 
 import msgspec
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from store.checkpoints import CHECKPOINT_KEY, CheckpointRecord, record_in
 from store.headers import number_in
@@ -112,6 +115,12 @@ def test_items_rows_that_no_owner_publishes(changed: dict[str, object]) -> None:
     assert row_in(msgspec.msgpack.encode(ROW)) == ROW
     with pytest.raises(ForeignRecordError):
         row_in(msgspec.msgpack.encode(msgspec.structs.replace(ROW, **changed)))
+
+
+@given(st.lists(st.integers(0, 65535), max_size=8).map(lambda bits: np.array(bits, "<u2").tobytes()))
+def test_a_vector_counts_only_if_all_of_its_numbers_are_finite(vector: bytes) -> None:
+    foreign = bool(msgspec.structs.replace(ROW, vector=vector).fault())
+    assert foreign == (not np.isfinite(np.frombuffer(vector, "<f2")).all())
 
 
 def user_row_in(row: UserRow) -> UserRow:
