@@ -17,7 +17,7 @@ was written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,9 +79,15 @@ class Block:
 
 class EmbeddingStore:
     """Vectors by string key. One writer; `now_s` is the event clock, the highest time written or observed. `rebuilt`:
-    what the folder held was damaged, and this is empty."""
+    what the folder held was damaged, and this is empty. `worth_caching`: which keys are likely to be asked for again;
+    rows of the others are read from disk when they are."""
 
-    def __init__(self, folder: Path, rules: EmbeddingRules = EmbeddingRules()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rules: EmbeddingRules = EmbeddingRules(),
+        worth_caching: Callable[[str], bool] = lambda _: True,
+    ) -> None:
         self._db = DerivedStore(folder, derived_options, _META, EmbeddingStoreError)
         self.rules, self.rebuilt = rules, self._db.rebuilt
         stored = self._db.get(_META)
@@ -94,6 +100,12 @@ class EmbeddingStore:
         self.position, self.now_s = meta.position, meta.now_s
         self._cache = ClockCache(rules.record, rules.cached_rows)
         self._staged = Staged(rules.record)
+        self._worth_caching = worth_caching
+
+    @property
+    def cached(self) -> int:
+        """How many rows lie in memory."""
+        return len(self._cache)
 
     @property
     def _begin_s(self) -> float:
@@ -139,7 +151,7 @@ class EmbeddingStore:
             batch.put(_ROW + key.encode(), packed[place * size : (place + 1) * size])
         batch.put(_META, msgspec.msgpack.encode(_Meta(self.rules.width, self.now_s, self.position)))
         self._db.write(batch)
-        self._cache.put(keys, records)
+        self._remember(keys, records)
 
     def remove(self, keys: Sequence[str]) -> None:
         """Takes written rows away; one that is staged comes back with the next write."""
@@ -192,8 +204,16 @@ class EmbeddingStore:
             found = [place for place, value in zip(missing, stored, strict=True) if value is not None]
             if found:
                 records[found] = self._unpacked([value for value in stored if value is not None])
-                self._cache.put([keys[place] for place in found], records[found])
+                self._remember([keys[place] for place in found], records[found])
         return records
+
+    def _remember(self, keys: Sequence[str], records: np.ndarray) -> None:
+        worth = [place for place, key in enumerate(keys) if self._worth_caching(key)]
+        if len(worth) < len(keys):
+            for key in set(keys).difference(keys[place] for place in worth):
+                self._cache.forget(key)  # what was worth it before
+            keys, records = [keys[place] for place in worth], records[worth]
+        self._cache.put(keys, records)
 
     def _living(self, keys: list[str], values: list[bytes]) -> Iterator[tuple[list[str], Block]]:
         records = self._unpacked(values)

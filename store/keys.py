@@ -6,6 +6,7 @@ record keyed by any client in any language lies in the partition that sidestream
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -15,6 +16,9 @@ RESERVED = "sidestream.canary."
 _MASK = 0xFFFFFFFF
 _M = 0x5BD1E995
 _SEED = 0x9747B28C
+
+REMEMBERED = 1 << 14
+"""Ids of which partition or hash is remembered, some 300 bytes each. Whether an id lasts nobody knows here."""
 
 
 def murmur2(data: bytes) -> int:
@@ -41,7 +45,7 @@ def id_fault(name: str, found: str) -> tuple[str, str] | None:
     return None
 
 
-@lru_cache(maxsize=1 << 18)
+@lru_cache(maxsize=REMEMBERED)
 def partition_of(key: str, partitions: int) -> int:
     """The partition that owns `key` in a topic of `partitions` partitions.
 
@@ -51,20 +55,25 @@ def partition_of(key: str, partitions: int) -> int:
 
 
 class Owned(dict[str, bool]):
-    """Whether one partition owns an id: `owned[key]`, remembered, for those that ask for thousands at a time."""
+    """Whether one partition owns an id: `owned[key]`, remembered, for those that ask for thousands at a time.
+    `lasts`: which ids are likely to be asked for again."""
 
-    def __init__(self, number: int, partitions: int, capacity: int = 1 << 18) -> None:
+    def __init__(
+        self, number: int, partitions: int, capacity: int = 1 << 18, lasts: Callable[[str], bool] = lambda _: True
+    ) -> None:
         super().__init__()
-        self._number, self._partitions, self._capacity = number, partitions, capacity
+        self._number, self._partitions, self._capacity, self._lasts = number, partitions, capacity, lasts
 
     def __missing__(self, key: str) -> bool:
-        if len(self) >= self._capacity:
-            self.clear()
-        owns = self[key] = partition_of(key, self._partitions) == self._number
+        owns = partition_of(key, self._partitions) == self._number
+        if self._lasts(key):
+            if len(self) >= self._capacity:
+                self.clear()
+            self[key] = owns
         return owns
 
 
-@lru_cache(maxsize=1 << 18)
+@lru_cache(maxsize=REMEMBERED)
 def hash64(key: str) -> int:
     """A stable unsigned 64-bit hash of an id, for sets that hold hashes instead of strings."""
     return int.from_bytes(blake2b(key.encode(), digest_size=8).digest(), "little")

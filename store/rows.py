@@ -96,8 +96,9 @@ CACHED_BYTES = 32 << 20
 
 
 class RowStore(Generic[Row]):
-    """Rows of one type by string key, with a bounded cache of decoded rows. `worth_caching`: which keys are likely to
-    be asked for again; rows of the others are read from disk when they are.
+    """Rows of one type by string key, with a bounded cache of decoded rows. `worth_caching`: which rows are likely to
+    be asked for again; the others are read from disk when they are. `left` is told of the key of each row that is no
+    longer kept, so that what was made of it need not be either.
 
     `get` hands out the cached row itself: change it, then `write` it, all within one step of the event loop.
     """
@@ -109,8 +110,9 @@ class RowStore(Generic[Row]):
         *,
         cached_rows: int = 100_000,
         cached_bytes: int = CACHED_BYTES,
-        worth_caching: Callable[[str], bool] = lambda _: True,
+        worth_caching: Callable[[str, Row], bool] = lambda *_: True,
     ) -> None:
+        self.left: Callable[[str], object] = lambda _: None
         self._db = DerivedStore(folder, derived_options, POSITION_KEY, RowStoreError)
         self._decoder = msgspec.msgpack.Decoder(kind)
         self._encoder = msgspec.msgpack.Encoder()
@@ -218,16 +220,17 @@ class RowStore(Generic[Row]):
         self._db.close()
 
     def _remember(self, key: str, row: Row, size: int) -> None:
-        if not self._worth_caching(key):
+        if not self._worth_caching(key, row):
             return self._drop(key)
         cached = self._cache.get(key)
         self._held_bytes += size if cached is None else size - cached[1]
         self._cache[key] = row, size
         self._cache.move_to_end(key)
         while len(self._cache) > self._cached_rows or self._held_bytes > self._cached_bytes:
-            self._held_bytes -= self._cache.popitem(last=False)[1][1]
+            self._drop(next(iter(self._cache)))
 
     def _drop(self, key: str) -> None:
         cached = self._cache.pop(key, None)
         if cached is not None:
             self._held_bytes -= cached[1]
+        self.left(key)

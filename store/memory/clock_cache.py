@@ -52,6 +52,9 @@ class ClockCache:
         self._free = list(range(capacity))
         self._hand = 0
 
+    def __len__(self) -> int:
+        return len(self._slots)
+
     def fill(self, keys: Sequence[str], wanted: Sequence[int], records: np.ndarray) -> list[int]:
         """Puts what is here of the wanted places of `keys` into `records`; returns the other places."""
         return _fill(self._records, self._slots, keys, wanted, records, self._used)

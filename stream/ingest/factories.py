@@ -31,6 +31,8 @@ from trainer.items.vector_learning import Published
 from trainer.rules import embedding_rules, history_rules, item_rules, vector_rules
 
 DAY_S = 86_400.0
+NEWEST_ENTRIES = 8
+"""Of a user's, so many tell whether the row is worth memory."""
 
 RowsPerS = Callable[[str], float]
 """How many rows a second one partition of an agent may publish now."""
@@ -64,7 +66,7 @@ class IngestFactories:
 
     def users(self, number: int) -> UserPartition:
         settings = self.context.settings
-        rows = RowStore(self.folder / f"users-{number}", UserRow)
+        rows = RowStore(self.folder / f"users-{number}", UserRow, worth_caching=self._user_may_last)
         rules, limits, horizon_s = history_rules(settings), settings.event_limits(), settings.store.user_days * DAY_S
         side = UserSide(number, settings.kafka.partitions, rows, rules, limits, lambda _: horizon_s)
         partition = UserPartition(side, self.context, self.scoring, partial(self.rows_per_s, ENGAGEMENTS))
@@ -75,7 +77,7 @@ class IngestFactories:
         settings, unknown = self.context.settings, self.unknown_items
         folder, vectors = self.folder / f"items-{number}", self._vectors(number)
         set_aside_too(folder, vectors.store.rebuilt)  # vectors come back with the rows that they lie in
-        rows = RowStore(folder, ItemRow, worth_caching=lambda item_id: not unknown.is_unknown(item_id))
+        rows = RowStore(folder, ItemRow, worth_caching=lambda item_id, _: unknown.may_last(item_id))
         rules, count = item_rules(settings), settings.kafka.partitions
         side = ItemSide(number, rows, rules, vectors, unknown, count, self._item_horizon_s)
         partition = ItemPartition(side, self.context, partial(self.rows_per_s, ITEM_SIGNALS), self.own_url())
@@ -87,9 +89,15 @@ class IngestFactories:
         store = self.context.settings.store
         return DAY_S * self.unknown_items.either(item_id, store.unknown_item_days, store.item_days)
 
+    def _user_may_last(self, _: str, row: UserRow) -> bool:
+        """Not who engages with nothing but unknown items: a crawler comes under many names."""
+        newest = row.entries[-NEWEST_ENTRIES:]
+        return not newest or any(self.unknown_items.may_last(entry.item_id) for entry in newest)
+
     def _vectors(self, number: int) -> ItemVectors:
         settings = self.context.settings
-        vectors = EmbeddingStore(self.folder / f"vectors-{number}", embedding_rules(settings))
+        may_last = self.unknown_items.may_last
+        vectors = EmbeddingStore(self.folder / f"vectors-{number}", embedding_rules(settings), may_last)
         vectors.sweep()  # now, while nobody waits: what expires later reads as absent until the next start
-        owns = Owned(number, settings.kafka.partitions).__getitem__
+        owns = Owned(number, settings.kafka.partitions, lasts=may_last).__getitem__
         return ItemVectors(vectors, owns, self.published, vector_rules(settings))

@@ -60,6 +60,7 @@ class UserSide:
         self._rules = rules
         self._limits = limits
         self._recent: dict[str, Recent] = {}
+        rows.left = lambda user_id: self._recent.pop(user_id, None)  # it holds the row
         self._forgotten: dict[str, Forgotten] = {}
         self._returned: set[str] = set()
 

@@ -172,6 +172,20 @@ def store() -> Iterator[EmbeddingStore]:
     shutil.rmtree(folder)
 
 
+def test_what_is_not_worth_memory_is_read_from_disk_as_it_was_written_last(tmp_path: Path) -> None:
+    lasting = {"a", "b"}
+    store = EmbeddingStore(tmp_path, RULES, worth_caching=lasting.__contains__)
+    store.write(["a", "url-1", "b"], block(([1, 2, 3], 1, 2, 5), ([4, 5, 6], 1, 2, 5), ([7, 8, 9], 1, 2, 5)))
+    assert store.cached == 2
+    assert store.read(["url-1", "a"]).vectors_BD.tolist() == [[4, 5, 6], [1, 2, 3]]
+    assert store.cached == 2
+    lasting.clear()
+    lasting.add("url-1")
+    store.write(["a", "url-1"], block(([1, 1, 1], 1, 3, 6), ([2, 2, 2], 1, 3, 6)))
+    assert store.read(["url-1", "a", "b"]).vectors_BD.tolist() == [[2, 2, 2], [1, 1, 1], [7, 8, 9]]
+    store.close()
+
+
 def test_below_its_sights_a_row_counts_but_has_no_vector(store: EmbeddingStore) -> None:
     store.write(["a"], block(([1, 2, 3], 0.5, 1, 7.0)))
     found = store.read(["a"])

@@ -45,6 +45,22 @@ def test_what_is_remembered_of_ownership_is_bounded_and_true(keys: list[str], pa
         assert len(owned) <= 4
 
 
+def test_of_ids_that_do_not_last_nothing_is_remembered_about_ownership() -> None:
+    owned = Owned(0, 2, lasts=lambda key: key.startswith("item"))
+    for number in range(500):
+        assert owned[f"url-{number}"] == (partition_of(f"url-{number}", 2) == 0)
+    assert [owned["item-1"], owned["item-1"]] == [partition_of("item-1", 2) == 0] * 2
+    assert list(owned) == ["item-1"]
+
+
+def test_what_is_remembered_of_ids_is_bounded() -> None:
+    for number in range(20_000):
+        partition_of(f"url-{number}", 2)
+        hash64(f"url-{number}")
+    assert partition_of.cache_info().currsize <= 1 << 14
+    assert hash64.cache_info().currsize <= 1 << 14
+
+
 def test_partitions_share_the_keys() -> None:
     counts = [0] * 8
     for number in range(8000):

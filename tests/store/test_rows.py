@@ -123,7 +123,7 @@ def test_the_cache_is_bounded_and_names_the_recent_ones(tmp_path: Path) -> None:
 
 
 def test_the_cache_is_bounded_by_the_bytes_of_its_rows_and_keeps_what_is_worth_it(tmp_path: Path) -> None:
-    rows = RowStore(tmp_path / "rows", Sample, cached_bytes=1000, worth_caching=lambda key: key != "9")
+    rows = RowStore(tmp_path / "rows", Sample, cached_bytes=1000, worth_caching=lambda _, row: row.number != 9)
     for number in range(10):
         rows.write({str(number): Sample(number, "x" * 300)})
     assert rows.recent(9) == ["8", "7", "6"]
@@ -133,6 +133,22 @@ def test_the_cache_is_bounded_by_the_bytes_of_its_rows_and_keeps_what_is_worth_i
     rows.write({}, gone=["0", "8", "6"])
     rows.write({"5": Sample(5, "x" * 300), "4": Sample(4, "x" * 300), "3": Sample(3, "x" * 300)})
     assert rows.recent(9) == ["3", "4", "5", "7"]
+    rows.close()
+
+
+def test_who_makes_something_of_a_kept_row_hears_when_it_is_kept_no_longer(tmp_path: Path) -> None:
+    rows = RowStore(tmp_path / "rows", Sample, cached_rows=2, worth_caching=lambda _, row: row.number < 9)
+    left: list[str] = []
+    rows.left = left.append
+    rows.write({"a": Sample(1), "b": Sample(2)})
+    rows.write({"a": Sample(3)})
+    assert left == []
+    rows.write({"c": Sample(4)})
+    assert left == ["b"]
+    rows.write({"a": Sample(9)})
+    assert left == ["b", "a"]
+    rows.write({}, gone=["c"])
+    assert (left, rows.recent(9)) == (["b", "a", "c"], [])
     rows.close()
 
 

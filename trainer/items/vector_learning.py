@@ -259,7 +259,7 @@ def start_of(item_id: str, expected_D: np.ndarray) -> np.ndarray:
     return np.asarray(expected_D + rest * _direction(item_id, len(expected_D)), np.float32)
 
 
-@lru_cache(maxsize=1 << 13)
+@lru_cache(maxsize=1 << 12)
 def _direction(item_id: str, width: int) -> np.ndarray:
     """A direction of the item's own."""
     bits_D = np.unpackbits(np.frombuffer(blake2b(item_id.encode(), digest_size=-(-width // 8)).digest(), np.uint8))

@@ -1,8 +1,8 @@
 """Unknown items: engagements with ids that nobody has uploaded, or that were taken down, counted and told.
 
 They come from crawlers, and from faults in front ends, and may never end. What they cost is bounded elsewhere: their
-rows are not kept decoded in memory (`store.rows`), and take no place in what answers (`stream.serving.uncatalogued`).
-Here an operator learns of them.
+rows and vectors are read from disk when they are needed (`store.rows`, `store.embeddings`), and take no place in what
+answers (`stream.serving.uncatalogued`). Here an operator learns of them.
 
 Invariant: nothing is called unknown before all cards have been read.
 """
@@ -36,6 +36,10 @@ class UnknownItems:
         self._clock = clock
         self._count = 0
         self._since = -TELL_EVERY_S
+
+    def may_last(self, item_id: str) -> bool:
+        """Whether what is known of an item is worth memory: unknown ids come without end, and most of them once."""
+        return not self.is_unknown(item_id)
 
     def either(self, item_id: str, unknown: float, known: float) -> float:
         """The number that holds for an item, of that for unknown ones and that for others."""

@@ -17,8 +17,8 @@ import msgspec
 
 from store.items import ItemRow
 
-MOST_STRANGERS = 50_000
-MOST_NAMED_BY = 64
+MOST_STRANGERS = 20_000
+MOST_NAMED_BY = 16
 """Rows noted for a stranger: one that so many name has been in the catalogue, or will soon be published again."""
 
 

@@ -15,8 +15,8 @@ import msgspec
 
 from store.items import ItemRow, RowOffset
 
-MOST_WAITING = 50_000
-MOST_BYTES = 8 << 20
+MOST_WAITING = 20_000
+MOST_BYTES = 4 << 20
 
 _row = msgspec.msgpack.Decoder(ItemRow)
 _offset = msgspec.msgpack.Decoder(RowOffset)

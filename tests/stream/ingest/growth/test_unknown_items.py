@@ -43,7 +43,7 @@ def test_few_are_not_told_for_they_came_before_their_upload(caplog: pytest.LogCa
 def test_their_rows_are_kept_on_disk_and_not_in_memory(tmp_path: Path) -> None:
     metrics, uploaded = Metrics(), {"a"}
     unknown = UnknownItems(lambda item_id: item_id not in uploaded, metrics)
-    rows = RowStore(tmp_path / "rows", ItemRow, worth_caching=lambda item_id: not unknown.is_unknown(item_id))
+    rows = RowStore(tmp_path / "rows", ItemRow, worth_caching=lambda item_id, _: unknown.may_last(item_id))
     side = ItemSide(0, rows, ItemRules(), item_vectors(tmp_path / "vectors"), unknown)
     side.absorb([signals(0, (0, 0), "a", "url-1", "url-2"), signals(1, (1, 0), "url-1")])
     assert side.staged_unknown == 2
