@@ -98,11 +98,15 @@ def _reason(error: Exception, security: Security, server: str) -> str:
 async def _ask(host: str, port: int, options: dict[str, Any], timeout_s: float) -> None:
     """One request: a broker that expects SASL lets anybody connect, and hangs up at the first."""
     connection = AIOKafkaConnection(host, port, request_timeout_ms=int(timeout_s * 1000), **options)
+    opened = True
     try:
         await asyncio.wait_for(connection.connect(), timeout_s)
         await asyncio.wait_for(connection.send(MetadataRequest([])), timeout_s)
+    except OSError as error:
+        opened = isinstance(error, TimeoutError)  # else there was none: its end would never be told
+        raise
     finally:
-        if ended := connection.close():
+        if (ended := connection.close()) and opened:
             await asyncio.wait([ended], timeout=1.0)
         await asyncio.sleep(0)  # the transport goes with the next turn of the loop
 

@@ -74,6 +74,13 @@ def test_nobody_there(away: str) -> None:
         find_server(settings_of(away).kafka)
 
 
+def test_a_server_that_is_away_costs_no_time(away: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(ConnectionRefusedError):
+        find_server(settings_of(away, away, away).kafka)
+    assert time.monotonic() - begun < 1.0
+
+
 def test_a_silent_server_is_no_refusal(silent: str, away: str) -> None:
     settings = settings_of(away, silent, timeout_s=1.0)
     with pytest.raises(BrokerUnavailableError, match="answered within") as unavailable, admin_client(settings):
