@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,12 @@ def timestamps_of(admin: KafkaAdminClient, topics: Iterable[str]) -> dict[str, s
 
 
 def time_by_broker(admin: KafkaAdminClient, topics: Iterable[str]) -> None:
-    """Has the broker time what these topics get from now on. Raises `KafkaError` where this client may not."""
+    """Has the broker time what these topics get from now on. Raises `KafkaError` where this client may not, or where
+    one of them does not exist."""
     resources = [ConfigResource(ConfigResourceType.TOPIC, name, dict(BROKER_TIME)) for name in topics]
-    if resources:
-        admin.alter_configs(resources)
+    try:
+        if resources:
+            admin.alter_configs(resources)
+    except ValueError as error:  # the client asks first what there is to change: nothing of a topic that is not there
+        names = ", ".join(resource.name for resource in resources)
+        raise UnknownTopicOrPartitionError(f"one of {names} does not exist: `sidestream topics create`") from error

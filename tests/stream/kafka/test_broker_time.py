@@ -42,6 +42,12 @@ def test_records_bear_the_brokers_time_once_it_was_told_to_stamp_them(settings: 
         assert sent_at(theirs) == LONG_AGO_MS
 
 
+def test_a_topic_that_does_not_exist_is_a_kafka_error_as_whatever_else_cannot_be_changed(settings: Settings) -> None:
+    absent = settings.topic("absent")
+    with admin_client(settings) as admin, pytest.raises(KafkaError, match=f"{absent} does not exist"):
+        time_by_broker(admin, [absent])
+
+
 def test_of_no_topics_nothing_is_asked(settings: Settings) -> None:
     with admin_client(settings) as admin:
         pass  # closed: whatever it is asked from here on fails
