@@ -240,7 +240,7 @@ def test_the_trainers_readers_pass_over_what_is_foreign_and_count_it(system: Sys
         assert sum(one.event.item_id.startswith("item-") for one in window.engagements) >= system.rounds
         assert all(len(vector) == system.settings.vectors.width for vector in window.vectors.values())
         assert count_new(log, system.settings, {}, time.time()) > 0
-        assert CodebookDrift(log, system.settings).due(zero_codebook(system.settings)) is False
+        assert CodebookDrift(log, system.settings).due(zero_codebook(system.settings)) == ""
     job = RankerJob(system.settings, foreign=foreign)
     for _ in range(50):
         job.poll(time.time())

@@ -99,7 +99,7 @@ def test_what_is_held_stays_bounded_through_an_outage(
 ) -> None:
     """Events that failed are counted as held for as long as the client holds them."""
     publisher = Publisher(
-        settings=settings, framing=framing, delivery_timeout_s=TIME_S, max_buffered_bytes=20_000, block_s=0.2
+        settings=settings, framing=framing, delivery_timeout_s=TIME_S, max_buffered_bytes=20_000, block_s=0.05
     )
     reach(publisher)
     own_cluster.pause()
