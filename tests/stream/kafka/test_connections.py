@@ -77,7 +77,7 @@ def test_no_client_waits_in_silence(
 
 def test_clients_are_given_the_one_server_that_lets_them_in(embedded_broker: EmbeddedCluster) -> None:
     with silent() as other:
-        options = client_options(impatient(other, embedded_broker.bootstrap_servers))
+        options = client_options(impatient(other, embedded_broker.bootstrap_servers).kafka)
     assert options["bootstrap_servers"] == [embedded_broker.bootstrap_servers]
 
 
