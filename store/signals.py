@@ -11,7 +11,7 @@ from typing import Annotated
 
 import msgspec
 
-from store.events import KindCode
+from store.events import Id, KindCode
 from store.records.foreign import TIMES_END_S, Finite, Moment, Offset
 
 
@@ -21,7 +21,7 @@ class Signal(msgspec.Struct, array_like=True, frozen=True, gc=False):
     `kind` is a code into `store.events.KINDS`; `context` holds item ids, newest first.
     """
 
-    item_id: Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+    item_id: Id
     event_id: str
     kind: KindCode
     occurred_at: Moment

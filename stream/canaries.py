@@ -20,16 +20,16 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 
 from store.records.canaries import canary_id, engagement_canary, upload_canary
+from store.reporting.outages import Outage
 from store.security import async_client_security
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, UPLOADS
+from stream.metrics.canary_ages import OWNED_STAGES, SHARED_STAGES
 from stream.metrics.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 MAKERS = {UPLOADS: upload_canary, ENGAGEMENTS: engagement_canary}
-OWNED_STAGES = {UPLOADS: "upload_to_semantic_id", ENGAGEMENTS: "engagement_to_history"}
-SHARED_STAGES = ("upload_to_recommendable", "engagement_to_embedding")
 
 LOOK_S = 0.25
 """So often it looks which partitions are at work here, and which of them are due."""
@@ -52,7 +52,9 @@ class Canaries:
         self._interval_s = settings.freshness.canary_s
         self._due_at: dict[Where, float] = {}
         self._sending: dict[Where, asyncio.Task[None]] = {}
-        self._failing: set[str] = set()
+        self._away = {
+            topic: Outage(log, f"no canary travels on {topic}", "its freshness is not known") for topic in MAKERS
+        }
 
     async def run(self) -> None:
         """Publishes until cancelled; at once returns where no canary is wanted."""
@@ -118,14 +120,9 @@ class Canaries:
 
     def _failed(self, topic: str, error: BaseException) -> None:
         self._metrics.canary(topic, "failed")
-        if topic not in self._failing:
-            refused = isinstance(error, TopicAuthorizationFailedError)
-            why = "this user may not write there (docs/security.md)" if refused else f"no broker takes it: {error!r}"
-            log.warning("no canary travels on %s, its freshness is not known from now on: %s", topic, why)
-        self._failing.add(topic)
+        refused = isinstance(error, TopicAuthorizationFailedError)
+        self._away[topic].met("this user may not write there (docs/security.md)" if refused else repr(error))
 
     def _sent(self, topic: str) -> None:
         self._metrics.canary(topic, "sent")
-        if topic in self._failing:
-            log.info("canaries travel on %s again", topic)
-            self._failing.discard(topic)
+        self._away[topic].over()

@@ -19,23 +19,21 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from store.settings import Freshness
+from store.topics import ENGAGEMENTS, UPLOADS
 from stream.metrics.freshness import FreshnessHistogram
+from stream.metrics.objectives import objective_s
 from stream.metrics.recent_counts import Clock
 
-STAGES: Mapping[str, str] = {
-    "upload_to_semantic_id": "upload_to_recommendable_s",
-    "upload_to_recommendable": "upload_to_recommendable_s",
-    "engagement_to_history": "engagement_to_embedding_s",
-    "engagement_to_embedding": "engagement_to_embedding_s",
-}
-"""Stage → its objective in the settings. Of the first of each pair the owner of a partition knows, of the second every
-scorer."""
+OWNED_STAGES: Mapping[str, str] = {UPLOADS: "upload_to_semantic_id", ENGAGEMENTS: "engagement_to_history"}
+"""Topic → the stage of which the owner of a partition knows."""
+SHARED_STAGES = ("upload_to_recommendable", "engagement_to_embedding")
+"""Of these every scorer knows."""
+STAGES = (*OWNED_STAGES.values(), *SHARED_STAGES)
 
 
 def overdue_after_s(stage: str, freshness: Freshness) -> float:
     """The age beyond which the last canary of a stage is overdue: the next one has not come, nor the one after it."""
-    objective_s: float = getattr(freshness, STAGES[stage])
-    return 2 * freshness.canary_s + objective_s
+    return 2 * freshness.canary_s + objective_s(stage, freshness)
 
 
 class CanaryAges(Collector):

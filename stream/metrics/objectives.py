@@ -21,10 +21,12 @@ PASSAGE_RESULTS = ("in_time", "late")
 
 
 def objective_s(stage: str, objectives: Freshness) -> float:
-    """What a stage is held to, seconds. A semantic ID comes before recommendable, a checkpoint ages with its data."""
+    """What a stage is held to, seconds. A semantic ID comes before recommendable, a history before the
+    embedding, and a checkpoint ages with its data."""
     return {
         "upload_to_semantic_id": objectives.upload_to_recommendable_s,
         "upload_to_recommendable": objectives.upload_to_recommendable_s,
+        "engagement_to_history": objectives.engagement_to_embedding_s,
         "engagement_to_embedding": objectives.engagement_to_embedding_s,
         "serving_model_data_age": objectives.model_data_age_s,
         "checkpoint_age": objectives.model_data_age_s,

@@ -45,7 +45,8 @@ from tests.clusters import EmbeddedCluster
 from tests.poison import poison
 from tests.stream.log import read_topic
 from tests.waiting import eventually
-from trainer.runs.log_window import count_new, read_window
+from trainer.runs.log_window import read_window
+from trainer.runs.new_engagements import NewEngagements
 from trainer.runs.ranker_job import RankerJob
 from trainer.runs.run_log import RunLog
 from trainer.semantic_ids.codebook import zero_codebook
@@ -239,7 +240,7 @@ def test_the_trainers_readers_pass_over_what_is_foreign_and_count_it(system: Sys
         assert {f"item-{number}" for number in range(1, system.rounds + 1)} <= window.items.keys()
         assert sum(one.event.item_id.startswith("item-") for one in window.engagements) >= system.rounds
         assert all(len(vector) == system.settings.vectors.width for vector in window.vectors.values())
-        assert count_new(log, system.settings, {}, time.time()) > 0
+        assert NewEngagements(log, system.settings).count({}, time.time()) > 0
         assert CodebookDrift(log, system.settings).due(zero_codebook(system.settings)) == ""
     job = RankerJob(system.settings, foreign=foreign)
     for _ in range(50):

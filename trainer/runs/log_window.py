@@ -38,8 +38,6 @@ from store.topics import ENGAGEMENTS, FORGOTTEN_USERS, ITEM_STATES, PROFILES, SE
 _logger = logging.getLogger(__name__)
 
 _CHUNK_RECORDS = 20_000
-SLICES = 10
-"""Places in which a long range is sampled: what is sent changes with time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +94,7 @@ def read_window(
         forget[user_id] = max(at_ms, forget.get(user_id, -1))
 
     topic = settings.topic(ENGAGEMENTS)
-    first, end = log.begins(topic), log.ends(topic)
-    end = end if until is None else {p: min(until[p], at) for p, at in end.items() if p in until}
-    begin = {p: min(max(since.get(p, 0), first[p]), end[p]) for p in end}
+    first, begin, end = range_since(log, topic, since, until)
 
     def decoded(lower: Offsets, upper: Offsets) -> list[LoggedEngagement]:
         records = log.read(topic, lower, upper, progress)
@@ -154,32 +150,11 @@ def _with_progress(records: Iterator[LogRecord], progress: Progress | None) -> I
         yield record
 
 
-def count_new(log: Log, settings: Settings, since: Mapping[int, int], now: float, sample_records: int = 200) -> int:
-    """About how many engagements lie at or after `since`."""
-    topic = settings.topic(ENGAGEMENTS)
-    begin, end = range_since(log, topic, since)
-    return round(count_between(log, settings, begin, end, now, sample_records, SLICES))
-
-
-def range_since(log: Log, topic: str, since: Mapping[int, int]) -> tuple[Offsets, Offsets]:
-    """Where what is new begins, as far as it is still there, and where the topic ends."""
+def range_since(
+    log: Log, topic: str, since: Mapping[int, int], until: Mapping[int, int] | None = None
+) -> tuple[Offsets, Offsets, Offsets]:
+    """Where a topic begins, where what is new begins, as far as it is still there, and where it ends: at the end of the
+    topic, or at `until` in the partitions that it names."""
     first, end = log.begins(topic), log.ends(topic)
-    return {p: min(max(since.get(p, 0), first[p]), end[p]) for p in end}, end
-
-
-def count_between(
-    log: Log, settings: Settings, begin: Offsets, end: Offsets, now: float, sample_records: int, slices: int
-) -> float:
-    """About how many engagements lie between two places: records are counted, and their events in small samples (a
-    frame holds many, a canary none), one of the end of each of so many slices of the range."""
-    topic, limits = settings.topic(ENGAGEMENTS), settings.event_limits()
-    found = 0.0
-    for number in range(slices):
-        lower = {p: begin[p] + (end[p] - begin[p]) * number // slices for p in end}
-        upper = {p: begin[p] + (end[p] - begin[p]) * (number + 1) // slices for p in end}
-        held = sum(upper[p] - lower[p] for p in end)
-        each = max(1, sample_records // slices // len(end))
-        sampled = list(log.read(topic, {p: max(lower[p], upper[p] - each) for p in end}, upper)) if held else []
-        events = sum(1 for _ in engagements(sampled, now=now, limits=limits))
-        found += held * events / max(1, len(sampled))
-    return found
+    end = end if until is None else {p: min(until[p], at) for p, at in end.items() if p in until}
+    return first, {p: min(max(since.get(p, 0), first[p]), end[p]) for p in end}, end

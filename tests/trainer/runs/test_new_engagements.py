@@ -14,7 +14,6 @@ from store.settings import Settings
 from stream.kafka.topics import create_topics
 from tests.clusters import EmbeddedCluster
 from tests.stream.log import settings_on
-from trainer.runs.log_window import count_new
 from trainer.runs.new_engagements import NewEngagements
 
 
@@ -44,5 +43,5 @@ def test_a_quiet_night_changes_nothing_of_what_came_before_it(embedded_broker: E
         publish(settings, [framed(3)])
         assert new.count({}, time.time()) == 5003
         assert new.count({0: 1000}, time.time()) == 3  # a checkpoint has learned the rest
-        anew = count_new(log, settings, {}, time.time(), sample_records=20)  # a trainer that has just started
-        assert 4000 < anew < 6000
+        just_started = NewEngagements(log, settings, sample_records=20)
+        assert 4000 < just_started.count({}, time.time()) < 6000
