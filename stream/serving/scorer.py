@@ -194,15 +194,14 @@ class Scorer:
         item_id = id_in(record.key)
         if record.value is None:
             return self._end(item_id) if ended_before_s(record) >= 0 else None
-        known, passed = self._offset(item_id), self._passed.get(item_id, (-1, b""))[0]
-        row = self._furthest(record.partition, item_id, self._read.row(record, item_id), known)
+        row, is_further = self._furthest(record, item_id)
         if row is None:
             return
         if item_id in self.recommender.catalog.handles:
             self._update(item_id, row)
         else:
             self.waiting.put(item_id, msgspec.msgpack.encode(row))
-        self.arrivals.row(record, item_id, row.offset > max(known, passed))
+        self.arrivals.row(record, item_id, is_further)
 
     def _offset(self, item_id: str) -> int:
         """How far the row is that is known of an item; -1 without one."""
@@ -218,13 +217,14 @@ class Scorer:
         if self._known.pop(item_id, None) is not None:
             self.recommender.forget(item_id)
 
-    def _furthest(self, partition: int, item_id: str, row: ItemRow, known: int) -> ItemRow | None:
-        """The row that counts, which may be one that was passed over, or None if it is known already."""
+    def _furthest(self, record: Any, item_id: str) -> tuple[ItemRow | None, bool]:
+        """The row that counts, also one passed over (None: it is known already); whether it is the furthest so far."""
+        row, known = self._read.row(record, item_id), self._offset(item_id)
         offset, value = self._passed.pop(item_id, (-1, b""))
         if row.offset >= max(offset, known):
-            return row
-        self._owners.heal(partition, item_id, row)
-        return row_in(value) if offset > known else None
+            return row, row.offset > max(offset, known)
+        self._owners.heal(record.partition, item_id, row)
+        return (row_in(value) if offset > known else None), False
 
     def on_passed_row(self, record: Any) -> None:
         """A row after which another of the same item has come. What it held is in that one, unless that one is of a

@@ -64,15 +64,21 @@ def answers(
     model: Decoder, tokens_BTK: np.ndarray, batch: Batch, prior: BranchPrior, contrast: Contrast, drawn_K: np.ndarray
 ) -> Said:
     """What a model says of a batch, read as `tokens_BTK`."""
-    read = contrast.inputs(model, batch.item_BT)
-    states_BTD = model.trunk(_tensor(model, tokens_BTK), items_BTD=None if read is None else read[0])
+    states_BTD, taste_BTO = _read(model, tokens_BTK, batch, contrast)
     at = _tensor(model, batch.row_N), _tensor(model, batch.column_N)
     state_ND = states_BTD[at]
     asked_ND = model.ask(state_ND, _tensor(model, batch.ask_NA))
     prior_LNV = [_tensor(model, rows_NV) for rows_NV in prior.path_rows(batch.codes_NL, batch.moment_N)]
-    taste_NO = state_ND.new_zeros(len(state_ND), model.shape.tower.out) if read is None else read[1][at]
+    taste_NO = state_ND.new_zeros(len(state_ND), model.shape.tower.out) if taste_BTO is None else taste_BTO[at]
     code_LNV = model.code_scores(asked_ND, _tensor(model, batch.codes_NL), prior_LNV)
     return Said(states_BTD, code_LNV, contrast.scores(model, batch, asked_ND, taste_NO, drawn_K))
+
+
+def _read(model: Decoder, tokens_BTK: np.ndarray, batch: Batch, contrast: Contrast) -> tuple[Tensor, Tensor | None]:
+    """The trunk's states, and the tastes of the histories; no tastes where a batch names no items."""
+    read = contrast.inputs(model, batch.item_BT)
+    items_BTD, taste_BTO = (None, None) if read is None else read
+    return model.trunk(_tensor(model, tokens_BTK), items_BTD=items_BTD), taste_BTO
 
 
 def code_loss(code_LNV: list[Tensor], codes_NL: Tensor) -> Tensor:
@@ -106,8 +112,7 @@ def batch_loss(
         if teacher is not None:
             taught = _mean(teacher.loss(said, batch, prior, contrast, drawn_K), weight_N)
     else:
-        read = contrast.inputs(model, batch.item_BT)
-        states_BTD = model.trunk(_tensor(model, batch.tokens_BTK), items_BTD=None if read is None else read[0])
+        states_BTD, _ = _read(model, batch.tokens_BTK, batch, contrast)
     if len(batch.text_W):
         state_WD = states_BTD[_tensor(model, batch.text_row_W), _tensor(model, batch.text_column_W)]
         codes = codes + model.text_loss(state_WD, _tensor(model, batch.text_W)).mean()
