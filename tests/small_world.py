@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Set
 
 import msgspec
 import numpy as np
@@ -91,4 +92,16 @@ def two_tastes() -> World:
         user = rng.randrange(50)
         item = rng.randrange(20) * 2 + user % 2
         world.engage(f"u{user}", f"i{item}", START + n * DAY_S / 100)
+    return world
+
+
+def world_of(live: Set[str], *, liked: Set[str] = frozenset(), refused: Set[str] = frozenset()) -> World:
+    """A world of these items (`i` and a number), and the user `u` who likes and refuses some of them."""
+    world = World()
+    for item_id in sorted(live):
+        world.recommender.insert(card(int(item_id[1:])))
+    for item_id in sorted(liked):
+        world.engage("u", item_id, START)
+    for item_id in sorted(refused):
+        world.engage("u", item_id, START, kind="dislike")
     return world

@@ -33,7 +33,7 @@ SESSION_S = 6.0
 BOUNDARIES = ["restored", "absorbed", "vectors_written", "written", "sent", "published", "kept"]
 
 at_full_length = pytest.mark.skipif(
-    "SIDESTREAM_CHAOS_KILLS" not in os.environ, reason="the better part of a minute each: run `make chaos`"
+    "SIDESTREAM_CHAOS_KILLS" not in os.environ, reason="a minute or more each: run `make chaos`"
 )
 
 

@@ -4,7 +4,6 @@ its alert fires; a rolling restart under load fires none. `pytest -s` prints the
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from store.settings import Freshness, Settings
 from stream.client.publisher import Publisher
 from stream.kafka.topics import create_topics
 from stream.up.ports import free_port
+from tests.chaos.load import at_full_length
 from tests.chaos.prometheus import DEPLOY, DURATION, Prometheus, hastened, why_no_prometheus
 from tests.chaos.stalling_worker import StallingWorker
 from tests.clusters import EmbeddedCluster
@@ -37,9 +37,6 @@ PAGES_FROM = 14.4 * Freshness().late_share
 """The share of an hour from which the alerts by burn rate page."""
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
-at_length = pytest.mark.skipif(
-    "SIDESTREAM_CHAOS_KILLS" not in os.environ, reason="stops each stage in turn, minutes: run `make chaos`"
-)
 
 
 class Row(NamedTuple):
@@ -179,7 +176,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         made.stop()
 
 
-@at_length
+@at_full_length
 def test_a_rolling_restart_fires_nothing(watched: Watched) -> None:
     """With the rules as they are. What is pending at the end would have to go on for its whole `for:`. This server has
     watched for minutes only, and its window of an hour holds no more than these: so for the alerts by burn rate the
@@ -211,7 +208,7 @@ def test_a_rolling_restart_fires_nothing(watched: Watched) -> None:
     assert max(overdue_of_an_hour.values()) < PAGES_FROM
 
 
-@at_length
+@at_full_length
 def test_each_stage_that_stops_shows_in_its_metric_and_fires_its_alert(watched: Watched) -> None:
     cluster, workers = watched.cluster, watched.workers
 

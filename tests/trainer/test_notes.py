@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.requests import Answer, Request
-from tests.small_world import START, World, card
+from tests.small_world import START, World, card, world_of
 from trainer.notes import notes_of
 from trainer.recommender import RecommenderRules
 
 ITEMS = [f"i{number}" for number in range(8)]
 some_items = st.sets(st.sampled_from(ITEMS))
-
-
-def world_of(live: Set[str], *, liked: Set[str] = frozenset(), refused: Set[str] = frozenset()) -> World:
-    world = World()
-    for item_id in sorted(live):
-        world.recommender.insert(card(int(item_id[1:])))
-    for item_id in sorted(liked):
-        world.engage("u", item_id, START)
-    for item_id in sorted(refused):
-        world.engage("u", item_id, START, kind="dislike")
-    return world
 
 
 def told(answer: Answer) -> dict[str, int]:

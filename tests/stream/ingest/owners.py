@@ -33,6 +33,20 @@ from trainer.items.item_learning import ItemRules
 RULES = HistoryRules({"click": 1.0, "like": 2.0, "hide": -1.0}, length=128, context=20)
 
 
+class KilledError(BaseException):
+    """The process is gone."""
+
+
+def dying_at(point: str) -> Fault:
+    """The process dies when it comes to a boundary."""
+
+    def fault(boundary: str) -> None:
+        if boundary == point:
+            raise KilledError
+
+    return fault
+
+
 class Unscored:
     """Learns nothing from engagements."""
 

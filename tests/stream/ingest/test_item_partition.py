@@ -7,27 +7,14 @@ import uuid
 
 import pytest
 
-from store.files.crash_points import Fault
 from store.items import ItemRow
 from store.settings import Settings
 from stream.kafka.dead_letters import read_letters
 from stream.kafka.state_topics import CAUSED_AT, GENERATION, POSITION_KEY, decode_announcement
 from stream.kafka.topics import create_topics
 from tests.clusters import EmbeddedCluster
-from tests.stream.ingest.owners import Owners, clicks, owners_on, signal
+from tests.stream.ingest.owners import KilledError, Owners, clicks, dying_at, owners_on, signal
 from tests.stream.log import settings_on
-
-
-class KilledError(BaseException):
-    """The process is gone."""
-
-
-def killed_at(point: str) -> Fault:
-    def fault(boundary: str) -> None:
-        if boundary == point:
-            raise KilledError
-
-    return fault
 
 
 async def die_between_disk_and_topic(owners: Owners) -> None:
@@ -39,7 +26,7 @@ async def die_between_disk_and_topic(owners: Owners) -> None:
     await owners.publish("item-signals", *(signal(number, item) for number, item in enumerate("ijik", start=1)))
     dying = await owners.items("first")
     await owners.absorb(dying)
-    dying._fault = killed_at("written")
+    dying._fault = dying_at("written")
     with pytest.raises(KilledError):
         await dying._publish_once()
     owners.close(dying)

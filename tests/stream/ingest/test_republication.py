@@ -12,25 +12,13 @@ import pytest
 from store.files.crash_points import Fault
 from stream.kafka.topics import create_topics
 from tests.clusters import EmbeddedCluster
-from tests.stream.ingest.owners import Owners, click, owners_on, signal
+from tests.stream.ingest.owners import KilledError, Owners, click, dying_at, owners_on, signal
 from tests.stream.ingest.test_lost_logs import anew
 from tests.stream.log import settings_on
 
 POINTS = ["restored", "rows_republished"]
 ROWS = 1100
 """More than one chunk of those that are published again."""
-
-
-class KilledError(BaseException):
-    """The process is gone."""
-
-
-def killed_at(point: str) -> Fault:
-    def fault(boundary: str) -> None:
-        if boundary == point:
-            raise KilledError
-
-    return fault
 
 
 async def start(owners: Owners, side: str, disk: str, fault: Fault | None = None) -> int:
@@ -63,7 +51,7 @@ def test_republishing_that_was_killed_goes_on(
             owners.close(first)
             await anew(settings, states)
             with pytest.raises(KilledError):
-                await start(owners, side, "kept", killed_at(point))
+                await start(owners, side, "kept", dying_at(point))
             assert await start(owners, side, "kept") == ROWS
             assert await start(owners, side, "empty") == ROWS
 

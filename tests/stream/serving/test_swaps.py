@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,6 +32,7 @@ from tests.trainer.walkers import Walkers, reversed_checkpoint
 from tests.trainer.worlds import stream
 from trainer.content.encoders import text_encoder
 from trainer.model_bundle import NO_CHECKPOINT
+from trainer.recommender import Recommender
 
 POINTS = ["rolled_back"]
 
@@ -53,8 +56,8 @@ def offer(folder: Path, manifest: Manifest, checkpoint: str, published_at: float
     )
 
 
-def swaps_of(settings: Settings, emitter: Emitter) -> Swaps:
-    return Swaps(settings, metrics=Metrics(), emitter=emitter, recommender=World().recommender)
+def swaps_of(settings: Settings, emitter: Emitter, recommender: Recommender | None = None) -> Swaps:
+    return Swaps(settings, metrics=Metrics(), emitter=emitter, recommender=recommender or World().recommender)
 
 
 def on_log(record: Any, key: bytes = CHECKPOINT_KEY) -> Any:
@@ -69,23 +72,32 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.02)
 
 
-async def serve_and_fail(settings: Settings, offers: list[CheckpointRecord]) -> tuple[Swaps, CheckpointRecord]:
-    """Follows the offers; the model of the last one fails. Returns the record that the scorer then sends."""
+@asynccontextmanager
+async def following(
+    settings: Settings, offers: list[CheckpointRecord], recommender: Recommender | None = None
+) -> AsyncIterator[Swaps]:
+    """Swaps at work that serve the last of the offers."""
     emitter = Emitter(settings)
     await emitter.start()
-    swaps = swaps_of(settings, emitter)
+    swaps = swaps_of(settings, emitter, recommender)
     caught_up = asyncio.Event()
     caught_up.set()
-    following = asyncio.create_task(swaps.run(caught_up))
+    running = asyncio.create_task(swaps.run(caught_up))
     for each in offers:
         swaps.on_checkpoint(on_log(each))
         await until(lambda each=each: swaps.serving.checkpoint == each.checkpoint)
-    swaps.serving.asked = swaps.serving.failures = 20
-    await until(lambda: swaps.serving.checkpoint != offers[-1].checkpoint)
-    await asyncio.sleep(0.5)
-    following.cancel()
+    yield swaps
+    running.cancel()
     await emitter.stop()
     swaps.close()
+
+
+async def serve_and_fail(settings: Settings, offers: list[CheckpointRecord]) -> tuple[Swaps, CheckpointRecord]:
+    """Follows the offers; the model of the last one fails. Returns the record that the scorer then sends."""
+    async with following(settings, offers) as swaps:
+        swaps.serving.asked = swaps.serving.failures = 20
+        await until(lambda: swaps.serving.checkpoint != offers[-1].checkpoint)
+        await asyncio.sleep(0.5)
     record = read_topic(settings, "checkpoints")[-1]
     assert record.key == CHECKPOINT_KEY
     return swaps, msgspec.json.decode(record.value, type=CheckpointRecord)
@@ -204,23 +216,12 @@ def test_while_nothing_serves_the_one_before_an_announcement_that_lies_nowhere_d
 
 async def watched(settings: Settings, folder: Path, offers: list[CheckpointRecord]) -> tuple[Swaps, Walkers, str]:
     """Follows the offers, while users of the tiny world engage; returns what the scorer says about the end of it."""
-    emitter = Emitter(settings)
-    await emitter.start()
     walkers = Walkers()
-    swaps = Swaps(settings, metrics=Metrics(), emitter=emitter, recommender=walkers.recommender)
-    caught_up = asyncio.Event()
-    caught_up.set()
-    following = asyncio.create_task(swaps.run(caught_up))
-    for each in offers:
-        swaps.on_checkpoint(on_log(each))
-        await until(lambda each=each: swaps.serving.checkpoint == each.checkpoint)
-    for ranked in walkers.ranked(15, 5):
-        swaps.watch(ranked)
-    told = "" if swaps.probation is None else str(swaps.probation.report())
-    await asyncio.sleep(1.2)  # the watch looks every second
-    following.cancel()
-    await emitter.stop()
-    swaps.close()
+    async with following(settings, offers, walkers.recommender) as swaps:
+        for ranked in walkers.ranked(15, 5):
+            swaps.watch(ranked)
+        told = "" if swaps.probation is None else str(swaps.probation.report())
+        await asyncio.sleep(1.2)  # the watch looks every second
     return swaps, walkers, told
 
 

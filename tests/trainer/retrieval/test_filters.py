@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from store.histories import UserRow
 from store.requests import Request
-from tests.small_world import START, World, card
+from tests.small_world import START, World, card, world_of
 from trainer.retrieval.filters import allowed_items
 
 ITEMS = [f"i{number}" for number in range(8)]
@@ -26,13 +26,7 @@ some_items = st.sets(st.sampled_from(ITEMS))
 def test_only_what_is_live_new_to_the_user_wanted_and_not_looked_at(
     live: set[str], liked: set[str], refused: set[str], viewed: str | None, repeats: bool, excluded: set[str]
 ) -> None:
-    world = World()
-    for item_id in sorted(live):
-        world.recommender.insert(card(int(item_id[1:])))
-    for item_id in sorted(liked):
-        world.engage("u", item_id, START)
-    for item_id in sorted(refused):
-        world.engage("u", item_id, START, kind="dislike")
+    world = world_of(live, liked=liked, refused=refused)
     catalog = world.recommender.catalog
     allowed_N = allowed_items(catalog, Request(item_id=viewed, exclude=tuple(excluded)), world.users.get("u"), repeats)
     have = set() if repeats else liked

@@ -47,13 +47,6 @@ def settings(embedded_broker: EmbeddedCluster, tmp_path: Path) -> Settings:
     return made
 
 
-@pytest.fixture
-def producer(settings: Settings) -> Iterator[KafkaProducer]:
-    made = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
-    yield made
-    made.close()
-
-
 def example(number: int, user_id: str = "ada") -> bytes:
     """People go for what `follows`."""
     x_BF = np.random.default_rng(number).normal(size=(5, len(NAMES)))

@@ -71,13 +71,6 @@ def settings(cluster: EmbeddedCluster | KafkaCluster, tmp_path: Path) -> Setting
     return made
 
 
-@pytest.fixture
-def producer(settings: Settings) -> Iterator[KafkaProducer]:
-    made = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
-    yield made
-    made.close()
-
-
 def publish_world(settings: Settings, producer: KafkaProducer, users: int = 60, each: int = 8, seed: int = 0) -> None:
     for card in cards("from elsewhere").values():
         producer.send(settings.topic("semantic-ids"), key=card.item_id.encode(), value=msgspec.json.encode(card))
