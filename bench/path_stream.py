@@ -17,8 +17,9 @@ from itertools import islice
 import msgspec
 import numpy as np
 
-from store.events import Upload, frame
+from store.events import Upload
 from store.keys import partition_of
+from store.records.frames import frame
 from stream.demo.population import Census, Population
 
 KINDS = ("click", "watch", "impression", "like", "hide")

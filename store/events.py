@@ -21,8 +21,9 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
 
-from store.keys import id_fault
+from store.keys import RESERVED, id_fault
 from store.records.foreign import UNREADABLE
+from store.records.frames import raw_events
 from store.records.optional_values import mended
 
 Id = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -137,12 +138,9 @@ class Limits:
     widths: Mapping[str, int] | None = None
 
 
-class _RawFrame(msgspec.Struct):
-    """A frame has no id of its own: an event may have an unknown field that is called `events`, too."""
-
-    events: list[msgspec.Raw]
-    item_id: msgspec.Raw = msgspec.Raw(b"")
-    user_id: msgspec.Raw = msgspec.Raw(b"")
+_DOUBTFUL = re.compile(rb'_id"\s*:\s*"(?:[\x00- \\]|' + re.escape(RESERVED.encode()) + rb')|"features"|\\u00[2-7]')
+"""What a record without it cannot hold: an id with a fault, an upload with vectors (nor a name that is spelled by
+escapes)."""
 
 
 class _Decoder(Generic[Event]):
@@ -167,9 +165,16 @@ class _Decoder(Generic[Event]):
                 events: list[Event] = self._frame.decode(value).events
             except UNREADABLE:
                 return self._decode_each(value, now=now, limits=limits)
+            if self._are_plain(events, value, now):
+                return Decoded(events, None, [])
             if all(_fault(event, self._time_of(event), now, limits) is None for event in events):
                 return Decoded(self._not_ahead(events, now), None, [])
         return self._decode_each(value, now=now, limits=limits)
+
+    def _are_plain(self, events: list[Event], value: bytes, now: float) -> bool:
+        """Whether one look at the whole frame shows that no event has a fault and no clock is ahead. JSON holds no
+        number that is not finite."""
+        return max(map(self._time_of, events), default=now) <= now and _DOUBTFUL.search(value) is None
 
     def _decode_each(self, value: bytes, *, now: float, limits: Limits) -> Decoded[Event]:
         decoded: Decoded[Event] = Decoded([], [], [])
@@ -269,48 +274,6 @@ def _feature_fault(upload: Upload, limits: Limits) -> tuple[str, str] | None:
     return None
 
 
-def raw_events(value: bytes) -> list[bytes]:
-    """The JSON of each event of one record, as published; of a record that is no frame, the record itself."""
-    try:
-        parts = _RAW_FRAMES.decode(value)
-    except UNREADABLE:
-        return _split(value) or [value]
-    return [value] if bytes(parts.item_id) or bytes(parts.user_id) else [bytes(part) for part in parts.events]
-
-
-def _split(value: bytes) -> list[bytes]:
-    """The events of a frame in which something is no JSON (a NaN, a broken string, nesting without end), told apart by
-    brackets alone so that it does not spoil the others; none if the brackets are wrong, too."""
-    head = _FRAME_HEAD.match(value)
-    if head is None:
-        return []
-    parts: list[bytes] = []
-    start, depth, quoted = head.end(), 0, False
-    for token in _STRUCTURE.finditer(value, start):
-        mark = token[0]
-        if mark == b'"':
-            quoted = not quoted
-        elif quoted or mark[0] == 0x5C:  # a backslash and what it escapes
-            continue
-        elif mark in b"[{":
-            depth += 1
-        elif mark == b",":
-            if depth == 0:
-                parts.append(value[start : token.start()])
-                start = token.end()
-        elif depth > 0:
-            depth -= 1
-        else:
-            complete = mark == b"]" and value[token.end() :].strip() == b"}"
-            return [*parts, value[start : token.start()]] if complete else []
-    return []
-
-
-_RAW_FRAMES = msgspec.json.Decoder(_RawFrame)
-_FRAME_HEAD = re.compile(rb'\s*\{\s*"events"\s*:\s*\[')
-_STRUCTURE = re.compile(rb'\\.|["\[\]{},]', re.DOTALL)
-
-
 def tombstone_id(key: bytes | None) -> str | Refusal:
     """The id that a record without a value takes down or forgets, by the rules for ids in events."""
     if not key:
@@ -343,8 +306,3 @@ def decode_engagements(value: bytes, *, now: float, limits: Limits = Limits()) -
 def decode_profiles(value: bytes, *, now: float, limits: Limits = Limits()) -> Decoded[Profile]:
     """All profiles of one record; `now` is wall time in epoch seconds."""
     return _PROFILES.decode(value, now=now, limits=limits)
-
-
-def frame(events: list[bytes]) -> bytes:
-    """One record value that holds `events`, each already JSON."""
-    return b'{"events":[' + b",".join(events) + b"]}"

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.clusters import EmbeddedCluster, KafkaCluster, why_no_kafka
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: idle threads cost most
-settings.register_profile("sidestream", deadline=None)  # a traced run on a shared machine says nothing of speed
+# A traced run on a shared machine says nothing of speed.
+settings.register_profile("sidestream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sidestream")
 
 

@@ -33,8 +33,8 @@ from typing import Literal
 import msgspec
 from kafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
 
-from store.events import frame
 from store.keys import partition_of
+from store.records.frames import frame
 from store.settings import Settings, load_settings
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
 from stream.client.admission import Event, admit, admit_key

@@ -6,9 +6,10 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from store.events import Decoded, Engagement, Profile, Refusal, Upload, raw_events
+from store.events import Decoded, Engagement, Profile, Refusal, Upload
 from store.histories import Entry, UserRow
 from store.log import Forgotten
+from store.records.frames import raw_events
 
 
 class Record(NamedTuple):

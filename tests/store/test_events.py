@@ -17,10 +17,9 @@ from store.events import (
     decode_engagements,
     decode_profiles,
     decode_uploads,
-    frame,
-    raw_events,
     tombstone_id,
 )
+from store.records.frames import frame
 
 NOW = 1_000_000.0
 GOOD: dict[str, dict[str, Any]] = {
@@ -172,13 +171,6 @@ def test_times_up_to_the_bound_are_taken() -> None:
     assert decode("uploads", good("uploads", uploaded_at=-1e9)).refusals == []
 
 
-def test_raw_events_are_the_bytes_as_published() -> None:
-    parts = [good("uploads", n=n) for n in range(3)]
-    assert raw_events(frame(parts)) == parts
-    assert raw_events(b'{"events": [ NaN , {"a": "],"} ]}') == [b" NaN ", b' {"a": "],"} ']
-    assert raw_events(parts[0]) == [parts[0]]
-
-
 @pytest.mark.parametrize(
     ("key", "reason"),
     [
@@ -228,12 +220,6 @@ def test_accepted_and_refused_are_all_events_of_the_frame(topic: str, parts: lis
     decoded = decode(topic, frame(mixed))
     assert len(decoded.events) + len(decoded.refusals) == len(mixed)
     assert len(decoded.events) >= len(parts)
-
-
-@given(st.binary(max_size=300))
-@example(b'{"events":[' + b'\\"' * 100 + b"]}")
-def test_parts_come_from_the_record(value: bytes) -> None:
-    assert all(part in value for part in raw_events(value))
 
 
 @pytest.mark.parametrize("framed", [True, False])
@@ -291,3 +277,38 @@ def test_a_required_value_is_never_made_up() -> None:
         decoded = decode("engagements", good("engagements", **{name: None, "value": "much"}))
         assert decoded.events == []
         assert decoded.dropped == []
+
+
+@given(
+    st.sampled_from(sorted(DECODERS)),
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "item_id": st.sampled_from(["i", " i", "\x00", "ï", "sidestream.canary.1", "x sidestream.canary.", ""]),
+                "user_id": st.sampled_from(["u", "\tu", "sidestream.canary.1"]),
+                "event_id": st.sampled_from(["e", "\u2028", "sidestream.canary."]),
+                "context_item_id": st.sampled_from([" ", "sidestream.canary.2"]),
+                "title": st.sampled_from(['"item_id": " i"', "t"]),
+                "uploaded_at": st.sampled_from([NOW + 1, NOW + 1e9, -1.0, 1e308]),
+                "occurred_at": st.sampled_from([NOW, NOW + 2, NOW + 1e9]),
+                "value": st.sampled_from([None, 1e300, 0]),
+                "features": st.sampled_from([{}, {"visual": [1.0]}, {"visual": [0.5, 1.0]}, {"x": []}]),
+            },
+        ),
+        max_size=4,
+    ),
+    st.booleans(),
+    st.booleans(),
+)
+@example("engagements", [{"item_id": " i"}], False, True)
+def test_a_frame_is_taken_as_its_events_are_one_by_one(
+    topic: str, changes: list[dict[str, Any]], spaced: bool, escaped: bool
+) -> None:
+    """The quick look at a whole frame passes nothing that a careful look at each event refuses or changes."""
+    parts = [json.dumps({**GOOD[topic], **each}, indent=1 if spaced else None).encode() for each in changes]
+    parts = [part.replace(b'"item_id"', b'"item\\u005fid"') if escaped else part for part in parts]
+    one_by_one = [decode(topic, part) for part in parts]
+    together = decode(topic, frame(parts))
+    assert together.events == [event for each in one_by_one for event in each.events]
+    assert together.refusals == [refusal for each in one_by_one for refusal in each.refusals]

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer
 
-from store.events import frame
 from store.headers import numbered
 from store.items import ItemCard
 from store.log import (
@@ -25,6 +24,7 @@ from store.log import (
     profiles,
     uploads,
 )
+from store.records.frames import frame
 from store.settings import Kafka
 from tests.clusters import EmbeddedCluster, KafkaCluster
 

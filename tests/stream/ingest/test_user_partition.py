@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from store.events import Engagement, Limits, frame
+from store.events import Engagement, Limits
 from store.histories import HistoryRules, UserRow
 from store.keys import partition_of
+from store.records.frames import frame
 from store.rows import RowStore
 from store.settings import Settings
 from stream.ingest.protocol.partition_context import PartitionContext

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from store.events import Limits, frame
+from store.events import Limits
 from store.histories import HistoryRules, UserRow
 from store.keys import partition_of
 from store.records.canaries import canary_id, engagement_canary
+from store.records.frames import frame
 from store.rows import Position, RowStore
 from store.signals import CANARY_ORIGIN, decode_frames
 from stream.ingest.user_side import CHUNK, UserSide

@@ -24,8 +24,8 @@ from store.checkpoints import (
     decode_record,
     verify,
 )
-from store.events import frame
 from store.log import Log
+from store.records.frames import frame
 from store.settings import Codebook, Events, Kafka, Model, Settings, Training
 from stream.kafka.topics import create_topics
 from tests.clusters import EmbeddedCluster, KafkaCluster
