@@ -14,6 +14,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from itertools import accumulate
 
 import numpy as np
 from prometheus_client.core import HistogramMetricFamily
@@ -38,7 +39,7 @@ class FreshnessHistogram(Collector):
         self.name = name
         self._help = help_text
         self._lock = threading.Lock()
-        self._counts_B = np.zeros(len(EDGES_S) + 1, dtype=np.int64)  # B: buckets, the last one is +Inf
+        self._counts = [0] * (len(EDGES_S) + 1)  # by bucket, the last one is +Inf; of a list one is told at less cost
         self._sum_s = 0.0
         self._largest_s = 0.0
         self._recent = RecentCounts(len(EDGES_S) + 1, slots=SLOTS, slot_s=SLOT_S, clock=clock)
@@ -50,7 +51,7 @@ class FreshnessHistogram(Collector):
         age_s = max(0.0, age_s)
         bucket = bisect.bisect_left(EDGES_S, age_s)
         with self._lock:
-            self._counts_B[bucket] += n
+            self._counts[bucket] += n
             self._sum_s += age_s * n
             self._largest_s = max(self._largest_s, age_s)
             self._recent.add(bucket, n)
@@ -70,9 +71,9 @@ class FreshnessHistogram(Collector):
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """The cumulative histogram in Prometheus' form."""
         with self._lock:
-            cumulative_B, sum_s = self._counts_B.cumsum(), self._sum_s
+            cumulative, sum_s = list(accumulate(self._counts)), self._sum_s
         edges = [*(str(edge) for edge in EDGES_S), "+Inf"]
-        buckets = [(edge, float(count)) for edge, count in zip(edges, cumulative_B, strict=True)]
+        buckets = [(edge, float(count)) for edge, count in zip(edges, cumulative, strict=True)]
         yield HistogramMetricFamily(self.name, self._help, buckets=buckets, sum_value=sum_s)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from itertools import product
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -72,7 +73,9 @@ class Metrics:
         for collector in (*self._freshness.values(), self._gauges, self.canaries, Objectives(freshness)):
             self.registry.register(collector)
         self._events = self._counter("events", "events read, by what became of them", "topic", "result")
-        self._passages = self._counter("passages", "events that reached a stage, in time or late", "stage", "result")
+        passages = self._counter("passages", "events that reached a stage, in time or late", "stage", "result")
+        # from the start, for `increase` cannot see a series appear; and found without a label's cost
+        self._passages = {key: passages.labels(*key) for key in product(FRESHNESS, PASSAGE_RESULTS)}
         self._dead_letters = self._counter("dead_letters", "records refused, by reason", "reason")
         self._dropped = self._counter("dropped_values", "optional values of events that were wrong", "topic", "field")
         self._foreign = self._counter(
@@ -100,9 +103,6 @@ class Metrics:
 
     def _start_at_zero(self) -> None:
         """Counters that alert rules watch exist from the start: `increase` cannot see a series appear."""
-        for stage in FRESHNESS:
-            for result in PASSAGE_RESULTS:
-                self._passages.labels(stage, result)
         for reason in REASONS:
             self._dead_letters.labels(reason)
         for topic in TOPIC_NAMES:
@@ -178,7 +178,7 @@ class Metrics:
 
     def _passed(self, stage: str, age_s: float, n: int) -> None:
         self._freshness[stage].observe(age_s, n)
-        self._passages.labels(stage, "late" if age_s > self._objectives_s[stage] else "in_time").inc(n)
+        self._passages[stage, "late" if age_s > self._objectives_s[stage] else "in_time"].inc(n)
 
     # ---- model and codebook: moments in epoch seconds ----
 

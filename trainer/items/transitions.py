@@ -84,7 +84,10 @@ class Transitions:
         if len(source_E) > self._spans[target][2]:
             self._move(target, len(source_E))
         start, used, room = self._spans[target]
-        old_U, slot_E = self._source_S[start : start + used], np.full(len(source_E), start, np.int32)
+        old_U = self._source_S[start : start + used]
+        if used <= len(source_E) and (old_U == source_E[:used]).all():
+            return self._extend(target, source_E, log_E)
+        slot_E = np.full(len(source_E), start, np.int32)
         kept_E = np.zeros(len(source_E), bool)
         if used:
             self._among_N[old_U] = np.arange(used, dtype=np.int32)
@@ -105,6 +108,18 @@ class Transitions:
         self._tell(source_E[changed_E], self._place_S[slot_E[changed_E]], log_E[changed_E])
         self._connect(target, source_E[fresh_F], slot_E[fresh_F], log_E[fresh_F])
         self._spans[target] = (start, max(used, int(slot_E.max(initial=start - 1)) + 1 - start), room)
+
+    def _extend(self, target: int, source_E: np.ndarray, log_E: np.ndarray) -> None:
+        """Most rows: none has gone, and what is new lies behind."""
+        start, used, room = self._spans[target]
+        end = start + len(source_E)
+        changed_C = (self._log_S[start : start + used] != log_E[:used]).nonzero()[0]
+        self._log_S[start:end] = log_E
+        if len(changed_C):
+            self._tell(source_E[changed_C], self._place_S[start + changed_C], log_E[changed_C])
+        if start + used < end:
+            self._connect(target, source_E[used:], np.arange(start + used, end), log_E[used:])
+            self._spans[target] = (start, len(source_E), room)
 
     def _tell(self, source_E: np.ndarray, place_E: np.ndarray, log_E: np.ndarray) -> None:
         """New weights at the sources' ends."""
@@ -149,9 +164,10 @@ class Transitions:
         for column in (self._source_S, self._log_S, self._place_S):
             column[begin : begin + used] = column[start : start + used]
         self._spans[target] = (begin, used, wider)
+        if not room:
+            return
         self._source_S[start : start + room] = _NONE
-        if room:
-            self._free.setdefault(room, []).append(start)
+        self._free.setdefault(room, []).append(start)
         here = np.flatnonzero(self._source_S[begin : begin + used] >= 0) + begin
         for slot, source, place in zip(
             here.tolist(), self._source_S[here].tolist(), self._place_S[here].tolist(), strict=True
