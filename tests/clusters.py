@@ -20,10 +20,22 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from tests.waiting import PATIENCE_S
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 HOST = "127.0.0.1"
+
+ON_EMBEDDED = pytest.mark.parametrize(
+    "cluster", ["embedded", pytest.param("kafka", marks=[pytest.mark.kafka, pytest.mark.long])], indirect=True
+)
+"""For what takes long: usually on one kind of broker, on both in the long suite."""
+ON_KAFKA = pytest.mark.parametrize(
+    "cluster",
+    [pytest.param("kafka", marks=pytest.mark.kafka), pytest.param("embedded", marks=pytest.mark.long)],
+    indirect=True,
+)
 
 _QUIET_LOGS = """Configuration:
   Appenders:
@@ -66,6 +78,10 @@ class _Process:
     def pid(self) -> int:
         assert self._process is not None, "the broker was not started"
         return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def launch(self) -> None:
         self._logged = self.log.stat().st_size if self.log.exists() else 0
@@ -115,7 +131,7 @@ class _Process:
             return None
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self.runs:
             self._process.send_signal(number)
 
     def _reap(self) -> None:
@@ -141,6 +157,11 @@ class EmbeddedCluster:
 
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has not ended; it may be paused."""
+        return self._process.runs
 
     @property
     def log(self) -> str:
@@ -220,6 +241,11 @@ class KafkaCluster:
 
     def pid(self, node: int = 1) -> int:
         return self._nodes[node].pid
+
+    @property
+    def runs(self) -> bool:
+        """Whether no broker has ended; one may be paused."""
+        return all(process.runs for process in self._nodes.values())
 
     def stop(self) -> None:
         for process in self._nodes.values():

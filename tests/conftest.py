@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from store.reporting.client_noise import CLIENTS
+from store.reporting.log_lines import QUIET
 from tests.clusters import EmbeddedCluster, KafkaCluster, why_no_kafka
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: idle threads cost most
 # A traced run on a shared machine says nothing of speed.
 settings.register_profile("sidestream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sidestream")
+
+
+LONG = "SIDESTREAM_TEST_LONG" in os.environ
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `long` prove what shorter ones prove in another place, or take minutes for what seldom breaks."""
+    for item in items:
+        if not LONG and item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="long: run `make long`, or `make chaos`"))
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before() -> Iterator[None]:
+    """A command that runs in this process sets the process's log up: the next test must not be written to its end."""
+    root, hooks = logging.getLogger(), (sys.excepthook, threading.excepthook)
+    handlers, level = [*root.handlers], root.level
+    levels = {name: logging.getLogger(name).level for name in (*CLIENTS, *QUIET)}
+    yield
+    root.handlers[:], (sys.excepthook, threading.excepthook) = handlers, hooks
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
 
 
 @pytest.fixture(scope="session")

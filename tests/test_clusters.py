@@ -41,6 +41,7 @@ def test_embedded_broker_comes_back_after_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.kafka
+@pytest.mark.long
 def test_three_brokers_keep_accepting_when_one_is_killed(tmp_path: Path) -> None:
     reason = why_no_kafka()
     if reason:

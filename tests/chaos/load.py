@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import threading
 import time
@@ -11,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
-import pytest
 
 from store.settings import Settings, settings_from
 from stream.client.publisher import Publisher
@@ -31,10 +29,6 @@ GROUPS = 4
 ITEMS = 40
 SESSION_S = 6.0
 BOUNDARIES = ["restored", "absorbed", "vectors_written", "written", "sent", "published", "kept"]
-
-at_full_length = pytest.mark.skipif(
-    "SIDESTREAM_CHAOS_KILLS" not in os.environ, reason="a minute or more each: run `make chaos`"
-)
 
 
 def settings_on(cluster: EmbeddedCluster | KafkaCluster, **store: object) -> Settings:

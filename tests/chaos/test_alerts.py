@@ -21,7 +21,6 @@ from store.settings import Freshness, Settings
 from stream.client.publisher import Publisher
 from stream.kafka.topics import create_topics
 from stream.up.ports import free_port
-from tests.chaos.load import at_full_length
 from tests.chaos.prometheus import DEPLOY, DURATION, Prometheus, hastened, why_no_prometheus
 from tests.chaos.stalling_worker import StallingWorker
 from tests.clusters import EmbeddedCluster
@@ -176,7 +175,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
         made.stop()
 
 
-@at_full_length
+@pytest.mark.long
 def test_a_rolling_restart_fires_nothing(watched: Watched) -> None:
     """With the rules as they are. What is pending at the end would have to go on for its whole `for:`. This server has
     watched for minutes only, and its window of an hour holds no more than these: so for the alerts by burn rate the
@@ -208,7 +207,7 @@ def test_a_rolling_restart_fires_nothing(watched: Watched) -> None:
     assert max(overdue_of_an_hour.values()) < PAGES_FROM
 
 
-@at_full_length
+@pytest.mark.long
 def test_each_stage_that_stops_shows_in_its_metric_and_fires_its_alert(watched: Watched) -> None:
     cluster, workers = watched.cluster, watched.workers
 

@@ -13,6 +13,7 @@ from tests.clusters import KafkaCluster, why_no_kafka
 pytestmark = [pytest.mark.chaos, pytest.mark.kafka, pytest.mark.timeout(600)]
 
 
+@pytest.mark.long
 def test_a_broker_that_stood_still_leaves_no_partition_unread(tmp_path: Path) -> None:
     """The group's coordinator is paused before much is committed. So the group begins anew, while partitions that it
     led have other leaders; who owns them looks for their first offsets."""

@@ -26,6 +26,7 @@ def assert_told(worker: WorkerProcess) -> None:
     assert "make room and start again" in said
 
 
+@pytest.mark.long
 def test_a_worker_on_a_full_disk_says_so_and_goes_on_when_there_is_room(cluster, tmp_path: Path) -> None:
     settings = settings_on(cluster)
     with tiny_disk(tmp_path / "disk", 64) as disk:

@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.load import BOUNDARIES, at_full_length, await_exact, settings_on, under_load
+from tests.chaos.load import BOUNDARIES, await_exact, settings_on, under_load
 from tests.chaos.workers import WorkerProcess
+from tests.clusters import ON_KAFKA
 
 KILLS = int(os.environ.get("SIDESTREAM_CHAOS_KILLS", "10"))
-USUAL = {"written", "absorbed", "sent", "published"}
-"""Boundaries that every run of the suite dies at."""
+USUAL = "written"
+"""The boundary that every run of the suite dies at."""
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
+@ON_KAFKA
 def test_two_workers_killed_at_random_lose_and_double_nothing(cluster, tmp_path: Path) -> None:
     settings = settings_on(cluster)
     chance = random.Random(11)
@@ -36,7 +38,7 @@ def test_two_workers_killed_at_random_lose_and_double_nothing(cluster, tmp_path:
 
 
 @pytest.mark.parametrize(
-    "boundary", [each if each in USUAL else pytest.param(each, marks=at_full_length) for each in BOUNDARIES]
+    "boundary", [each if each == USUAL else pytest.param(each, marks=pytest.mark.long) for each in BOUNDARIES]
 )
 def test_a_worker_killed_at_each_boundary_is_exact(embedded_broker, tmp_path: Path, boundary: str) -> None:
     settings = settings_on(embedded_broker)
@@ -52,6 +54,7 @@ def test_a_worker_killed_at_each_boundary_is_exact(embedded_broker, tmp_path: Pa
         assert await_exact(settings, load, [worker], learned=boundary != "restored") > 500
 
 
+@pytest.mark.long
 def test_an_empty_disk_comes_back_from_the_log(cluster, tmp_path: Path) -> None:
     settings = settings_on(cluster)
     first, second = (WorkerProcess(settings, tmp_path / name) for name in ("first", "second"))

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.load import BOUNDARIES, SESSION_S, at_full_length, await_exact, settings_on, under_load
+from tests.chaos.load import BOUNDARIES, SESSION_S, await_exact, settings_on, under_load
 from tests.chaos.workers import WorkerProcess
 
 PAUSES = max(1, int(os.environ.get("SIDESTREAM_CHAOS_KILLS", "10")) // 5)
 pytestmark = [
     pytest.mark.chaos,
     pytest.mark.timeout(900),
-    at_full_length,
+    pytest.mark.long,
 ]
 
 

@@ -15,7 +15,6 @@ import pytest
 from store.checkpoints import CheckpointFolder, verify
 from store.keys import RESERVED
 from stream.client.training_runs import follow, request_training
-from tests.chaos.load import at_full_length
 from tests.chaos.workers import read_topic
 from tests.stream.serving.test_swap import System, small_settings
 from tests.waiting import PATIENCE_S, eventually
@@ -24,7 +23,7 @@ from trainer.model_bundle import NO_CHECKPOINT
 TRAINER_POINTS = ["checkpoint_named", "run_judged", "run_gated", "run_announced"]
 WORKER_POINTS = ["swap_loaded", "swapped"]
 POINTS = [*TRAINER_POINTS, *WORKER_POINTS, "cards_reassigned"]
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600), at_full_length]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600), pytest.mark.long]
 
 
 @pytest.fixture(scope="module")

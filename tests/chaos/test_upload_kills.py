@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,8 @@ from tests.chaos.workers import WorkerProcess, read_topic
 from tests.waiting import PATIENCE_S, eventually
 
 POINTS = ["uploads_restored", "uploads_written", "cards_sent"]
+USUAL = ("uploads_written", "kept")
+"""Where every run of the suite dies, and the disk after it."""
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
@@ -66,8 +69,13 @@ def titles_of_cards(settings: Settings) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("disk", ["kept", "lost"])
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(
+    ("point", "disk"),
+    [
+        each if each == USUAL else pytest.param(*each, marks=pytest.mark.long)
+        for each in product(POINTS, ["kept", "lost"])
+    ],
+)
 def test_items_are_as_their_last_upload_says(embedded_broker, tmp_path: Path, point: str, disk: str) -> None:
     settings = settings_on(embedded_broker)
     first, second = (WorkerProcess(settings, tmp_path / name) for name in ("first", "second"))

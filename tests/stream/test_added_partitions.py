@@ -19,6 +19,7 @@ from stream.client.publisher import Publisher
 from stream.kafka.connections import admin_client
 from stream.kafka.topics import TOPICS, create_topics
 from tests.chaos.workers import WorkerProcess, await_committed, published_counters, read_topic
+from tests.clusters import ON_KAFKA
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(600)
@@ -78,6 +79,7 @@ def every_click(forgotten: str) -> dict[str, int]:
     return dict(Counter(f"i{n % 7}" for n in kept))
 
 
+@ON_KAFKA
 def test_what_the_message_says_brings_everything_back(cluster: Any, tmp_path: Path) -> None:
     name = f"grown-{uuid.uuid4().hex[:8]}"
     settings = settings_on(cluster, 2, name, name)

@@ -101,7 +101,12 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
 
 @pytest.mark.parametrize(
     ("protocol", "mechanism"),
-    [("SASL_PLAINTEXT", "PLAIN"), ("SASL_SSL", "PLAIN"), ("SASL_SSL", "SCRAM-SHA-512"), ("SSL", "")],
+    [
+        pytest.param("SASL_PLAINTEXT", "PLAIN", marks=pytest.mark.long),
+        pytest.param("SASL_SSL", "PLAIN", marks=pytest.mark.long),
+        ("SASL_SSL", "SCRAM-SHA-512"),
+        ("SSL", ""),
+    ],
 )
 def test_the_whole_way_is_secured(
     opened: Callable[..., KafkaCluster], certificates: Certificates, tmp_path: Path, protocol: str, mechanism: str

@@ -5,9 +5,9 @@ from __future__ import annotations
 import gc
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,22 +29,32 @@ SLACK_S = 2.0
 """For a machine that other tests share."""
 
 
-@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
-def own_cluster(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedCluster | KafkaCluster]:
-    """A broker of the test's own, to be ill-treated."""
+@pytest.fixture(scope="module", params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
+def these_tests_cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[EmbeddedCluster | KafkaCluster]:
     if request.param == "kafka" and (reason := why_no_kafka()):
         pytest.skip(reason)
-    cluster = EmbeddedCluster(tmp_path) if request.param == "embedded" else KafkaCluster(tmp_path)
+    folder = tmp_path_factory.mktemp("outage")
+    cluster = EmbeddedCluster(folder) if request.param == "embedded" else KafkaCluster(folder)
     cluster.start()
     yield cluster
-    cluster.resume()
     cluster.stop()
+
+
+@pytest.fixture
+def own_cluster(these_tests_cluster: EmbeddedCluster | KafkaCluster) -> Iterator[EmbeddedCluster | KafkaCluster]:
+    """A broker to be ill-treated: paused or killed. It is well again afterwards."""
+    yield these_tests_cluster
+    these_tests_cluster.resume()
+    if not these_tests_cluster.runs:
+        these_tests_cluster.restart()
     gc.collect()  # here, where it is allowed for
 
 
 @pytest.fixture
 def settings(own_cluster: EmbeddedCluster | KafkaCluster) -> Settings:
-    settings = settings_on(own_cluster.bootstrap_servers, "outage.")
+    settings = settings_on(own_cluster.bootstrap_servers, f"outage-{uuid.uuid4().hex[:6]}.")
     create_topics(settings)
     return settings
 

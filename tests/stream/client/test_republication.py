@@ -21,7 +21,7 @@ from stream.client.republication import OwnersSilentError, Republishing
 from stream.kafka.connections import admin_client
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess, await_committed, published_counters, published_histories
-from tests.clusters import EmbeddedCluster
+from tests.clusters import ON_KAFKA, EmbeddedCluster
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(600)
@@ -65,6 +65,7 @@ def _keep(admin: KafkaAdminClient, settings: Settings, policy: str) -> None:
     admin.alter_configs([ConfigResource("topic", name, {"cleanup.policy": policy}) for name in names])
 
 
+@ON_KAFKA
 def test_running_workers_publish_every_row_again(cluster: Any, tmp_path: Path) -> None:
     settings = settings_on(cluster)
     worker = WorkerProcess(settings, tmp_path / "worker")

@@ -60,7 +60,7 @@ def test_ids_that_were_never_uploaded_and_who_knows_no_others_take_no_memory(tmp
     assert sorted(items.rows.recent(9999)) == ["i0", "i1", "i2"]
     assert sorted(users.rows.recent(9999)) == ["u0", "u1", "u2"]
     gc.collect()
-    alive = [each for each in gc.get_objects() if isinstance(each, UserRow) and each.entries[:1]]
+    alive = [each for each in gc.get_objects() if type(each) is UserRow and each.entries[:1]]
     assert sum(each.entries[0].item_id.startswith("url-") for each in alive) == 3
     assert len((users.rows.get("bot7") or UserRow()).entries) == 20
     assert items.vectors.store.cached == 3

@@ -143,6 +143,7 @@ def scraped(url: str, within_s: float = PATIENCE_S) -> bool:
     return False
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_stranger_with_a_process_id_of_old_is_left_alone(tmp_path: Path) -> None:
     """The ids that a killed system wrote down belong to somebody else now, even to a sidestream of another folder."""
@@ -173,6 +174,7 @@ def test_it_outlives_what_it_cannot_write(tmp_path: Path) -> None:
         assert process.wait(PATIENCE_S) == 0
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_two_that_start_at_once_take_different_ports(tmp_path: Path) -> None:
     """Each looks at the usual ports before the other has bound them."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import time
 import uuid
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -72,44 +71,56 @@ def settings(
     return settings
 
 
-def test_it_finds_what_a_replay_finds(settings: Settings, stream: tuple[list[Upload], list[Engagement]]) -> None:
+@pytest.fixture(scope="module")
+def everything(settings: Settings) -> list[Example | Impression]:
+    """What the whole log gives."""
+    return list(backfill_examples(settings, 10_000, 1.0))
+
+
+def test_it_finds_what_a_replay_finds(
+    everything: list[Example | Impression], settings: Settings, stream: tuple[list[Upload], list[Engagement]]
+) -> None:
     uploads, engagements = stream
     encoder = text_encoder("static")
     options = ReplayOptions(sample=0, within_limit=0, baselines=False, examples=1.0)
     collector = ExampleCollector()
     replay = Replay(uploads, engagements, encoder, options, settings, learner=collector)
     replay.run()
-    expected, found = collector.take(), list(backfill_examples(settings, 10_000, 1.0))
+    expected, found = collector.take(), everything
     assert len(found) > 300
     assert [type(one) for one in found] == [type(one) for one in expected]
     assert encode_piece(found) == encode_piece(expected)
 
 
-def test_a_piece_is_read_back_as_it_was_written(settings: Settings) -> None:
-    some = list(islice(backfill_examples(settings, 10_000, 1.0), 600))
+def test_a_piece_is_read_back_as_it_was_written(everything: list[Example | Impression]) -> None:
+    some = everything[:600]
     read = decode_piece(encode_piece(some))
     assert len(read) == len(some)
     assert {type(one) for one in read} == {Example, Impression}
     assert encode_piece(read) == encode_piece(some)
 
 
-def test_negative_engagements_are_found_too(settings: Settings, stream: tuple[list[Upload], list[Engagement]]) -> None:
+def test_negative_engagements_are_found_too(
+    everything: list[Example | Impression], settings: Settings, stream: tuple[list[Upload], list[Engagement]]
+) -> None:
     weights = settings.events.weights
     negative = {event.event_id for event in stream[1] if weights.get(event.kind, 0.0) < 0}
-    found = [one for one in backfill_examples(settings, 10_000, 1.0) if isinstance(one, Example)]
+    found = [one for one in everything if isinstance(one, Example)]
     assert len(negative) > 50
     assert sum(one.weight < 0 for one in found) > 0.3 * len(negative)
 
 
-def test_no_more_than_wanted_are_found_and_they_are_of_all_of_the_log(settings: Settings) -> None:
-    few, everything = (
-        [one for one in backfill_examples(settings, count, 1.0) if isinstance(one, Example) and one.weight > 0]
-        for count in (50, 10_000)
+def test_no_more_than_wanted_are_found_and_they_are_of_all_of_the_log(
+    everything: list[Example | Impression], settings: Settings
+) -> None:
+    few, there = (
+        [one for one in found if isinstance(one, Example) and one.weight > 0]
+        for found in (backfill_examples(settings, 50, 1.0), everything)
     )
     some = [example for example in few if not example.cold_negatives]
     assert 10 < len(some) <= 75
     assert len(few) > len(some), "first engagements are examined all"
-    middle = everything[len(everything) // 2].occurred_at
+    middle = there[len(there) // 2].occurred_at
     assert some[0].occurred_at < middle < some[-1].occurred_at
 
 

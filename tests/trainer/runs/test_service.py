@@ -28,7 +28,7 @@ from store.log import Log
 from store.records.frames import frame
 from store.settings import Codebook, Events, Kafka, Model, Settings, Training
 from stream.kafka.topics import create_topics
-from tests.clusters import EmbeddedCluster, KafkaCluster
+from tests.clusters import ON_EMBEDDED, ON_KAFKA, EmbeddedCluster, KafkaCluster
 from tests.trainer.worlds import WEIGHTS, cards, stream
 from tests.waiting import PATIENCE_S, eventually
 from trainer.checkpoint_loading import load_checkpoint
@@ -113,6 +113,7 @@ def serving(settings: Settings) -> Iterator[TrainerService]:
     assert not thread.is_alive()
 
 
+@ON_KAFKA
 def test_of_two_trainers_one_runs_what_is_asked_for_and_the_other_takes_over(
     settings: Settings, producer: KafkaProducer, serving: TrainerService, tmp_path: Path
 ) -> None:
@@ -131,6 +132,7 @@ def test_of_two_trainers_one_runs_what_is_asked_for_and_the_other_takes_over(
     thread.join(PATIENCE_S)
 
 
+@ON_KAFKA
 def test_asked_for_a_run_it_trains_judges_publishes_and_goes_on(
     settings: Settings, producer: KafkaProducer, serving: TrainerService
 ) -> None:
@@ -198,7 +200,8 @@ def start(settings: Settings) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", PROCESS, str(file)], env=environment, stderr=subprocess.DEVNULL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@ON_EMBEDDED
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_ended_in_mid_run_nothing_is_published_and_the_next_one_goes_on(
     settings: Settings, producer: KafkaProducer, number: int
 ) -> None:
