@@ -26,10 +26,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install  ## upload, click, train, swap: the whole way in under three minutes
 	$(BIN)/sidestream demo $(ARGS)
 
-# Three processes, for each waits for brokers and workers half of the time; a file keeps to one of them, and so do its
+# Two processes; a file keeps to one of them, and so do its
 # brokers and the usual ports, which one file takes.
 test: install  ## all tests (real Kafka is used where its libs are)
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 coverage: install  ## all tests, with the lines that they run, workers and brokers included
 	$(BIN)/python -m pytest --cov --cov-config=tests/coverage_of_processes.toml --cov-report=term $(ARGS)

@@ -18,6 +18,7 @@ from typing import Any
 from store.files.crash_points import reached
 from store.records.foreign import ForeignRecords
 from store.records.republish_request import request_in
+from store.security import trust
 from store.settings import Settings
 from store.topics import CHECKPOINTS, ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOMMEND_REQUESTS, UPLOADS
 from stream.canaries import Canaries
@@ -109,6 +110,7 @@ class Worker:
             metrics=self._metrics,
             timeout_s=settings.serving.peer_timeout_s,
             token=settings.serving.tokens.operate,
+            trusted=trust(settings.serving.tls),
         )
         self._service = service = WorkerService(
             settings,

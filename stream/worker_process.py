@@ -10,8 +10,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -51,14 +52,33 @@ async def serve(settings: Settings, started: Callable[[Worker], None] = lambda _
     status = 1 if worker.failure is not None else 0
     if worker.failure is not None:
         log.error("the worker failed: %r", worker.failure)
+        await _first_done(stop.wait(), broker_answers(settings))
     end_at_last(status)
     await worker.stop()
     return status
 
 
+async def broker_answers(settings: Settings) -> None:
+    """Returns when a broker answers. A worker that failed because none does goes on answering from what it has:
+    to end would leave nobody, for the next one cannot start without a broker."""
+    away = Outage(log, "no broker answers", "requests are answered from what is known; starting anew when one does")
+    while True:
+        try:
+            await asyncio.to_thread(describe_topics, settings)
+        except BrokerUnavailableError as error:
+            away.met(error)
+            await asyncio.sleep(1.0)
+        else:
+            return away.over()
+
+
 async def _first(*events: asyncio.Event, timeout_s: float | None = None) -> None:
     """Waits for one of them, `timeout_s` at most."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
+    await _first_done(*(event.wait() for event in events), timeout_s=timeout_s)
+
+
+async def _first_done(*works: Coroutine[Any, Any, object], timeout_s: float | None = None) -> None:
+    waits = [asyncio.create_task(work) for work in works]
     await asyncio.wait(waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()

@@ -1,4 +1,5 @@
-"""Security of the log: who a Kafka client says it is and whom it trusts, and why a broker would not let it in.
+"""Security: who a Kafka client says it is and whom it trusts, why a broker would not let it in, and the TLS of workers'
+HTTP faces.
 
 May import the rest of `store`. Invariant: nothing else turns `[kafka.security]` into options of clients, and no secret
 leaves it in any other way.
@@ -7,6 +8,7 @@ leaves it in any other way.
 from store.security.door import client_options
 from store.security.options import SecurityError, async_client_security, client_security, security_of
 from store.security.probe import NoServerError, RefusedError, find_server
+from store.security.serving_tls import face_url, server_context, trust
 
 __all__ = [
     "NoServerError",
@@ -15,6 +17,9 @@ __all__ = [
     "async_client_security",
     "client_options",
     "client_security",
+    "face_url",
     "find_server",
     "security_of",
+    "server_context",
+    "trust",
 ]

@@ -33,6 +33,7 @@ from store.settings.tables import (
     Serving,
     Settings,
     Store,
+    Tls,
     Tokens,
     Utility,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "Spectral",
     "Store",
     "Table",
+    "Tls",
     "Tokens",
     "Training",
     "Utility",

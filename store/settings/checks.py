@@ -135,7 +135,10 @@ def _unusable(settings: Settings) -> Iterator[tuple[str, str]]:
             "kafka.replication = 0: expected a whole number from 1 on, or -1 (the broker's)",
         )
     if serving.advertise and not re.match(r"https?://[^/\s]", serving.advertise):
-        yield "serving.advertise", f"serving.advertise = {_shown(serving.advertise)}: expected http://host:port"
+        yield (
+            "serving.advertise",
+            f"serving.advertise = {_shown(serving.advertise)}: expected http://host:port or https://host:port",
+        )
     for key, text in (("kafka.group", kafka.group), ("serving.host", serving.host)):
         if not text.strip():
             yield key, f"{key} = {_shown(text)}: expected a text that is not empty"
@@ -178,6 +181,13 @@ def _half_guarded(serving: Serving) -> Iterator[tuple[str, str]]:
     missing = [role for role in ("read", "write", "operate") if not getattr(serving.tokens, role)]
     if 0 < len(missing) < 3:
         yield f"serving.tokens.{missing[0]}", f"serving.tokens needs {' and '.join(missing)}, too: all three or none"
+    if serving.tls.key_file and not serving.tls.certificate_file:
+        yield "serving.tls.certificate_file", "serving.tls.key_file needs serving.tls.certificate_file"
+    if serving.tls.certificate_file and serving.advertise.startswith("http:"):
+        yield (
+            "serving.advertise",
+            f"serving.advertise = {_shown(serving.advertise)}: with serving.tls.certificate_file it begins with https://",
+        )
 
 
 def unguarded(serving: Serving) -> str:

@@ -144,6 +144,16 @@ class Tokens(Table, frozen=True):
     operate: str = ""
 
 
+class Tls(Table, frozen=True):
+    """TLS of a worker's HTTP face: with `certificate_file` (and `key_file`, where the key lies apart; PEM, read at the
+    start) it speaks HTTPS and nothing else. `ca_file`: the authorities that commands and workers among themselves
+    trust; empty: those of the machine."""
+
+    certificate_file: str = ""
+    key_file: str = ""
+    ca_file: str = ""
+
+
 class Serving(Table, frozen=True):
     """The worker's HTTP face and the request path. A user's request is passed on to the worker that has the user, which
     answers within `peer_timeout_s`, or is done without. Asked to stop, a worker says so at `/readyz` and answers for
@@ -164,6 +174,7 @@ class Serving(Table, frozen=True):
     console: bool = True
     """The page, and what it asks."""
     tokens: Tokens = Tokens()
+    tls: Tls = Tls()
     beams: AtLeast1 = 24
     drain_s: NotNegative = 5.0
     most_waiting: AtLeast1 = 64

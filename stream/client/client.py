@@ -33,6 +33,8 @@ import httpx
 import msgspec
 
 from store.requests import Answer, Request, Task
+from store.security import trust
+from store.settings import Tls
 
 Model = TypeVar("Model")
 
@@ -72,21 +74,34 @@ class _Answers(msgspec.Struct):
 
 class Client:
     """A connection pool to one worker's web address; may be shared by threads. Timeouts in seconds. `token`: one of the
-    worker's `[serving.tokens]`, where it has any."""
+    worker's `[serving.tokens]`, where it has any. `ca_file`: the authorities to trust, where the URL is an HTTPS one;
+    empty: those of this machine."""
 
     def __init__(
-        self, url: str = "http://127.0.0.1:8470", *, timeout_s: float = 5.0, connect_s: float = 2.0, token: str = ""
+        self,
+        url: str = "http://127.0.0.1:8470",
+        *,
+        timeout_s: float = 5.0,
+        connect_s: float = 2.0,
+        token: str = "",
+        ca_file: str = "",
     ) -> None:
         if "://" not in url:
             url = f"http://{url}"
         self.url = url.rstrip("/")
         self.timeout_s = timeout_s
+        self._token, self._ca_file = token, ca_file
         timeout = httpx.Timeout(timeout_s, connect=connect_s)
         try:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            self._http = httpx.Client(base_url=self.url, timeout=timeout, headers=headers)
+            verify = trust(Tls(ca_file=ca_file))
+            self._http = httpx.Client(base_url=self.url, timeout=timeout, headers=headers, verify=verify)
         except httpx.InvalidURL as error:
             raise UnreachableError(f"{url} is no URL ({error}): give one like http://127.0.0.1:8470") from None
+
+    def another(self, *, timeout_s: float) -> Client:
+        """A client of the same worker with a pool of its own."""
+        return Client(self.url, timeout_s=timeout_s, token=self._token, ca_file=self._ca_file)
 
     # ---- recommendations ----
 
@@ -151,6 +166,10 @@ class Client:
     def status(self) -> dict[str, Any]:
         """Freshness of every stage, lag, model and codebook age, each against its objective."""
         return self._object("/v1/status")
+
+    def metrics(self) -> str:
+        """The worker's metrics in Prometheus' text form."""
+        return self._send("GET", "/metrics").text
 
     # ---- readiness ----
 
@@ -264,4 +283,10 @@ def _quoted(field: str, id_: str) -> str:
 
 
 def _nobody(url: str, detail: str) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in detail:
+        return (
+            f"the certificate of {url} is not trusted ({detail}): name its authority by ca_file (serving.tls.ca_file)"
+        )
+    if "without sending a response" in detail and url.startswith("http:"):
+        return f"what answers at {url} speaks no HTTP: it may speak HTTPS, so try https://"
     return f"nothing answers at {url} ({detail}): start a worker with `sidestream up`, or correct the URL"

@@ -207,7 +207,7 @@ class Traffic:
 def train_and_swap(stage: Stage, timeout_s: float = 300.0) -> list[Seen]:
     """Asks for a training run and follows it to the first answer of the new checkpoint, under traffic all the time."""
     with (
-        Client(stage.client.url, timeout_s=LATEST_ANSWER_S) as own,
+        stage.client.another(timeout_s=LATEST_ANSWER_S) as own,
         Traffic(own, stage.stream.people(100) or ["demo-visitor"]) as traffic,
     ):
         request, offset = request_training(stage.settings)

@@ -19,7 +19,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
@@ -61,7 +60,16 @@ def run_demo(folder: Path | None, *, leave: bool, speed: float | None, data_dir:
     began = time.time()
     with _folder(data_dir) as where, _system(where, console) as addresses:
         settings = load_settings(Path(addresses["settings"]), {})
-        with Client(addresses["url"], timeout_s=LATEST_ANSWER_S) as client, Publisher(settings=settings) as publisher:
+        serving = settings.serving
+        with (
+            Client(
+                addresses["url"],
+                timeout_s=LATEST_ANSWER_S,
+                token=serving.tokens.read,
+                ca_file=serving.tls.ca_file,
+            ) as client,
+            Publisher(settings=settings) as publisher,
+        ):
             _fill(console, client, publisher, stream, speed)
             with Feed(stream, lambda event: _publish(publisher, event)) as feed:
                 seen = _play(console, Stage(settings, client, publisher, stream, feed, partial(_say, console, "  ")))
@@ -167,7 +175,7 @@ def _publish(publisher: Publisher, event: Recorded) -> None:
 def _await_absorbed(client: Client, stream: DemoStream, told: Any) -> None:
     deadline = time.time() + ABSORBED_S
     while time.time() < deadline:
-        absorbed = _absorbed(client.url)
+        absorbed = _absorbed(client)
         lag = sum(int(each["events"]) for each in client.status()["lag"].values())
         if all(absorbed.get(topic, 0) >= count for topic, count in stream.counts.items()) and lag == 0:
             return
@@ -175,14 +183,14 @@ def _await_absorbed(client: Client, stream: DemoStream, told: Any) -> None:
         time.sleep(0.1)
     raise DemoError(
         f"the system did not absorb the stream within {ABSORBED_S:g} s "
-        f"({_absorbed(client.url)} of {dict(stream.counts)}): see the worker's log"
+        f"({_absorbed(client)} of {dict(stream.counts)}): see the worker's log"
     )
 
 
-def _absorbed(url: str) -> dict[str, float]:
+def _absorbed(client: Client) -> dict[str, float]:
     """Events that the worker has taken or refused, by topic, from its metrics."""
     counts: dict[str, float] = {}
-    for family in text_string_to_metric_families(httpx.get(f"{url}/metrics", timeout=10.0).text):
+    for family in text_string_to_metric_families(client.metrics()):
         for sample in family.samples:
             if sample.name == "sidestream_events_total":
                 topic = sample.labels["topic"]

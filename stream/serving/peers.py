@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,7 @@ class _PeerError(RuntimeError):
 
 class Peers:
     """The other workers, asked for what their partitions know. `owner_of` gives the address of a user's owner, None if
-    nobody has announced itself; `own_url` is this worker's."""
+    nobody has announced itself; `own_url` is this worker's. `trusted`: the authorities of peers that speak TLS."""
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Peers:
         metrics: Metrics,
         timeout_s: float,
         token: str = "",
+        trusted: ssl.SSLContext | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._owner_of = owner_of
@@ -57,13 +59,16 @@ class Peers:
         self._clock = clock
         self._timeout_s = timeout_s
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._trusted = trusted
         self._logged_at: dict[str, float] = {}
         self._asked_again_at: dict[str, float] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
         self._session = aiohttp.ClientSession(
-            headers=self._headers, timeout=aiohttp.ClientTimeout(total=self._timeout_s)
+            headers=self._headers,
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s),
+            connector=aiohttp.TCPConnector(ssl=self._trusted or True),
         )
 
     async def stop(self) -> None:

@@ -25,7 +25,8 @@ import msgspec
 
 from store.files.folder_lock import FolderLock
 from store.reporting.log_lines import is_json
-from store.settings import Settings, to_toml
+from store.security import face_url, trust
+from store.settings import Serving, Settings, to_toml
 from stream.kafka.connections import quiet_clients
 from stream.kafka.topics import create_topics
 from stream.up.addresses import ADDRESSES, DamagedAddressesError, read_addresses, write_addresses
@@ -76,8 +77,7 @@ class Supervisor:
     @property
     def url(self) -> str:
         """Where the worker answers."""
-        host = self.settings.serving.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.settings.serving.port}"
+        return face_url(self.settings.serving, self.settings.serving.host, self.settings.serving.port)
 
     def start(self) -> None:
         """Returns when requests can be served. Raises `StartError`."""
@@ -91,7 +91,7 @@ class Supervisor:
         create_topics(self.settings)
         worker = self._launch("worker", "-m", "stream.cli", "worker", "--settings", str(file))
         self._launch("trainer", "-m", "stream.cli", "trainer", "--settings", str(file))
-        self._await(worker, self.settings.serving.port, lambda: _is_ready(self.url))
+        self._await(worker, self.settings.serving.port, lambda: _is_ready(self.url, self.settings.serving))
         self._ready = True
         self._note_addresses()
 
@@ -305,8 +305,8 @@ def _last(folder: Path) -> dict[str, Any]:
         return {}
 
 
-def _is_ready(url: str) -> bool:
+def _is_ready(url: str, serving: Serving) -> bool:
     try:
-        return httpx.get(f"{url}/readyz", timeout=1.0).status_code == 200
+        return httpx.get(f"{url}/readyz", timeout=1.0, verify=trust(serving.tls)).status_code == 200
     except httpx.HTTPError:
         return False

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
+from store.security import face_url, server_context
 from store.settings import Serving
 from stream.metrics.metrics import Metrics
 from stream.web.access import guard
@@ -54,6 +55,7 @@ class WebServer:
         self._app = application(service, metrics, serving, more)
         self._host = serving.host
         self._port = serving.port
+        self._serving = serving
         self._runner: web.AppRunner | None = None
 
     @property
@@ -61,14 +63,15 @@ class WebServer:
         """Where others reach it; the port is known once it has started."""
         anywhere = self._host in ("0.0.0.0", "::", "")
         host = socket.gethostname() if anywhere else self._host
-        return f"http://[{host}]:{self._port}" if ":" in host else f"http://{host}:{self._port}"
+        return face_url(self._serving, host, self._port)
 
     async def start(self) -> None:
-        """Bind and serve."""
+        """Bind and serve. Raises `SecurityError` for a certificate that cannot be used."""
+        context = server_context(self._serving.tls)
         runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=2.0)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            await web.TCPSite(runner, self._host, self._port, ssl_context=context).start()
         except OSError as error:
             await runner.cleanup()
             raise AddressError(

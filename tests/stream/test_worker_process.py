@@ -9,8 +9,11 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from store.settings import settings_from
+from stream.client.publisher import Publisher
+from stream.kafka.emitter import EXPIRES_S
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess
 from tests.clusters import EmbeddedCluster
@@ -86,3 +89,44 @@ def test_a_worker_that_was_at_work_waits_for_a_broker_that_is_away(tmp_path: Pat
     begins, ends, *_ = [json.loads(line) for line in worker.log.read_text().splitlines()]
     assert begins["message"].startswith("the worker cannot start without a broker (no Kafka broker answers")
     assert ends["message"].startswith("over after ")
+
+
+@pytest.mark.long
+def test_while_no_broker_answers_requests_are_and_it_starts_anew_when_one_does(tmp_path: Path) -> None:
+    """What it had to send is given up after 30 s; a worker that ended then could not start, and nobody would answer."""
+    broker = EmbeddedCluster(tmp_path / "broker")
+    broker.start()
+    settings = settings_from({"kafka": {"bootstrap_servers": broker.bootstrap_servers, "partitions": 1}})
+    create_topics(settings)
+    worker = WorkerProcess(settings, tmp_path / "worker")
+    worker.start()
+    try:
+        worker.await_ready()
+        with httpx.Client(base_url=worker.url, timeout=10) as client:
+
+            def answers() -> bool:
+                answer = client.get("/v1/recommend", params={"user_id": "u"})
+                return answer.status_code == 200 and answer.json()["items"][0]["item_id"] == "i"
+
+            with Publisher(settings=settings) as publisher:
+                publisher.upload({"item_id": "i", "uploaded_at": time.time(), "title": "Garden roses"})
+                publisher.flush()
+                eventually(lambda: client.get("/v1/items/i").status_code == 200)
+                act = {"event_id": "e", "user_id": "v", "item_id": "i", "kind": "click", "occurred_at": time.time()}
+                publisher.engagement(act)
+                publisher.flush()
+            broker.kill()
+            end = time.monotonic() + EXPIRES_S + 20
+            while time.monotonic() < end:
+                assert answers()
+                time.sleep(0.2)
+            assert "the worker failed" in worker.log.read_text(), "it had nothing to send"
+            broker.restart()
+            assert worker.process is not None
+            assert worker.process.wait(30) == 1
+        worker.start()
+        worker.await_ready()
+        eventually(lambda: httpx.get(f"{worker.url}/v1/items/i").json()["counters"] == {"click": 1})
+    finally:
+        worker.stop()
+        broker.stop()

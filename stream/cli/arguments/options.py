@@ -114,7 +114,8 @@ def client_of(system: System) -> Iterator[Client]:
     """A client of a system's scorer, closed at the end."""
     from stream.client.client import Client
 
-    with Client(system.url, token=system.settings.serving.tokens.read) as client:
+    serving = system.settings.serving
+    with Client(system.url, token=serving.tokens.read, ca_file=serving.tls.ca_file) as client:
         yield client
 
 

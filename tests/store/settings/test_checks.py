@@ -42,6 +42,11 @@ from store.settings.checks import KEYS, nearest, problems_of
         ("[events.weights]\nclick = inf\n", "events.weights = .*cannot be infinite"),
         ('[content]\nencoder = "bert"\n', 'content.encoder = "bert": expected one of static, minilm'),
         ('[serving]\nadvertise = "worker-1:8470"\n', "serving.advertise = .*expected http://host:port"),
+        ('[serving.tls]\nkey_file = "k.pem"\n', "serving.tls.key_file needs serving.tls.certificate_file"),
+        (
+            '[serving]\nadvertise = "http://worker-1:8470"\n[serving.tls]\ncertificate_file = "c.pem"\n',
+            "serving.advertise = .*it begins with https://",
+        ),
         ('[logging]\nlevel = "LOUD"\n', 'logging.level = "LOUD": expected one of DEBUG, INFO, WARNING, ERROR'),
         ('[loging]\nlevel = "INFO"\n', "no setting loging.level: did you mean logging.level"),
         ("[candidates.quotas]\npopularity = 5\n", "did you mean candidates.quotas.popular"),

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,8 +15,11 @@ from aiohttp.test_utils import TestServer
 from prometheus_client import generate_latest
 
 from store.requests import Answer, Request
+from store.security import server_context, trust
+from store.settings import Tls
 from stream.metrics.metrics import PEER_FAILURES, Metrics
 from stream.serving.peers import LOG_EVERY_S, Peers
+from tests.secured import make_certificates
 
 ANSWER = Answer(items=[], checkpoint="c", codebook="v", request_id="r", took_ms=1.0, degraded=False)
 Ask = Callable[[Peers], Awaitable[object]]
@@ -129,3 +133,30 @@ def test_an_owner_that_is_gone_or_unknown_or_this_worker(caplog: pytest.LogCaptu
     assert counted(metrics) == {"unreachable": 1, "unknown": 3}
     said = [record.getMessage() for record in caplog.records if record.name == "stream.serving.peers"]
     assert len(said) == 3  # unreachable, unknown, and unknown again once some time has passed
+
+
+def test_a_peer_that_speaks_tls_is_asked_and_a_stranger_is_not(tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path)
+    context = server_context(Tls(certificate_file=str(certificates.broker)))
+
+    async def main(ca_file: Path) -> Answer | None:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", answered)
+        server = TestServer(app, host="127.0.0.1", scheme="https")
+        await server.start_server(ssl=context)
+        peers = Peers(
+            owner_of=lambda _: f"https://127.0.0.1:{server.port}",
+            own_url=lambda: "",
+            metrics=Metrics(),
+            timeout_s=2.0,
+            trusted=trust(Tls(ca_file=str(ca_file))),
+        )
+        await peers.start()
+        try:
+            return await peers.recommend(Request(user_id="u"))
+        finally:
+            await peers.stop()
+            await server.close()
+
+    assert asyncio.run(main(certificates.ca)) == ANSWER
+    assert asyncio.run(main(certificates.stranger)) is None

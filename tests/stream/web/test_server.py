@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,9 +12,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from store.settings import Serving
+from store.settings import Serving, Tls
+from stream.client.client import Client, UnreachableError
 from stream.metrics.metrics import Metrics
 from stream.web.server import AddressError, WebServer, application
+from tests.secured import make_certificates
 from tests.stream.web.fake_service import FakeService
 from tests.stream.web.web_client import refused, with_app
 
@@ -73,5 +76,35 @@ def test_workers_can_have_routes_among_themselves() -> None:
         async with TestClient(TestServer(app)) as client:
             assert await (await client.post("/internal/echo", data=b"[1]")).json() == [1]
             await refused(await client.post("/internal/echo", data=b"["), 400, "body")
+
+    asyncio.run(main())
+
+
+def test_with_a_certificate_it_speaks_https_and_who_does_not_trust_it_is_told(tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path)
+
+    async def main() -> None:
+        metrics = Metrics()
+        serving = Serving(port=0, tls=Tls(certificate_file=str(certificates.broker)))
+        server = WebServer(FakeService(metrics), metrics, serving)
+        await server.start()
+        try:
+            await asyncio.to_thread(ask, server.url)
+        finally:
+            await server.stop()
+
+    def ask(url: str) -> None:
+        assert url.startswith("https://127.0.0.1:")
+        with Client(url, ca_file=str(certificates.ca)) as client:
+            assert client.ready()[0]
+            with client.another(timeout_s=1.0) as another:
+                assert another.ready()[0]
+            assert "sidestream_" in client.metrics()
+        for ca_file in ("", str(certificates.stranger)):
+            not_trusted = pytest.raises(UnreachableError, match=r"not trusted .*ca_file")
+            with Client(url, ca_file=ca_file) as stranger, not_trusted:
+                stranger.ready()
+        with Client(url.replace("https:", "http:")) as plain, pytest.raises(UnreachableError, match="try https://"):
+            plain.ready()
 
     asyncio.run(main())

@@ -1,0 +1,50 @@
+"""TLS of a worker's HTTP face: what it shows, what those who ask it trust, and its address.
+
+Invariant: a certificate that cannot serve is refused at the start, by the name of its setting; no one who asks trusts a
+face because its certificate could not be checked.
+"""
+
+from __future__ import annotations
+
+import ssl
+
+from store.security.options import SecurityError
+from store.settings import Serving, Tls
+
+
+def face_url(serving: Serving, host: str, port: int) -> str:
+    """The address of a face, e.g. `https://[::1]:8470`."""
+    scheme = "https" if serving.tls.certificate_file else "http"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def server_context(tls: Tls) -> ssl.SSLContext | None:
+    """What a face shows; None without a certificate. Raises `SecurityError`."""
+    if not tls.certificate_file:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    names = f"serving.tls.certificate_file {tls.certificate_file} and key_file {tls.key_file or tls.certificate_file}"
+    try:
+        context.load_cert_chain(tls.certificate_file, tls.key_file or None, password=_no_password)
+    except ssl.SSLError as error:
+        raise SecurityError(
+            f"{names} cannot be used ({error.reason}): give a certificate and its key, in PEM form, without a password"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SecurityError(f"{names} cannot be read: {error}") from None
+    return context
+
+
+def trust(tls: Tls) -> ssl.SSLContext:
+    """Whom those trust who ask a face: this machine's authorities, or those in `ca_file`. Raises `SecurityError`."""
+    try:
+        return ssl.create_default_context(cafile=tls.ca_file or None)
+    except ssl.SSLError as error:
+        raise SecurityError(f"serving.tls.ca_file {tls.ca_file}: no certificate in PEM form ({error.reason})") from None
+    except OSError as error:
+        raise SecurityError(f"serving.tls.ca_file {tls.ca_file} cannot be read: {error}") from None
+
+
+def _no_password() -> str:
+    """Else OpenSSL would ask for one at the terminal, and wait."""
+    raise ValueError("the key is encrypted")
