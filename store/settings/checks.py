@@ -182,7 +182,7 @@ def _half_guarded(serving: Serving) -> Iterator[tuple[str, str]]:
     if 0 < len(missing) < 3:
         yield f"serving.tokens.{missing[0]}", f"serving.tokens needs {' and '.join(missing)}, too: all three or none"
     if serving.tls.key_file and not serving.tls.certificate_file:
-        yield "serving.tls.certificate_file", "serving.tls.key_file needs serving.tls.certificate_file"
+        yield "serving.tls.key_file", "serving.tls.key_file needs serving.tls.certificate_file"
     if serving.tls.certificate_file and serving.advertise.startswith("http:"):
         yield (
             "serving.advertise",

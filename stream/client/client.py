@@ -23,6 +23,7 @@ one whose connection broke (a worker that was restarted) is sent once more befor
 from __future__ import annotations
 
 import builtins
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -33,8 +34,6 @@ import httpx
 import msgspec
 
 from store.requests import Answer, Request, Task
-from store.security import trust
-from store.settings import Tls
 
 Model = TypeVar("Model")
 
@@ -90,18 +89,17 @@ class Client:
             url = f"http://{url}"
         self.url = url.rstrip("/")
         self.timeout_s = timeout_s
-        self._token, self._ca_file = token, ca_file
         timeout = httpx.Timeout(timeout_s, connect=connect_s)
         try:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            verify = trust(Tls(ca_file=ca_file))
+            verify = ssl.create_default_context(cafile=ca_file or None)
             self._http = httpx.Client(base_url=self.url, timeout=timeout, headers=headers, verify=verify)
+        except OSError as error:  # of the file, or of what is in it
+            raise UnreachableError(
+                f"ca_file {ca_file} cannot be used ({error}): give a certificate in PEM form"
+            ) from None
         except httpx.InvalidURL as error:
             raise UnreachableError(f"{url} is no URL ({error}): give one like http://127.0.0.1:8470") from None
-
-    def another(self, *, timeout_s: float) -> Client:
-        """A client of the same worker with a pool of its own."""
-        return Client(self.url, timeout_s=timeout_s, token=self._token, ca_file=self._ca_file)
 
     # ---- recommendations ----
 
@@ -166,10 +164,6 @@ class Client:
     def status(self) -> dict[str, Any]:
         """Freshness of every stage, lag, model and codebook age, each against its objective."""
         return self._object("/v1/status")
-
-    def metrics(self) -> str:
-        """The worker's metrics in Prometheus' text form."""
-        return self._send("GET", "/metrics").text
 
     # ---- readiness ----
 

@@ -204,10 +204,16 @@ class Traffic:
             self.first_answer_of.setdefault(answer.checkpoint, time.time())
 
 
+def patient_client(url: str, settings: Settings) -> Client:
+    """A client that waits as long as a person does while a model is trained on the same cores."""
+    serving = settings.serving
+    return Client(url, timeout_s=LATEST_ANSWER_S, token=serving.tokens.read, ca_file=serving.tls.ca_file)
+
+
 def train_and_swap(stage: Stage, timeout_s: float = 300.0) -> list[Seen]:
     """Asks for a training run and follows it to the first answer of the new checkpoint, under traffic all the time."""
     with (
-        stage.client.another(timeout_s=LATEST_ANSWER_S) as own,
+        patient_client(stage.client.url, stage.settings) as own,
         Traffic(own, stage.stream.people(100) or ["demo-visitor"]) as traffic,
     ):
         request, offset = request_training(stage.settings)

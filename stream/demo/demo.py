@@ -12,24 +12,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
 from rich.table import Table
 
-from store.settings import load_settings
+from store.security import trust
+from store.settings import Settings, load_settings
 from store.topics import ENGAGEMENTS, UPLOADS
 from stream.client.client import Client, ClientError
 from stream.client.publisher import Publisher
 from stream.client.recordings import Recorded, paced
 from stream.client.training_runs import TrainerSilentError
-from stream.demo.acts import LATEST_ANSWER_S, Click, Seen, Stage, click_and_compare, publish_and_find, train_and_swap
+from stream.demo.acts import Click, Seen, Stage, click_and_compare, patient_client, publish_and_find, train_and_swap
 from stream.demo.stream import DemoStream, Feed, recorded, simulated
 from stream.terminal.output import span
 from stream.terminal.status_view import show_status
@@ -53,6 +55,9 @@ class DemoError(RuntimeError):
     """The demonstration could not go on: the message says which part, and where its log lies."""
 
 
+Absorbed = Callable[[], tuple[dict[str, float], int]]
+
+
 def run_demo(folder: Path | None, *, leave: bool, speed: float | None, data_dir: Path | None, as_json: bool) -> int:
     """Runs it; returns the exit status. `leave`: end the system afterwards instead of waiting for Ctrl-C."""
     console = Console(stderr=as_json, highlight=False, width=None if sys.stdout.isatty() else 120)
@@ -60,17 +65,8 @@ def run_demo(folder: Path | None, *, leave: bool, speed: float | None, data_dir:
     began = time.time()
     with _folder(data_dir) as where, _system(where, console) as addresses:
         settings = load_settings(Path(addresses["settings"]), {})
-        serving = settings.serving
-        with (
-            Client(
-                addresses["url"],
-                timeout_s=LATEST_ANSWER_S,
-                token=serving.tokens.read,
-                ca_file=serving.tls.ca_file,
-            ) as client,
-            Publisher(settings=settings) as publisher,
-        ):
-            _fill(console, client, publisher, stream, speed)
+        with patient_client(addresses["url"], settings) as client, Publisher(settings=settings) as publisher:
+            _fill(console, partial(_absorbed, client, settings), publisher, stream, speed)
             with Feed(stream, lambda event: _publish(publisher, event)) as feed:
                 seen = _play(console, Stage(settings, client, publisher, stream, feed, partial(_say, console, "  ")))
             if feed.error is not None:
@@ -145,7 +141,7 @@ def _first_line(process: subprocess.Popen[bytes], where: Path) -> dict[str, Any]
 # ---- the stream ----
 
 
-def _fill(console: Console, client: Client, publisher: Publisher, stream: DemoStream, speed: float | None) -> None:
+def _fill(console: Console, absorbed: Absorbed, publisher: Publisher, stream: DemoStream, speed: float | None) -> None:
     """Publishes the stream, and returns when the system has absorbed it."""
     wait_s = paced(speed)
     began = time.time()
@@ -158,7 +154,7 @@ def _fill(console: Console, client: Client, publisher: Publisher, stream: DemoSt
                 shown.update(styled(f"publishing the {stream.name}: {number:,} events"))
         publisher.flush(ABSORBED_S)
         published_s = time.time() - began
-        _await_absorbed(client, stream, lambda lag: shown.update(f"learning: {lag:,} records to go"))
+        _await_absorbed(absorbed, stream, lambda lag: shown.update(f"learning: {lag:,} records to go"))
     took_s = time.time() - began
     counts = stream.counts
     _say(
@@ -172,30 +168,31 @@ def _publish(publisher: Publisher, event: Recorded) -> None:
     publisher.publish(UPLOADS if event.topic == UPLOADS else ENGAGEMENTS, event.value)
 
 
-def _await_absorbed(client: Client, stream: DemoStream, told: Any) -> None:
+def _await_absorbed(absorbed: Absorbed, stream: DemoStream, told: Any) -> None:
     deadline = time.time() + ABSORBED_S
     while time.time() < deadline:
-        absorbed = _absorbed(client)
-        lag = sum(int(each["events"]) for each in client.status()["lag"].values())
-        if all(absorbed.get(topic, 0) >= count for topic, count in stream.counts.items()) and lag == 0:
+        taken, lag = absorbed()
+        if all(taken.get(topic, 0) >= count for topic, count in stream.counts.items()) and lag == 0:
             return
         told(lag)
         time.sleep(0.1)
     raise DemoError(
         f"the system did not absorb the stream within {ABSORBED_S:g} s "
-        f"({_absorbed(client)} of {dict(stream.counts)}): see the worker's log"
+        f"({taken} of {dict(stream.counts)}): see the worker's log"
     )
 
 
-def _absorbed(client: Client) -> dict[str, float]:
-    """Events that the worker has taken or refused, by topic, from its metrics."""
+def _absorbed(client: Client, settings: Settings) -> tuple[dict[str, float], int]:
+    """Events that the worker has taken or refused, by topic, from its metrics; and those that wait."""
     counts: dict[str, float] = {}
-    for family in text_string_to_metric_families(client.metrics()):
+    lag = sum(int(each["events"]) for each in client.status()["lag"].values())
+    told = httpx.get(f"{client.url}/metrics", timeout=10.0, verify=trust(settings.serving.tls)).text
+    for family in text_string_to_metric_families(told):
         for sample in family.samples:
             if sample.name == "sidestream_events_total":
                 topic = sample.labels["topic"]
                 counts[topic] = counts.get(topic, 0.0) + sample.value
-    return counts
+    return counts, lag
 
 
 # ---- the acts ----
