@@ -77,11 +77,12 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyth
             self._closed.wait(1.0)
 
     def _take_part(self) -> None:
-        """As a member, until closed or until this process stood still: then it begins anew."""
+        """As a member, until closed, or until this process stood still or heard nothing for a session's time: then it
+        begins anew. A client may miss that the group has decided, and then it is no member for long."""
         consumer = self._member()
         try:
-            self._polled_at = time.monotonic()
-            while not (self._closed.is_set() or self._stood_still()):
+            self._polled_at = self._undecided_since = time.monotonic()
+            while not (self._closed.is_set() or self._stood_still() or self._undecided_s() > self._session_s):
                 consumer.pause(*consumer.assignment())
                 consumer.poll(timeout_ms=int(POLL_S * 1000))
                 if not self._stood_still():
@@ -97,8 +98,11 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyth
         if self._standing != "undecided":
             self._undecided_since = time.monotonic()
             self._away.over()
-        elif time.monotonic() - self._undecided_since > SILENT_S:
+        elif self._undecided_s() > SILENT_S:
             self._away.met("the group has not decided who is at work")
+
+    def _undecided_s(self) -> float:
+        return time.monotonic() - self._undecided_since
 
     def _member(self) -> KafkaConsumer:
         consumer = KafkaConsumer(
@@ -110,7 +114,15 @@ class Leadership(ConsumerRebalanceListener):  # type: ignore[misc]  # kafka-pyth
             heartbeat_interval_ms=int(self._settings.kafka.heartbeat_s * 1000),
             **client_options(self._settings.kafka),
         )
-        consumer.subscribe([self._settings.topic(CHECKPOINTS)], listener=self)
+        topic = self._settings.topic(CHECKPOINTS)
+        consumer.subscribe([topic], listener=self)
+        # Known before the first poll: else the member joins without it, once more when it is known, and is lost where
+        # that ends between two polls (kafka-python 3.0.12 forgets such a join).
+        try:
+            consumer.end_offsets([TopicPartition(topic, 0)])
+        except KafkaError:
+            consumer.close()
+            raise
         return consumer
 
     def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:  # noqa: ARG002

@@ -16,12 +16,14 @@ from store.settings import Settings, settings_from, to_toml
 from stream.kafka.topics import create_topics
 from tests.clusters import EmbeddedCluster, KafkaCluster
 from tests.waiting import PATIENCE_S
+from trainer.runs import leadership
 from trainer.runs.leadership import Leadership
 
 ROOT = Path(__file__).parents[3]
 SAYS = """
 import pathlib, sys, time
 from store.settings import load_settings
+from trainer.runs import leadership
 from trainer.runs.leadership import Leadership
 member = Leadership(load_settings(pathlib.Path(sys.argv[1])))
 member.start()
@@ -83,3 +85,17 @@ def test_one_that_stood_still_does_not_lead_beside_another(settings: Settings, t
             other.close()
         finally:
             process.kill()
+
+
+def test_a_join_that_ends_between_two_polls_is_heard_of(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kafka-python forgets one that began because the topic became known: the group has decided, the member waits."""
+    monkeypatch.setattr(leadership, "POLL_S", 0.002)
+    for _ in range(3):
+        member = Leadership(settings)
+        member.start()
+        try:
+            began = time.monotonic()
+            eventually(lambda: member.standing == "leading")  # noqa: B023
+            assert time.monotonic() - began < 10.0
+        finally:
+            member.close()
