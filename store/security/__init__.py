@@ -8,7 +8,7 @@ leaves it in any other way.
 from store.security.door import client_options
 from store.security.options import SecurityError, async_client_security, client_security, security_of
 from store.security.probe import NoServerError, RefusedError, find_server
-from store.security.serving_tls import face_url, server_context, trust
+from store.security.serving_tls import server_context, trust
 
 __all__ = [
     "NoServerError",
@@ -17,7 +17,6 @@ __all__ = [
     "async_client_security",
     "client_options",
     "client_security",
-    "face_url",
     "find_server",
     "security_of",
     "server_context",

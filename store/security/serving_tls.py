@@ -1,4 +1,4 @@
-"""TLS of a worker's HTTP face: what it shows, what those who ask it trust, and its address.
+"""TLS of a worker's HTTP face: what it shows, and what those who ask it trust.
 
 Invariant: a certificate that cannot serve is refused at the start, by the name of its setting; no one who asks trusts a
 face because its certificate could not be checked.
@@ -9,13 +9,7 @@ from __future__ import annotations
 import ssl
 
 from store.security.options import SecurityError
-from store.settings import Serving, Tls
-
-
-def face_url(serving: Serving, host: str, port: int) -> str:
-    """The address of a face, e.g. `https://[::1]:8470`."""
-    scheme = "https" if serving.tls.certificate_file else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+from store.settings import Tls
 
 
 def server_context(tls: Tls) -> ssl.SSLContext | None:

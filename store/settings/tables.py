@@ -191,6 +191,11 @@ class Serving(Table, frozen=True):
     repeats: bool = False
     utility: Utility = Utility()
 
+    def url_at(self, host: str, port: int) -> str:
+        """The address of a worker's face, e.g. `https://[::1]:8470`."""
+        scheme = "https" if self.tls.certificate_file else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
 
 class Freshness(Table, frozen=True):
     """Objectives: what `status`, the page and the alert rules of `deploy/` hold the system to. Every `canary_s` a

@@ -25,7 +25,7 @@ import msgspec
 
 from store.files.folder_lock import FolderLock
 from store.reporting.log_lines import is_json
-from store.security import face_url, trust
+from store.security import trust
 from store.settings import Serving, Settings, to_toml
 from stream.kafka.connections import quiet_clients
 from stream.kafka.topics import create_topics
@@ -77,7 +77,7 @@ class Supervisor:
     @property
     def url(self) -> str:
         """Where the worker answers."""
-        return face_url(self.settings.serving, self.settings.serving.host, self.settings.serving.port)
+        return self.settings.serving.url_at(self.settings.serving.host, self.settings.serving.port)
 
     def start(self) -> None:
         """Returns when requests can be served. Raises `StartError`."""

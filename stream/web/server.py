@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from store.security import face_url, server_context
+from store.security import server_context
 from store.settings import Serving
 from stream.metrics.metrics import Metrics
 from stream.web.access import guard
@@ -63,7 +63,7 @@ class WebServer:
         """Where others reach it; the port is known once it has started."""
         anywhere = self._host in ("0.0.0.0", "::", "")
         host = socket.gethostname() if anywhere else self._host
-        return face_url(self._serving, host, self._port)
+        return self._serving.url_at(host, self._port)
 
     async def start(self) -> None:
         """Bind and serve. Raises `SecurityError` for a certificate that cannot be used."""

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from store.security import face_url
 from store.settings import Settings, load_settings
 from stream.up.addresses import DamagedAddressesError, is_running, read_addresses
 
@@ -53,7 +52,7 @@ def find_system(
         settings = with_bootstrap(settings, str(found["bootstrap_servers"]))
     if not url_named:
         url = found.get("url")
-    url = (url or face_url(settings.serving, settings.serving.host, settings.serving.port)).rstrip("/")
+    url = (url or settings.serving.url_at(settings.serving.host, settings.serving.port)).rstrip("/")
     return System(settings, url, found.get("metrics") or {} if url == found.get("url") else {})
 
 

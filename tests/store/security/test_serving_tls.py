@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from store.security import SecurityError, face_url, server_context, trust
+from store.security import SecurityError, server_context, trust
 from store.settings import Serving, Tls
 from tests.secured import Certificates, make_certificates
 
@@ -25,8 +25,8 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 def test_an_address_says_whether_it_is_secured() -> None:
     secured = Serving(tls=Tls(certificate_file="c.pem"))
-    assert face_url(Serving(), "127.0.0.1", 1) == "http://127.0.0.1:1"
-    assert face_url(secured, "::1", 2) == "https://[::1]:2"
+    assert Serving().url_at("127.0.0.1", 1) == "http://127.0.0.1:1"
+    assert secured.url_at("::1", 2) == "https://[::1]:2"
 
 
 def test_without_a_certificate_there_is_no_tls(certificates: Certificates) -> None:
