@@ -22,6 +22,7 @@ from stream.client.publisher import Publisher
 from stream.kafka.dead_letters import decode
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess, read_topic
+from tests.clusters import ON_EMBEDDED
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(600)
@@ -212,6 +213,7 @@ def test_a_forgotten_user_is_forgotten(running: Running) -> None:
     eventually(lambda: "error" in running.get("/v1/users/shy"))
 
 
+@ON_EMBEDDED
 def test_a_worker_asked_for_anothers_user_forwards_once(cluster: Any, tmp_path: Path) -> None:
     settings = settings_on(cluster)
     first = Running(settings, tmp_path / "first")

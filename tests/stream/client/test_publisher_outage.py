@@ -78,7 +78,7 @@ def publish_for(publisher: Publisher, seconds: float) -> list[tuple[Delivery, fl
     return made
 
 
-@pytest.mark.parametrize("fault", ["kill", "pause"])
+@pytest.mark.parametrize("fault", ["pause", pytest.param("kill", marks=pytest.mark.long)])
 def test_every_event_of_an_outage_ends_within_its_time(
     own_cluster: EmbeddedCluster | KafkaCluster, settings: Settings, fault: str
 ) -> None:
@@ -103,7 +103,7 @@ def test_every_event_of_an_outage_ends_within_its_time(
         publisher.close()
 
 
-@pytest.mark.parametrize("framing", [None, Framing(linger_s=0.01)])
+@pytest.mark.parametrize("framing", [Framing(linger_s=0.01), pytest.param(None, marks=pytest.mark.long)])
 def test_what_is_held_stays_bounded_through_an_outage(
     own_cluster: EmbeddedCluster | KafkaCluster, settings: Settings, framing: Framing | None
 ) -> None:

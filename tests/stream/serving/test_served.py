@@ -129,7 +129,8 @@ def shared(ours: Sequence[Sequence[str]], theirs: Sequence[Sequence[str]]) -> li
     return [len(set(one) & set(other)) for one, other in zip(ours, theirs, strict=True)]
 
 
-@pytest.mark.parametrize("stream", ["simulated", pytest.param("movietweetings", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("stream", ["simulated", "movietweetings"])
 def test_what_replay_measures_is_what_is_served(stream: str, embedded_broker: Any, tmp_path: Path) -> None:
     events = simulated() if stream == "simulated" else recorded(stream, 2500)
     ranker = fitted(events)

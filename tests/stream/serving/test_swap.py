@@ -196,6 +196,7 @@ def test_trained_checkpoints_are_swapped_in_and_out_without_a_failed_request(sys
     assert "sidestream_serving_model_data_age_seconds" in text
 
 
+@pytest.mark.long
 def test_a_codebook_is_refreshed_while_uploads_flow_and_requests_are_answered(system: System) -> None:
     asker = Asker(system.worker.url, system.users)
     asker.start()

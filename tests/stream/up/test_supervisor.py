@@ -101,6 +101,7 @@ def settled(client: Client) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_two_systems_side_by_side_and_never_one_folder_twice(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"

@@ -106,6 +106,7 @@ def test_a_log_without_news_says_so(tmp_path: Path) -> None:
         run(tmp_path, settings(), part=0.0)
 
 
+@pytest.mark.long
 def test_a_codebook_is_refreshed_on_a_quiet_log_again_and_again(tmp_path: Path) -> None:
     chosen = settings(learn_after=20, steps=20)
     result = run(tmp_path, chosen)
