@@ -74,7 +74,7 @@ class _Answers(msgspec.Struct):
 class Client:
     """A connection pool to one worker's web address; may be shared by threads. Timeouts in seconds. `token`: one of the
     worker's `[serving.tokens]`, where it has any. `ca_file`: the authorities to trust, where the URL is an HTTPS one;
-    empty: those of this machine."""
+    empty: those that httpx trusts (certifi's, or SSL_CERT_FILE)."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Client:
         timeout = httpx.Timeout(timeout_s, connect=connect_s)
         try:
             headers = {"Authorization": f"Bearer {token}"} if token else {}
-            verify = ssl.create_default_context(cafile=ca_file or None)
+            verify = ssl.create_default_context(cafile=ca_file) if ca_file else True
             self._http = httpx.Client(base_url=self.url, timeout=timeout, headers=headers, verify=verify)
         except OSError as error:  # of the file, or of what is in it
             raise UnreachableError(
