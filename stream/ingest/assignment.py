@@ -167,7 +167,10 @@ class Assignment:
             log.warning("partition %s-%s is lost: %r", *pair, error)
             self._lost(pair, task)
         elif error is not None:
-            # What stops one partition for good stops the worker, and with it, for the same reason, the others.
+            # What stops one partition for good stops the worker, and with it, for the same reason, the others. Its rows
+            # are closed: while the worker still answers, its users are answered as another worker's are.
+            if self._running.get(pair, (None, None))[1] is task:
+                del self._running[pair]
             log.log(logging.DEBUG if self._has_failed else logging.ERROR, "partition %s-%s stopped: %r", *pair, error)
             self._has_failed = True
             self._failed(error)
