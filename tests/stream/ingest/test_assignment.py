@@ -217,7 +217,7 @@ def test_an_event_gives_its_bytes_up() -> None:
     asyncio.run(scenario())
 
 
-def test_what_stops_a_partition_is_told() -> None:
+def test_what_stops_a_partition_is_told_and_nobody_is_answered_from_it() -> None:
     async def scenario() -> None:
         place = Workplace()
         await place.assign([("users", 0)], 1)
@@ -228,6 +228,7 @@ def test_what_stops_a_partition_is_told() -> None:
         await rest()
         assert len(place.failures) == 1
         assert "gone" in repr(place.failures[0])
+        assert place.assignment.get("users", 0) is None, "its stores are closed: nobody must be answered from them"
         await place.assignment.stop()
 
     asyncio.run(scenario())
