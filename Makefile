@@ -26,8 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install  ## upload, click, train, swap: the whole way in under three minutes
 	$(BIN)/sidestream demo $(ARGS)
 
-# Two processes; a file keeps to one of them, and so do its
-# brokers and the usual ports, which one file takes.
+# Two processes; a file keeps to one of them, and so do its brokers and the usual ports, which one file takes.
 test: install  ## all tests (real Kafka is used where its libs are)
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 

@@ -63,11 +63,7 @@ def tls_context(security: Security) -> ssl.SSLContext | None:
     """The TLS context of a client; None where the protocol has no TLS."""
     if not security.protocol.endswith("SSL"):
         return None
-    ca_file = _existing(security, "ca_file")
-    try:
-        context = ssl.create_default_context(cafile=ca_file)
-    except ssl.SSLError as error:
-        raise SecurityError(f"kafka.security.ca_file {ca_file}: no certificate in PEM form ({error.reason})") from None
+    context = trusting(_existing(security, "ca_file") or "", "kafka.security.ca_file")
     if not security.check_hostname:
         context.check_hostname = False
     if certificate := _existing(security, "certificate_file"):
@@ -78,6 +74,17 @@ def tls_context(security: Security) -> ssl.SSLContext | None:
             names = f"kafka.security.certificate_file {certificate} and key_file {key or certificate}"
             raise SecurityError(f"{names} do not fit together, or key_password is wrong ({error.reason})") from None
     return context
+
+
+def trusting(ca_file: str, key: str) -> ssl.SSLContext:
+    """The context of a client that trusts the authorities in a file (empty: this machine's) that the setting `key`
+    names."""
+    try:
+        return ssl.create_default_context(cafile=ca_file or None)
+    except ssl.SSLError as error:
+        raise SecurityError(f"{key} {ca_file}: no certificate in PEM form ({error.reason})") from None
+    except OSError as error:
+        raise SecurityError(f"{key} {ca_file} cannot be read: {error}") from None
 
 
 def secret_of(security: Security, name: str) -> str:

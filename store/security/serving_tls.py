@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 
-from store.security.options import SecurityError
+from store.security.options import SecurityError, trusting
 from store.settings import Tls
 
 
@@ -31,12 +31,7 @@ def server_context(tls: Tls) -> ssl.SSLContext | None:
 
 def trust(tls: Tls) -> ssl.SSLContext:
     """Whom those trust who ask a face: this machine's authorities, or those in `ca_file`. Raises `SecurityError`."""
-    try:
-        return ssl.create_default_context(cafile=tls.ca_file or None)
-    except ssl.SSLError as error:
-        raise SecurityError(f"serving.tls.ca_file {tls.ca_file}: no certificate in PEM form ({error.reason})") from None
-    except OSError as error:
-        raise SecurityError(f"serving.tls.ca_file {tls.ca_file} cannot be read: {error}") from None
+    return trusting(tls.ca_file, "serving.tls.ca_file")
 
 
 def _no_password() -> str:

@@ -163,25 +163,26 @@ class Assignment:
 
     def _ended(self, pair: tuple[str, int], task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
-        if error is not None and _is_lost(error):
+        if error is None:
+            return
+        was_at_work = self._running.get(pair, (None, None))[1] is task
+        if was_at_work:  # its rows are closed: while the worker answers, its users are answered as another worker's are
+            del self._running[pair]
+        if _is_lost(error):
             log.warning("partition %s-%s is lost: %r", *pair, error)
-            self._lost(pair, task)
-        elif error is not None:
-            # What stops one partition for good stops the worker, and with it, for the same reason, the others. Its rows
-            # are closed: while the worker still answers, its users are answered as another worker's are.
-            if self._running.get(pair, (None, None))[1] is task:
-                del self._running[pair]
+            if was_at_work:
+                self._await_group(pair)
+        else:
+            # What stops one partition for good stops the worker, and with it, for the same reason, the others.
             log.log(logging.DEBUG if self._has_failed else logging.ERROR, "partition %s-%s stopped: %r", *pair, error)
             self._has_failed = True
             self._failed(error)
 
-    def _lost(self, pair: tuple[str, int], task: asyncio.Task[None]) -> None:
-        """The group is about to say who has it. If it says nothing, this worker has it still."""
-        if self._running.get(pair, (None, None))[1] is task:
-            del self._running[pair]
-            waiting = asyncio.create_task(self._start_later(pair))
-            self._waiting.add(waiting)
-            waiting.add_done_callback(self._waiting.discard)
+    def _await_group(self, pair: tuple[str, int]) -> None:
+        """The group is about to say who has a lost partition. If it says nothing, this worker has it still."""
+        waiting = asyncio.create_task(self._start_later(pair))
+        self._waiting.add(waiting)
+        waiting.add_done_callback(self._waiting.discard)
 
     async def _start_later(self, pair: tuple[str, int]) -> None:
         await asyncio.sleep(self._lost_s)

@@ -28,14 +28,11 @@ class Lines(logging.Handler):
 def lines() -> Iterator[Lines]:
     """What passes, whatever commands that ran in this process before have silenced."""
     handler, root = Lines(), logging.getLogger()
-    levels = {client: logging.getLogger(client).level for client in CLIENTS}
-    for client in CLIENTS:
+    for client in CLIENTS:  # every test finds them as they were (`tests.conftest`)
         logging.getLogger(client).setLevel(logging.NOTSET)
     root.addHandler(handler)
     yield handler
     root.removeHandler(handler)
-    for client, level in levels.items():
-        logging.getLogger(client).setLevel(level)
 
 
 def test_a_client_that_repeats_itself_is_told_once_a_minute_with_how_often(lines: Lines) -> None:
