@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check chaos bench docs long profile hooks clean
+.PHONY: help install demo test coverage check chaos alerts bench docs long profile hooks clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,7 +42,12 @@ long: install  ## all tests, and those that take a minute or more each
 	SIDESTREAM_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 chaos: install  ## the schedules of kills and pauses at full length
-	SIDESTREAM_TEST_LONG=1 SIDESTREAM_CHAOS_KILLS=30 $(BIN)/python -m pytest -m chaos -n 2 --dist loadfile $(ARGS)
+	SIDESTREAM_TEST_LONG=1 SIDESTREAM_CHAOS_KILLS=30 $(BIN)/python -m pytest -m chaos -n 2 --dist loadfile \
+		--ignore=tests/chaos/test_alerts.py $(ARGS)
+
+# In one process, with nothing beside it: what it judges are seconds.
+alerts: install  ## each stage stopped in turn, and a rolling restart, before a real Prometheus server
+	SIDESTREAM_TEST_LONG=1 $(BIN)/python -m pytest -s tests/chaos/test_alerts.py $(ARGS)
 
 bench: install  ## the end-to-end path on the embedded broker
 	$(BIN)/python -m bench.path $(ARGS)

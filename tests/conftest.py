@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests marked `long` prove what shorter ones prove in another place, or take minutes for what seldom breaks."""
     for item in items:
         if not LONG and item.get_closest_marker("long"):
-            item.add_marker(pytest.mark.skip(reason="long: run `make long`, or `make chaos`"))
+            item.add_marker(pytest.mark.skip(reason="long: run `make long`, `make chaos` or `make alerts`"))
 
 
 @pytest.fixture(autouse=True)

@@ -55,16 +55,17 @@ def settings_on(cluster: EmbeddedCluster | KafkaCluster, **store: object) -> Set
 class Load(threading.Thread):
     """Publishes engagements until told to end: frames and single events, some of them twice."""
 
-    def __init__(self, settings: Settings, rate_per_s: int = 600) -> None:
+    def __init__(self, settings: Settings, rate_per_s: int = 600, delivery_timeout_s: float = 30.0) -> None:
         super().__init__(daemon=True)
         self.sent = 0
+        self._delivery_timeout_s = delivery_timeout_s
         self._settings = settings
         self._pause_s = 50 / rate_per_s
         self._ended = threading.Event()
         self._random = random.Random(7)
 
     def run(self) -> None:
-        with Publisher(settings=self._settings) as publisher:
+        with Publisher(settings=self._settings, delivery_timeout_s=self._delivery_timeout_s) as publisher:
             for number in range(ITEMS):  # vectors are learned from items of other partitions once these have cards
                 publisher.upload({"item_id": f"item-{number}", "uploaded_at": 1.6e9, "title": f"Item {number}"})
             while not self._ended.is_set():
@@ -74,7 +75,7 @@ class Load(threading.Thread):
                     if self._random.random() < 0.05:
                         publisher.engagement(event)
                 time.sleep(self._pause_s)
-            publisher.flush(30)
+            publisher.flush(self._delivery_timeout_s)
 
     def end(self) -> None:
         self._ended.set()
@@ -93,9 +94,11 @@ class Load(threading.Thread):
 
 
 @contextmanager
-def under_load(settings: Settings, workers: Sequence[WorkerProcess], rate_per_s: int = 600) -> Iterator[Load]:
+def under_load(
+    settings: Settings, workers: Sequence[WorkerProcess], rate_per_s: int = 600, delivery_timeout_s: float = 30.0
+) -> Iterator[Load]:
     """Load for as long as the block runs; all workers are gone afterwards, those that stand still, too."""
-    load = Load(settings, rate_per_s)
+    load = Load(settings, rate_per_s, delivery_timeout_s)
     load.start()
     try:
         yield load

@@ -56,6 +56,11 @@ class WorkerProcess:
                 command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1", **environment}
             )
 
+    def start_if_ended(self) -> None:
+        """As a supervisor does."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+
     def kill(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
