@@ -13,7 +13,7 @@ import pytest
 from tests.chaos.load import BOUNDARIES, SESSION_S, await_exact, settings_on, under_load
 from tests.chaos.workers import WorkerProcess
 
-PAUSES = max(1, int(os.environ.get("SIDESTREAM_CHAOS_KILLS", "10")) // 10)
+PAUSES = max(2, int(os.environ.get("SIDESTREAM_CHAOS_KILLS", "10")) // 10)
 pytestmark = [
     pytest.mark.chaos,
     pytest.mark.timeout(900),
