@@ -14,6 +14,7 @@ from store.files.crash_points import POINTS
 from tests.chaos import load, test_training_kills, test_upload_kills
 from tests.store import test_checkpoint_crashes
 from tests.stream.broker import test_disk_crashes
+from tests.stream.client.spilling import test_spilled_sending
 from tests.stream.ingest import test_republication
 from tests.stream.serving import test_swaps
 from tests.trainer.runs.starting import test_work_folder
@@ -25,6 +26,7 @@ KILLED = {
     "tests/chaos/test_training_kills.py": test_training_kills.POINTS,
     "tests/store/test_checkpoint_crashes.py": test_checkpoint_crashes.POINTS,
     "tests/stream/broker/test_disk_crashes.py": test_disk_crashes.POINTS,
+    "tests/stream/client/spilling/test_spilled_sending.py": test_spilled_sending.POINTS,
     "tests/stream/ingest/test_republication.py": test_republication.POINTS,
     "tests/stream/serving/test_swaps.py": test_swaps.POINTS,
     "tests/trainer/runs/starting/test_work_folder.py": test_work_folder.POINTS,

@@ -46,6 +46,9 @@ POINTS: Mapping[str, str] = {
     "swap_loaded": "a checkpoint is loaded and warm, the one before it serves",
     "swapped": "the new one serves here, cards have the old codebook",
     "rolled_back": "the one before serves again here, the others do not know",
+    # A publisher's spill
+    "spill_forced": "records are in the spill, nobody was told that they are",
+    "spill_answered": "records of the spill are acknowledged, and still in it",
     # The embedded broker's disk
     "file_written": "the new content lies beside the file that counts",
     "topic_named": "a topic has its name, no partitions",

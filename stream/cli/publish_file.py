@@ -38,11 +38,13 @@ class _Frame(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How lines go onto the log: `speed` times their own time (None: at once), unchecked, one event a record."""
+    """How lines go onto the log: `speed` times their own time (None: at once), unchecked, one event a record; `spill`:
+    the folder for what no broker takes in its time."""
 
     speed: float | None = None
     raw: bool = False
     unframed: bool = False
+    spill: Path | None = None
 
 
 @dataclass(slots=True)
@@ -69,13 +71,25 @@ class _Tally:
 
 
 @contextmanager
-def publisher_of(options: Options, unframed: bool = False) -> Iterator[Publisher]:
-    """A publisher to the system's log; at the end everything is acknowledged."""
+def publisher_of(options: Options, unframed: bool = False, spill: Path | None = None) -> Iterator[Publisher]:
+    """A publisher to the system's log; at the end everything is acknowledged, or lies in the spill."""
     from stream.client.publisher import Publisher
     from stream.kafka.deliveries import Framing
 
-    with Publisher(settings=options.system().settings, framing=None if unframed else Framing()) as publisher:
+    framing = None if unframed else Framing()
+    with Publisher(settings=options.system().settings, framing=framing, spill=spill) as publisher:
         yield publisher
+
+
+def ends_of(publisher: Publisher, spill: Path | None) -> tuple[dict[str, int], str]:
+    """How what was published has ended, for --json and in words; nothing where there is no spill."""
+    if spill is None:
+        return {}, ""
+    ends = {"acknowledged": publisher.acknowledged, "spilled": publisher.spilled, "failed": publisher.failed}
+    text = f", {publisher.acknowledged} acknowledged, {publisher.spilled} spilled"
+    if publisher.waiting:
+        text += f"; {publisher.waiting} wait in {spill}: `sidestream publish spilled {spill}` sends them"
+    return {**ends, "waiting": publisher.waiting}, text
 
 
 def publish_file(options: Options, topic: EventTopic, file: Path, manner: Manner) -> None:
@@ -84,7 +98,7 @@ def publish_file(options: Options, topic: EventTopic, file: Path, manner: Manner
         raise FileNotFoundError(f"no file {file}: give a file of JSON lines, or - for standard input")
     tally = _Tally(quiet=options.as_json)
     began = time.monotonic()
-    with publisher_of(options, manner.unframed) as publisher:
+    with publisher_of(options, manner.unframed, manner.spill) as publisher:
         for line in _shown(file, topic, manner, quiet=options.as_json):
             tally.table |= line.table
             if manner.raw:
@@ -93,10 +107,12 @@ def publish_file(options: Options, topic: EventTopic, file: Path, manner: Manner
             else:
                 _publish_line(publisher, topic, line, tally)
     took_s = time.monotonic() - began
+    ends, ended = ends_of(publisher, manner.spill)
     report = {
         "topic": topic,
         "format": "csv" if tally.table else "jsonl",
         "published": tally.published,
+        **ends,
         "bad": tally.bad,
         "bad_lines": tally.bad_lines,
         "took_s": round(took_s, 3),
@@ -104,8 +120,27 @@ def publish_file(options: Options, topic: EventTopic, file: Path, manner: Manner
     }
     text = f"{tally.published} {topic} published in {took_s:.1f} s ({report['events_per_s']:,.0f}/s)"
     read_as = ", read as CSV" if tally.table else ""
-    options.emit(report, text + read_as + (f", {tally.bad} bad lines" if tally.bad else ""))
+    options.emit(report, text + read_as + (f", {tally.bad} bad lines" if tally.bad else "") + ended)
     if tally.bad:
+        raise typer.Exit(1)
+
+
+def send_spilled(options: Options, folder: Path, timeout_s: float) -> None:
+    """Sends what lies in the spill, tells how much, and exits 1 when some is left at the end of the time."""
+    from stream.client.spilling.spill import FILE
+
+    if not (folder / FILE).is_file():
+        raise FileNotFoundError(f"no spill in {folder}: give the folder that was given as --spill")
+    end = time.monotonic() + timeout_s
+    with publisher_of(options, spill=folder) as publisher:
+        before = publisher.waiting
+        while publisher.waiting and (left_s := end - time.monotonic()) > 0:
+            publisher.flush(left_s)
+            time.sleep(min(0.1, left_s))
+    sent, left = before - publisher.waiting, publisher.waiting
+    waiting = f", {left} wait in {folder}: try again" if left else ""
+    options.emit({"sent": sent, "waiting": left}, f"{sent} sent{waiting}")
+    if left:
         raise typer.Exit(1)
 
 

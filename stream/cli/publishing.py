@@ -9,7 +9,7 @@ import typer
 
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS
 from stream.cli.arguments.options import LOG, Options, command
-from stream.cli.publish_file import Manner, publish_file, publisher_of
+from stream.cli.publish_file import Manner, ends_of, publish_file, publisher_of, send_spilled
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,11 +36,19 @@ Raw = Annotated[
         "--raw", help="Send each line unchecked, one record a line: to see what the workers make of bad input."
     ),
 ]
+Spill = Annotated[
+    Path | None,
+    typer.Option(
+        "--spill",
+        help="Folder for what no broker takes in its time: it is kept there, on the disk, instead of failing, and sent "
+        "by the next command with the same folder, or by `publish spilled`.",
+    ),
+]
 Unframed = Annotated[bool, typer.Option("--unframed", help="One event in each record, as foreign producers do.")]
 
 
 @command(app, takes=LOG)
-def uploads(options: Options, file: File, speed: Speed = None, raw: Raw = False) -> None:
+def uploads(options: Options, file: File, speed: Speed = None, raw: Raw = False, spill: Spill = None) -> None:
     """Publish items, one JSON object a line.
 
     Required: item_id, uploaded_at (UTC epoch seconds, or ISO 8601 with its zone). Optional: title, description,
@@ -49,12 +57,17 @@ def uploads(options: Options, file: File, speed: Speed = None, raw: Raw = False)
 
     Example: sidestream publish uploads catalogue.jsonl.gz --data-dir ./data
     """
-    publish_file(options, UPLOADS, file, Manner(speed=speed, raw=raw))
+    publish_file(options, UPLOADS, file, Manner(speed=speed, raw=raw, spill=spill))
 
 
 @command(app, takes=LOG)
 def engagements(
-    options: Options, file: File, speed: Speed = None, raw: Raw = False, unframed: Unframed = False
+    options: Options,
+    file: File,
+    speed: Speed = None,
+    raw: Raw = False,
+    unframed: Unframed = False,
+    spill: Spill = None,
 ) -> None:
     """Publish what people did, one JSON object a line.
 
@@ -65,16 +78,16 @@ def engagements(
 
     Example: tail -f clicks.jsonl | sidestream publish engagements -
     """
-    publish_file(options, ENGAGEMENTS, file, Manner(speed=speed, raw=raw, unframed=unframed))
+    publish_file(options, ENGAGEMENTS, file, Manner(speed=speed, raw=raw, unframed=unframed, spill=spill))
 
 
 @command(app, takes=LOG)
-def profiles(options: Options, file: File, speed: Speed = None, raw: Raw = False) -> None:
+def profiles(options: Options, file: File, speed: Speed = None, raw: Raw = False, spill: Spill = None) -> None:
     """Publish what is known of people: user_id, updated_at, attributes {name: string or number}.
 
     Example: sidestream publish profiles people.jsonl
     """
-    publish_file(options, PROFILES, file, Manner(speed=speed, raw=raw))
+    publish_file(options, PROFILES, file, Manner(speed=speed, raw=raw, spill=spill))
 
 
 @command(app, takes=LOG, name="take-down")
@@ -83,27 +96,46 @@ def take_down(
     item_ids: Annotated[
         list[str], typer.Argument(help="Items that are never to be recommended again.", metavar="ITEM…")
     ],
+    spill: Spill = None,
 ) -> None:
     """Take items down: from now on they are recommended to nobody.
 
     Example: sidestream publish take-down v000017 v000018
     """
-    with publisher_of(options) as publisher:
+    with publisher_of(options, spill=spill) as publisher:
         for item_id in item_ids:
             publisher.take_down(item_id)
-    options.emit({"taken_down": item_ids}, f"{len(item_ids)} taken down")
+    ends, ended = ends_of(publisher, spill)
+    options.emit({"taken_down": item_ids, **ends}, f"{len(item_ids)} taken down{ended}")
 
 
 @command(app, takes=LOG)
 def forget(
     options: Options,
     user_ids: Annotated[list[str], typer.Argument(help="Users to forget.", metavar="USER…")],
+    spill: Spill = None,
 ) -> None:
     """Forget users: profile, history and vector go, everywhere; the next training run does not see their events.
 
     Example: sidestream publish forget u00042
     """
-    with publisher_of(options) as publisher:
+    with publisher_of(options, spill=spill) as publisher:
         for user_id in user_ids:
             publisher.forget(user_id)
-    options.emit({"forgotten": user_ids}, f"{len(user_ids)} forgotten")
+    ends, ended = ends_of(publisher, spill)
+    options.emit({"forgotten": user_ids, **ends}, f"{len(user_ids)} forgotten{ended}")
+
+
+@command(app, takes=LOG)
+def spilled(
+    options: Options,
+    folder: Annotated[Path, typer.Argument(help="Folder that was given as --spill.", metavar="FOLDER")],
+    timeout: Annotated[float, typer.Option(min=0.0, help="Seconds after which it ends, with status 1.")] = 60.0,
+) -> None:
+    """Send what outages have left in a spill folder; ends when it is empty.
+
+    One process at a time has the folder: a publisher that is at work on it sends what lies there by itself.
+
+    Example: sidestream publish spilled /var/lib/shop/spill --timeout 600
+    """
+    send_spilled(options, folder, timeout)

@@ -3,30 +3,36 @@
 Engagements of one partition are gathered into frames (one Kafka record of many events) until a frame is full or old
 enough. Uploads and profiles live in compacted topics, where a record stands for its key: they go one per record.
 
-Invariants: every accepted event belongs to exactly one `Delivery`, which ends acknowledged or failed within
-`delivery_timeout_s` of leaving its frame, however long the broker is away; an event lies in the partition of its key
-(murmur2, as any Kafka client would place it); no more than `max_buffered_bytes` are held, events that failed included
-until the Kafka client lets go of them: beyond it `publish` waits, and raises when waiting does not help.
+Invariants: every accepted event belongs to exactly one `Delivery`, which ends acknowledged, failed or, with a spill,
+spilled, within `delivery_timeout_s` of leaving its frame, however long the broker is away; an event lies in the
+partition of its key (murmur2, as any Kafka client would place it); no more than `max_buffered_bytes` are held, events
+that failed included until the Kafka client lets go of them: beyond it `publish` waits, and raises when waiting does not
+help.
 
 Failed means: not known to be on the log. What was on its way when its time ended may still arrive; publishing it again
 is harmless: of uploads and profiles the newest counts, an engagement counts once by its `event_id`. The workers know
 the ids of each user's last 128 engagements (`store.history_length`), as long as the user's row is kept
 (`store.user_days`): one that is published again after so many others counts twice. So retry soon.
 
+Spilled means: on the disk, forced to it, in the folder `spill`; not on the log yet. It is sent, in the order of its
+user, when a broker answers: by this publisher, or by the next one with that folder (one at a time). It may come twice,
+from the client that was given up or because the process ended before it was taken out: as harmless as above.
+
 Errors, all subclasses of what they are to Python::
 
     InvalidEventError(ValueError)          the event is wrong; nothing was sent
     BrokerUnavailableError(ConnectionError) no broker answers
     PublishTimeoutError(TimeoutError)      the buffer stayed full, or a flush did not end in time
-    DeliveryError(RuntimeError)            the broker did not take a record
+    DeliveryError(RuntimeError)            the broker did not take a record, and the spill has no room for it
+    SpillError(RuntimeError)               the spill folder is held by another, damaged, or no spill
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
@@ -38,13 +44,10 @@ from store.records.frames import frame
 from store.settings import Settings, load_settings
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
 from stream.client.admission import Event, admit, admit_key
-from stream.client.outstanding import Outstanding
-from stream.client.steady_producer import SteadyProducer
-from stream.kafka.connections import connect_producer
-from stream.kafka.deliveries import Delivery, DeliveryError, Framing, PublishTimeoutError
-from stream.kafka.topics import partition_count
-
-log = logging.getLogger(__name__)
+from stream.client.sending import Sending
+from stream.client.spilling.spill import Spill
+from stream.client.spilling.spilled_sending import SpilledSending
+from stream.kafka.deliveries import Delivery, DeliveryError, Framing, Patience, PublishTimeoutError
 
 LOOK_S = 0.1
 """How often deliveries are looked at that are not acknowledged."""
@@ -75,6 +78,10 @@ class Publisher:
     nothing to be done. `max_buffered_bytes`: so much may wait for the broker; then `publish` waits up to `block_s`, and
     raises. `framing` None sends every event in its own record. `on_delivery` is called with each finished `Delivery`,
     from a sending thread: keep it short. Times in seconds, sizes in bytes.
+
+    `spill`: a folder for what the brokers do not take in its time, instead of failing, up to `spill_limit_bytes`. With
+    one that was used before, no broker need answer at the start. While it is written to, `publish` does not wait for
+    the brokers; a full buffer is written there, too, after `block_s`.
     """
 
     def __init__(
@@ -88,6 +95,8 @@ class Publisher:
         block_s: float = 30.0,
         delivery_timeout_s: float = 30.0,
         connect_timeout_s: float | None = None,
+        spill: Path | str | None = None,
+        spill_limit_bytes: int = 1 << 30,
         on_delivery: Callable[[Delivery], None] | None = None,
     ) -> None:
         settings = settings or load_settings()
@@ -101,49 +110,45 @@ class Publisher:
         self._settings = settings
         self._framing = framing
         self._frame_bytes = min(framing.max_bytes if framing else 0, settings.kafka.max_record_bytes)
-        self._max_buffered = max_buffered_bytes
-        self._block_s = block_s
         self._delivery_timeout_s = delivery_timeout_s
-        self._outstanding = Outstanding(settings.kafka.bootstrap_servers, delivery_timeout_s)
-        self._on_delivery = on_delivery
         self._limits = settings.event_limits()
-        # Reentrant: a record that fails at once is settled by the thread that hands it over.
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        self._begun = threading.Condition(self._lock)
         self._open: dict[tuple[str, int], _OpenFrame] = {}
-        self._partitions: dict[str, int] = {}
-        self._buffered = 0
         self._closed = False
         self._ended = threading.Event()
-        self._producer = SteadyProducer(
-            lambda: connect_producer(
-                settings,
-                max_block_ms=2000,  # how long a topic may be unknown; back-pressure is ours
-                compression_type=compression,
-                request_timeout_ms=int(min(10.0, 0.8 * delivery_timeout_s) * 1000),
-                delivery_timeout_ms=int(0.95 * delivery_timeout_s * 1000) + 2,
-                batch_size=128 << 10,
-                linger_ms=1,
-            )
-        )
+        patience = Patience(delivery_timeout_s, max_buffered_bytes, block_s)
+        if spill is None:
+            self._sending = Sending(settings, patience, compression=compression, on_delivery=on_delivery)
+        else:
+            kept = Spill(Path(spill), spill_limit_bytes)
+            self._sending = SpilledSending(settings, patience, kept, compression=compression, on_delivery=on_delivery)
+        self._lock, self._begun = self._sending.lock, self._sending.begun
         self._watcher = threading.Thread(target=self._watch, name="sidestream-publisher", daemon=True)
         self._watcher.start()
 
     @property
     def acknowledged(self) -> int:
         """Events that the broker has."""
-        return self._outstanding.acknowledged
+        return self._sending.outstanding.acknowledged
 
     @property
     def failed(self) -> int:
-        """Events that the broker did not take."""
-        return self._outstanding.failed
+        """Events that the broker did not take, and no spill has."""
+        return self._sending.outstanding.failed
+
+    @property
+    def spilled(self) -> int:
+        """Events of which the delivery ended in the spill, whether they were sent from there since or not."""
+        return self._sending.outstanding.spilled
+
+    @property
+    def waiting(self) -> int:
+        """Events that are in the spill now, those of earlier processes included."""
+        return self._sending.waiting
 
     @property
     def buffered_bytes(self) -> int:
         """What is held now."""
-        return self._buffered
+        return self._sending.buffered
 
     # What applications say.
 
@@ -181,31 +186,23 @@ class Publisher:
         Raises `PublishTimeoutError` when the buffer stays full, `BrokerUnavailableError` and `TopicsError` when there
         is nowhere to send.
         """
-        partition = partition_of(key, self._partition_count(topic))
+        partition = partition_of(key, self._sending.partitions(topic))
         delivery = Delivery(self._settings.topic(topic), partition)
         delivery.events = 1
         size = len(value or b"")
         with self._lock:
             self._reserve(size)
-            self._hand_over(delivery, key.encode(), value, size)
+            self._sending.hand_over(delivery, key.encode(), value, size)
         return delivery
 
     def flush(self, timeout_s: float | None = None) -> None:
-        """Returns when everything published so far is acknowledged; None waits until each record's time is over.
+        """Returns when everything published so far is acknowledged or spilled; None waits until each record's time is
+        over. With a spill, and while a broker answers, it also waits until what lies there is sent, for so long.
 
         Raises `DeliveryError` if any record failed since the last flush, `PublishTimeoutError` at the end of the time.
         """
-        timeout_s = self._delivery_timeout_s + 5.0 if timeout_s is None else timeout_s
-        deadline = time.monotonic() + timeout_s
         self._close_frames(time.monotonic() + 1.0)
-        with self._lock:
-            while self._outstanding:
-                if not self._changed.wait(deadline - time.monotonic()):
-                    raise PublishTimeoutError(
-                        f"{len(self._outstanding)} records not acknowledged within {timeout_s:g} s by "
-                        f"{self._settings.kafka.bootstrap_servers}: look at the broker, then flush again"
-                    )
-            self._outstanding.raise_failures()
+        self._sending.flush(self._delivery_timeout_s + 5.0 if timeout_s is None else timeout_s)
 
     def close(self, timeout_s: float | None = None) -> None:
         """Flushes and disconnects. Raises what `flush` raises; it is closed even so, and every delivery has ended."""
@@ -219,9 +216,7 @@ class Publisher:
                 self._begun.notify_all()
             self._ended.set()
             self._watcher.join()
-            self._producer.close()
-            for delivery in self._outstanding.all():
-                self._settle(delivery, -1, PublishTimeoutError("the publisher was closed: publish its events again"))
+            self._sending.close()
 
     def __enter__(self) -> Publisher:
         return self
@@ -239,7 +234,7 @@ class Publisher:
 
     def _gather(self, topic: str, key: str, value: bytes) -> Delivery:
         assert self._framing is not None
-        partition = partition_of(key, self._partition_count(topic))
+        partition = partition_of(key, self._sending.partitions(topic))
         with self._lock:
             self._reserve(len(value))
             held = self._open.get((topic, partition))
@@ -259,81 +254,24 @@ class Publisher:
         return held.delivery
 
     def _send_frame(self, held: _OpenFrame) -> None:
-        self._hand_over(held.delivery, held.key, frame(held.events), sum(map(len, held.events)))
-
-    def _hand_over(self, delivery: Delivery, key: bytes, value: bytes | None, size: int) -> None:
-        """Gives the record to the Kafka client; whatever becomes of it ends in `_settle`.
-
-        Called with the lock held, so that the records of a partition leave in the order of their events.
-        """
-
-        def settle(offset: int, error: Exception | None) -> None:
-            with self._lock:
-                self._buffered -= size
-                self._changed.notify_all()
-            if not self._settle(delivery, offset, error):
-                self._producer.said_late()
-
-        self._outstanding.open(delivery)
-        if len(self._outstanding) == 1:
-            self._begun.notify_all()
-        try:
-            sent = self._producer.send(delivery.topic, key, value, delivery.partition)
-        except Exception as error:  # whatever it is: the event was accepted, so its delivery must end
-            settle(-1, error)
-            return
-        sent.add_callback(lambda metadata: settle(metadata.offset, None))
-        sent.add_errback(lambda error: settle(-1, error))
-
-    def _settle(self, delivery: Delivery, offset: int, error: Exception | None) -> bool:
-        """Whether it had not ended before."""
-        with self._lock:
-            if not self._outstanding.finish(delivery, offset, error):
-                return False
-            self._changed.notify_all()
-        if self._on_delivery is not None:
-            try:
-                self._on_delivery(delivery)
-            except Exception:
-                log.exception("on_delivery failed for a record of %s", delivery.topic)
-        return True
+        self._sending.hand_over(held.delivery, held.key, frame(held.events), sum(map(len, held.events)))
 
     def _reserve(self, size: int) -> None:
-        """Back-pressure: waits, holding the lock's condition, until `size` more bytes may be held."""
         if self._closed:
             raise RuntimeError("the publisher is closed: make a new one")
-        deadline = time.monotonic() + self._block_s
-        while self._buffered and self._buffered + size > self._max_buffered:
-            if not self._changed.wait(deadline - time.monotonic()):
-                raise PublishTimeoutError(
-                    f"{self._buffered} bytes wait for {self._settings.kafka.bootstrap_servers} and none were "
-                    f"acknowledged for {self._block_s:g} s: look at the broker, or publish more slowly"
-                )
-        self._buffered += size
-
-    def _partition_count(self, topic: str) -> int:
-        count = self._partitions.get(topic)
-        if count is None:
-            count = self._partitions[topic] = partition_count(self._settings, topic, self._producer.partitions_for)
-        return count
+        self._sending.reserve(size)
 
     def _watch(self) -> None:
         """Closes frames that have waited long enough and fails deliveries whose time is over, until the end."""
         linger_s = self._framing.linger_s if self._framing is not None else 0.0
         while not self._ended.is_set():
             with self._lock:
-                if not (self._open or self._outstanding or self._closed):
+                if not (self._open or self._sending.outstanding or self._closed):
                     self._begun.wait()
                 pause_s = min(linger_s / 2, LOOK_S) if self._open else LOOK_S
             self._ended.wait(pause_s)
             self._close_frames(time.monotonic() - linger_s)
-            for delivery in self._overdue():
-                if self._settle(delivery, -1, self._outstanding.timeout()):
-                    self._producer.missed()
-
-    def _overdue(self) -> list[Delivery]:
-        with self._lock:
-            return self._outstanding.overdue()
+            self._sending.end_overdue()
 
     def _close_frames(self, opened_before: float) -> None:
         with self._lock:

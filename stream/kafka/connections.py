@@ -110,6 +110,13 @@ def close_producer(producer: KafkaProducer, timeout_s: float = 1.0) -> None:
         producer._sender.join(timeout_s)
 
 
+def abort_producer(producer: KafkaProducer, timeout_s: float) -> None:
+    """Ends a producer at once: what it holds is not sent any more, and fails. So long it may take to end."""
+    producer._sender.force_close()
+    producer._sender.join(timeout_s)
+    close_producer(producer, timeout_s=0.0)
+
+
 @contextmanager
 def reader(settings: Settings, partitions: Iterable[TopicPartition], **options: Any) -> Iterator[KafkaConsumer]:
     """A consumer of just these partitions, in no group: it commits nothing and disturbs nobody."""

@@ -8,8 +8,10 @@ import msgspec
 import pytest
 
 from store.settings import Settings
+from stream.kafka.topics import create_topics
+from tests.clusters import EmbeddedCluster
 from tests.stream.conftest import Run
-from tests.stream.log import read_topic
+from tests.stream.log import read_topic, settings_on
 
 
 def lines(folder: Path, *values: object) -> Path:
@@ -52,3 +54,45 @@ def test_no_broker(run: Run, tmp_path: Path) -> None:
     as_json = run("publish", "uploads", lines(tmp_path, b"{}"), "--bootstrap-servers", "127.0.0.1:1", "--json")
     assert (as_json.status, as_json.err) == (1, "")
     assert "sidestream up" in as_json.document["error"]
+
+
+def test_what_no_broker_took_is_kept_told_and_sent_by_the_next_command(
+    run: Run, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cluster = EmbeddedCluster(tmp_path_factory.mktemp("away"))
+    cluster.start()
+    create_topics(settings_on(cluster.bootstrap_servers, "sidestream."))
+    spill, file = tmp_path / "spill", lines(tmp_path, *({"user_id": f"u{n}", "updated_at": 1.0} for n in range(5)))
+    here = ("--bootstrap-servers", cluster.bootstrap_servers)
+    try:
+        ran = run("publish", "profiles", file, "--spill", spill, *here)
+        assert ran.out.endswith(", 5 acknowledged, 0 spilled\n")
+        cluster.kill()
+        ran = run("publish", "profiles", file, "--spill", spill, *here)
+        assert ran.out.endswith(f", 0 acknowledged, 5 spilled; 5 wait in {spill}: {SENDS % spill}\n")
+        ran = run("publish", "forget", "u1", "--spill", spill, *here, "--json")
+        ends = {"acknowledged": 0, "spilled": 1, "failed": 0, "waiting": 6}
+        assert (ran.status, ran.document) == (0, {"forgotten": ["u1"], **ends})
+        ran = run("publish", "spilled", spill, "--timeout", "0.2", *here)
+        assert (ran.status, ran.out) == (1, f"0 sent, 6 wait in {spill}: try again\n")
+        cluster.restart()
+        ran = run("publish", "spilled", spill, *here, "--json")
+        assert (ran.status, ran.document) == (0, {"sent": 6, "waiting": 0})
+        found = [record.key for record in read_topic(settings_on(here[1], "sidestream."), "profiles")]
+        assert sorted(found) == sorted([b"u0", b"u1", b"u2", b"u3", b"u4"] * 2 + [b"u1"])
+    finally:
+        cluster.stop()
+
+
+SENDS = "`sidestream publish spilled %s` sends them"
+
+
+def test_a_folder_that_is_no_spill_is_named(on_broker: Run, tmp_path: Path) -> None:
+    ran = on_broker("publish", "spilled", tmp_path / "other")
+    assert ran.status == 1
+    assert f"no spill in {tmp_path / 'other'}: give the folder that was given as --spill" in ran.err
+    (tmp_path / "mine").write_text("")
+    ran = on_broker("publish", "take-down", "t1", "--spill", tmp_path)
+    assert ran.status == 1
+    assert "mine is not of a spill" in ran.err
+    assert ran.err.count("\n") == 1

@@ -14,6 +14,7 @@ from kafka.errors import (
 )
 
 from stream.client.outstanding import Outstanding
+from stream.client.spilling.spill import Spilled
 from stream.kafka.deliveries import Delivery, DeliveryError, PublishTimeoutError
 
 SERVERS = "broker:9092"
@@ -87,3 +88,39 @@ def test_what_the_broker_refuses_keeps_its_own_words() -> None:
     delivery = opened(outstanding)
     outstanding.finish(delivery, -1, refused)
     assert delivery.error is refused
+
+
+def record() -> Spilled:
+    return Spilled("engagements", 2, b"k", b"v", 5, 1)
+
+
+def test_what_is_set_aside_is_the_spills_whatever_the_client_says_of_it() -> None:
+    outstanding = Outstanding(SERVERS, 0.0)
+    first, second, third = (Delivery("engagements", 2) for _ in range(3))
+    for delivery in (first, second, third):
+        delivery.events = 1
+        outstanding.open(delivery, record())
+    outstanding.finish(second, 0, None)
+    assert [delivery for delivery, _ in outstanding.set_aside()] == [first, third]
+    assert (len(outstanding), outstanding.with_client, outstanding.overdue()) == (2, 0, [])
+    assert not outstanding.finish(first, 7, None)
+    assert not first.done
+    outstanding.finish_aside(first, None)
+    assert (first.done, first.spilled, first.offset, first.error) == (True, True, -1, None)
+    assert first.result() is first
+    outstanding.finish_aside(third, ValueError("no room: make some"))
+    assert (outstanding.acknowledged, outstanding.spilled, outstanding.failed, len(outstanding)) == (1, 1, 1, 0)
+    with pytest.raises(DeliveryError, match="1 records failed; the first: engagements partition 2: no room"):
+        outstanding.raise_failures()
+
+
+def test_what_fails_later_is_told_by_the_next_flush_and_counted_once() -> None:
+    outstanding = Outstanding(SERVERS, 1.0)
+    delivery = Delivery("engagements", 2)
+    delivery.events = 3
+    outstanding.open_aside(delivery)
+    outstanding.finish_aside(delivery, None)
+    outstanding.note_failure(ValueError("record 7 cannot be sent"))
+    assert (outstanding.spilled, outstanding.failed) == (3, 0)
+    with pytest.raises(DeliveryError, match="record 7 cannot be sent"):
+        outstanding.raise_failures()

@@ -5,8 +5,17 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from kafka.errors import (
+    IllegalStateError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    NotLeaderForPartitionError,
+    OutOfOrderSequenceNumberError,
+    TopicAuthorizationFailedError,
+)
 
-from stream.kafka.deliveries import Delivery, DeliveryError, PublishTimeoutError
+from stream.kafka.connections import BrokerUnavailableError
+from stream.kafka.deliveries import Delivery, DeliveryError, PublishTimeoutError, is_away
 
 
 def test_one_that_is_under_way_is_neither_taken_nor_failed() -> None:
@@ -34,3 +43,20 @@ def test_one_that_failed_says_where_it_was_going_and_why() -> None:
     with pytest.raises(DeliveryError, match="uploads partition 3: no room") as failed:
         delivery.result()
     assert failed.value.__cause__ is cause
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (KafkaTimeoutError("x"), True),
+        (NotLeaderForPartitionError("x"), True),
+        (OutOfOrderSequenceNumberError("x"), True),
+        (IllegalStateError("it was closed"), True),
+        (BrokerUnavailableError("broker:9092"), True),
+        (MessageSizeTooLargeError("x"), False),
+        (TopicAuthorizationFailedError("x"), False),
+        (ValueError("x"), False),
+    ],
+)
+def test_a_broker_that_is_away_is_told_from_one_that_refuses(error: Exception, away: bool) -> None:
+    assert is_away(error) is away
