@@ -15,7 +15,6 @@ from typing import Any
 from kafka import KafkaProducer
 
 from store.reporting.outages import Outage
-from stream.client.spilling.spill import SpillError
 from stream.kafka.connections import BrokerRefusedError, BrokerUnavailableError, abort_producer, close_producer
 
 RETRY_S = 1.0
@@ -86,7 +85,7 @@ class FreshProducer:
         while not self._closed.is_set():
             try:
                 fresh = self._connect()
-            except (BrokerUnavailableError, SpillError) as error:
+            except Exception as error:  # whatever it is: this thread is the only one that connects
                 self._away.met(error)
                 self._closed.wait(RETRY_S)
                 continue

@@ -143,10 +143,10 @@ class Spilling:
                 self._hear(answer)
             self._take_out()
             self._write(taken)
+            if closing and not taken:
+                return
             if not closing:
                 self._send()
-            elif not taken:
-                return
 
     # What is written.
 
@@ -158,7 +158,7 @@ class Spilling:
             fitting = self._spill.append([record for _, record in taken])
             failed = self._spill.full()
             reached("spill_forced")
-        except SpillFullError as error:
+        except Exception as error:  # whatever it is: the deliveries must end
             failed = error
         for index, (delivery, record) in enumerate(taken):
             if index >= fitting:
@@ -206,14 +206,13 @@ class Spilling:
             return
         for place, lane in lanes:
             if not lane.sent and now >= lane.rests_until:
-                self._send_chunk(client, place, lane)
+                try:
+                    self._send_chunk(client, place, lane)
+                except SpillError as error:
+                    self._rest(lane, error)
 
     def _send_chunk(self, client: Any, place: Place, lane: _Lane) -> None:
-        try:
-            chunk = self._spill.read(place, lane.passed, CHUNK, CHUNK_BYTES)
-        except SpillError as error:
-            self._stuck.met(error)
-            return
+        chunk = self._spill.read(place, lane.passed, CHUNK, CHUNK_BYTES)
         lane.began_at = time.monotonic()
         for kept in chunk:
             lane.passed = kept.number

@@ -215,13 +215,14 @@ def test_a_full_spill_is_the_error_that_names_what_to_do(
     assert all(delivery.wait(TIME_S + SLACK_S) for delivery in deliveries)
     with pytest.raises(DeliveryError, match=r"records failed; .*spill .* may hold 10000: .*raise spill_limit_bytes"):
         publisher.flush()
-    spilled = {number for number, delivery in enumerate(deliveries) if delivery.spilled}
+    spilled = {f"e{number}" for number, delivery in enumerate(deliveries) if delivery.spilled}
     assert 0 < len(spilled) < 100
     assert publisher.acknowledged + publisher.spilled + publisher.failed == earlier + 100
     own_cluster.resume()
     emptied(publisher)
     publisher.close()
-    assert {name for names in on_the_log(settings).values() for name in names} == {f"e{number}" for number in spilled}
+    found = {name for names in on_the_log(settings).values() for name in names}
+    assert spilled <= found, "what has failed may be there, too: it was on its way"
 
 
 def test_what_is_spilled_does_not_outlive_a_request_to_forget_that_came_after_it(
