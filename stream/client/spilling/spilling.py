@@ -153,7 +153,8 @@ class Spilling:
     def _write(self, taken: list[tuple[Delivery, Spilled]]) -> None:
         if not taken:
             return
-        fitting, failed = 0, None
+        fitting = 0
+        failed: Exception | None = None
         try:
             fitting = self._spill.append([record for _, record in taken])
             failed = self._spill.full()
