@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 Times = dict[str, float]
 """Stage → when it was reached, epoch seconds."""
 
+RETRY_S = 10.0
+"""A disk that took nothing is asked again after this time: each try writes everything anew."""
+
 SPARE_LINES = 4
 """So many lines for each item that is kept make the file worth writing anew."""
 
@@ -32,10 +37,11 @@ _lines = msgspec.json.Decoder(tuple[str, Times])
 class TraceFile:
     """Reads, appends, and now and then writes anew."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, retry_s: float = RETRY_S) -> None:
+        self._path, self._retry_s = path, retry_s
         self._file: int | None = None
         self._lines = 0
+        self._due_s = 0.0
         self._away = Outage(log, f"{path} cannot be written", "traces are kept in memory only")
 
     def read(self) -> Iterator[tuple[str, Times]]:
@@ -50,27 +56,33 @@ class TraceFile:
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 continue
 
-    def add(self, item_id: str, kept: Mapping[str, Times]) -> None:
-        """Appends what is known of an item; `kept` is all that is to be found again."""
+    def add(self, item_id: str, times: Times, kept: Sequence[Mapping[str, Times]]) -> None:
+        """Appends what is known of an item. `kept` is all that is to be found again, each item in one of the mappings:
+        together they are counted with every line."""
+        if time.monotonic() < self._due_s:
+            return
         try:
-            if self._file is None or self._lines > SPARE_LINES * max(1000, len(kept)):
+            if self._file is None or self._lines > SPARE_LINES * max(1000, sum(map(len, kept))):
                 self._write_anew(kept)
             else:
-                os.write(self._file, _line(item_id, kept[item_id]))
+                os.write(self._file, _line(item_id, times))
                 self._lines += 1
         except OSError as error:
+            self.close()
+            self._due_s = time.monotonic() + self._retry_s
             self._away.met(error.strerror)
         else:
             self._away.over()
 
-    def _write_anew(self, kept: Mapping[str, Times]) -> None:
+    def _write_anew(self, kept: Sequence[Mapping[str, Times]]) -> None:
         self.close()
+        lines = [_line(item_id, times) for item_id, times in chain.from_iterable(one.items() for one in kept)]
         self._path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self._path.with_name(self._path.name + ".tmp")
-        temporary.write_bytes(b"".join(_line(item_id, times) for item_id, times in kept.items()))
+        temporary.write_bytes(b"".join(lines))
         temporary.rename(self._path)
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-        self._lines = len(kept)
+        self._lines = len(lines)
 
     def close(self) -> None:
         if self._file is not None:

@@ -8,7 +8,7 @@ end to the ids that a crawler invents.
 from __future__ import annotations
 
 import time
-from collections import ChainMap, OrderedDict
+from collections import OrderedDict
 
 from store.items import ItemCard
 from store.requests import Answer
@@ -41,7 +41,7 @@ class Traces:
         times["semantic_id"] = card.assigned_at
         self._forget()
         if times != before:
-            self._keep(card.item_id)
+            self._keep(card.item_id, times)
 
     def recommended(self, answer: Answer) -> None:
         for item in answer.items:
@@ -67,12 +67,11 @@ class Traces:
     def _first(self, item_id: str, times: Times, stage: str) -> None:
         if stage not in times:
             times[stage] = time.time()
-            self._keep(item_id)
+            self._keep(item_id, times)
 
-    def _keep(self, item_id: str) -> None:
-        kept = ChainMap(self._times, self._strangers)
-        if self._file is not None and item_id in kept:
-            self._file.add(item_id, kept)
+    def _keep(self, item_id: str, times: Times) -> None:
+        if self._file is not None and (item_id in self._times or item_id in self._strangers):
+            self._file.add(item_id, times, (self._times, self._strangers))
 
     def _forget(self) -> None:
         for remembered, most in ((self._times, self._limit), (self._strangers, self._most_strangers)):
