@@ -32,6 +32,7 @@ PAGE_POLICY = (
 SERVICE: web.AppKey[Service] = web.AppKey("service")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
 ADMISSION: web.AppKey[Admission] = web.AppKey("admission", Admission)
+CONSOLE: web.AppKey[bool] = web.AppKey("console", bool)
 
 
 def routes(console: bool = True) -> list[web.RouteDef]:
@@ -71,6 +72,7 @@ async def recommend(request: web.Request) -> web.StreamResponse:
 
 
 async def recommend_posted(request: web.Request) -> web.StreamResponse:
+    parameters.only(request.query)
     fields = await body(request)
     if "requests" in fields:
         return await _answered_batch(request, fields)
@@ -199,8 +201,8 @@ async def scrape(request: web.Request) -> web.StreamResponse:
     return web.Response(body=encode(request.app[METRICS].registry), headers={"Content-Type": content_type})
 
 
-async def openapi(_: web.Request) -> web.StreamResponse:
-    return reply(document())
+async def openapi(request: web.Request) -> web.StreamResponse:
+    return reply(document(console=request.app[CONSOLE]))
 
 
 # ---- the page: everything under /console/ serves the page only and is no contract ----
@@ -214,18 +216,23 @@ async def page(_: web.Request) -> web.StreamResponse:
 
 async def engage(request: web.Request) -> web.StreamResponse:
     """Publishes what a person did in the playground; answers once the log has it."""
-    engagement = parameters.engagement_fields(await body(request))
+    parameters.only(request.query)
+    fields = await body(request)
+    engagement = parameters.engagement_fields(fields)
     if engagement["kind"] not in KINDS:
         raise BadRequestError("kind", f"use one of {', '.join(KINDS)}")
     engagement["event_id"] = f"console-{uuid.uuid4().hex}"
     await request.app[SERVICE].engage(engagement)
-    return reply({"event_id": engagement["event_id"]}, status=202)
+    ignored = [name[: parameters.MAX_LABEL_CHARS] for name in fields if name not in engagement]
+    return reply({"event_id": engagement["event_id"], "ignored": ignored[: parameters.MAX_NOTED]}, status=202)
 
 
 async def console_items(request: web.Request) -> web.StreamResponse:
+    parameters.only(request.query, ("text",))
     text = parameters.once(request.query, "text") or ""
     return reply({"items": request.app[SERVICE].search_items(text[: parameters.MAX_QUERY_CHARS], 20)})
 
 
 async def console_users(request: web.Request) -> web.StreamResponse:
+    parameters.only(request.query)
     return reply({"users": request.app[SERVICE].sample_users(50)})

@@ -5,6 +5,7 @@ Invariant: what it says is what is answered; `tests/stream/web/test_openapi.py` 
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,12 +14,16 @@ import msgspec
 from store.requests import Answer, Request
 from stream.metrics.metrics import TASKS
 from stream.web import parameters
+from stream.web.access import PUBLIC
 
 Schema = dict[str, Any]
 
+NOT_BLANK = r"\S"
 
-def document() -> Schema:
-    """The document, OpenAPI 3.1."""
+
+@cache
+def document(console: bool = True) -> Schema:
+    """The document, OpenAPI 3.1; without the page where the console is off."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -27,7 +32,7 @@ def document() -> Schema:
             "description": "Recommendations that are seconds behind the log. Ids in paths are URL-encoded.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "paths": _paths(),
+        "paths": _paths(console),
         "components": {"schemas": _schemas(), "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{}, {"token": []}],  # a worker on its own machine asks for none
     }
@@ -43,12 +48,12 @@ def _version() -> str:
 # ---- paths ----
 
 
-def _paths() -> Schema:
+def _paths(console: bool) -> Schema:
     recommend = {
         "get": _operation("recommend", "Recommend items to a user", "Answer", _query_parameters()),
         "post": {
             **_operation("recommendPosted", "The same in a body, or a batch", "AnswerOrAnswers", []),
-            "requestBody": _json({"oneOf": [_ref("Request"), _ref("Batch")]}, required=True),
+            "requestBody": _json({"oneOf": [_ref("SingleRequest"), _ref("Batch")]}, required=True),
         },
     }
     recommend["post"]["responses"]["413"] = _error("The body is larger than 1 MiB")
@@ -60,36 +65,54 @@ def _paths() -> Schema:
     for one in recommend.values():
         one["responses"]["404"] = _error("Like which item is not known: `similar` to one that is not in the catalogue")
     for answering in (*recommend.values(), similar):
-        answering["responses"]["503"] = _error("So many requests wait that this one does not: see Retry-After")
+        answering["responses"]["503"] = _overloaded()
     paths = {
         "/v1/recommend": recommend,
         "/v1/items/{item_id}": {"get": _lookup("item", "What is known of an item", "Item", [item_id])},
         "/v1/items/{item_id}/similar": {"get": similar},
         "/v1/users/{user_id}": {"get": _lookup("user", "What is known of a user", "User", [user_id])},
         "/v1/checkpoints": {"get": _plain("checkpoints", "The model's lineage", "Checkpoints")},
+        "/v1/codebook": {"get": _plain("codebook", "Health of the serving codebook version", "Codebook")},
         "/v1/status": {"get": _plain("status", "Freshness of every stage against its objective", "Status")},
         "/v1/trace/{item_id}": {"get": _lookup("trace", "Every stage of one item with its time", "Trace", [item_id])},
         "/healthz": {"get": _plain("healthz", "Alive", "Health")},
         "/readyz": {"get": _readyz()},
-        "/metrics": {"get": _other("metrics", "Prometheus metrics", "text/plain")},
+        "/metrics": {"get": _other("metrics", "Prometheus metrics", "text/plain", "application/openmetrics-text")},
         "/openapi.json": {"get": _plain("openapi", "This document", "Document")},
-        "/": {"get": _other("page", "The console page", "text/html")},
     }
+    if console:
+        paths["/"] = {"get": _other("page", "The console page", "text/html")}
     for path, methods in paths.items():
-        for operation in methods.values() if path.startswith("/v1/") else ():
-            operation["responses"]["401"] = _error("A token of [serving.tokens] is missing")
-            operation["responses"]["403"] = _error("The token is of another role, or Host names another machine")
+        for operation in methods.values():
+            _guarded(operation, public=path in PUBLIC)
     return paths
+
+
+def _guarded(operation: Schema, *, public: bool) -> None:
+    """What `stream.web.access` answers. Nobody else's `Host` is answered, not even by what is for all."""
+    operation["responses"]["403"] = _error("The token is of another role, or Host names another machine")
+    if public:
+        operation["security"] = [{}]
+    else:
+        operation["responses"]["400"] = _error("A parameter is wrong, or does not exist: the field and the remedy")
+        plain = {"schema": {"type": "string", "description": "What was sent is no HTTP, or its line is too long"}}
+        operation["responses"]["400"]["content"]["text/plain"] = plain
+        operation["responses"]["401"] = {
+            **_error("A token of [serving.tokens] is missing"),
+            "headers": {"WWW-Authenticate": {"schema": {"type": "string"}}},
+        }
+
+
+def _overloaded() -> Schema:
+    wait = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer", "minimum": 0}}}
+    return {**_error("So many requests wait that this one does not: see Retry-After"), "headers": wait}
 
 
 def _operation(name: str, summary: str, schema: str, given: list[Schema]) -> Schema:
     operation: Schema = {
         "operationId": name,
         "summary": summary,
-        "responses": {
-            "200": {"description": "Answered", **_json(_ref(schema))},
-            "400": _error("A parameter is wrong: the field and the remedy"),
-        },
+        "responses": {"200": {"description": "Answered", **_json(_ref(schema))}},
     }
     return {**operation, "parameters": given} if given else operation
 
@@ -101,9 +124,7 @@ def _lookup(name: str, summary: str, schema: str, given: list[Schema]) -> Schema
 
 
 def _plain(name: str, summary: str, schema: str) -> Schema:
-    operation = _operation(name, summary, schema, [])
-    del operation["responses"]["400"]
-    return operation
+    return _operation(name, summary, schema, [])
 
 
 def _readyz() -> Schema:
@@ -112,8 +133,8 @@ def _readyz() -> Schema:
     return operation
 
 
-def _other(name: str, summary: str, content_type: str) -> Schema:
-    content = {"content": {content_type: {"schema": {"type": "string"}}}}
+def _other(name: str, summary: str, *content_types: str) -> Schema:
+    content = {"content": {each: {"schema": {"type": "string"}} for each in content_types}}
     return {"operationId": name, "summary": summary, "responses": {"200": {"description": summary, **content}}}
 
 
@@ -130,7 +151,14 @@ def _ref(name: str) -> Schema:
 
 
 def _path_parameter(name: str) -> Schema:
-    return {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+    example = name.replace("_id", "-1")
+    return {
+        "name": name,
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "minLength": 1},
+        "example": example,
+    }
 
 
 def _query_parameter(name: str, schema: Schema, *, required: bool = False) -> Schema:
@@ -161,6 +189,7 @@ def _schemas() -> Schema:
     return {
         **made,
         "Request": _request_schema(),
+        "SingleRequest": _single_request_schema(),
         "Batch": _object({"requests": _array(_ref("Request"), maxItems=parameters.MAX_BATCH)}),
         "Answers": _object({"answers": _array(_ref("Answer"))}),
         "AnswerOrAnswers": {"oneOf": [_ref("Answer"), _ref("Answers")]},
@@ -178,6 +207,11 @@ def _schemas() -> Schema:
             }
         ),
         "User": _object({"user_id": text}),
+        "Codebook": {
+            "type": "object",
+            "description": "Empty before it was first measured",
+            "properties": {name: {"type": "object"} for name in ("health", "topics", "about")},
+        },
         "Checkpoints": _object(
             {
                 "serving": text_or_null,
@@ -209,13 +243,14 @@ def _request_schema() -> Schema:
     _, made = msgspec.json.schema_components([Request], ref_template="#/components/schemas/{name}")
     schema: Schema = made["Request"]
     fields = schema["properties"]
-    fields["user_id"] = {"type": "string", "minLength": 1, "maxLength": parameters.MAX_ID_CHARS}
+    fields["user_id"] = {"type": "string", "pattern": NOT_BLANK, "maxLength": parameters.MAX_ID_CHARS}
     fields["task"] = {"type": "string", "enum": list(TASKS), "default": "home"}
     fields["k"] = {"type": "integer", "minimum": 1, "maximum": parameters.MAX_K, "default": 10}
     longest = {"item_id": parameters.MAX_ID_CHARS, "query": parameters.MAX_QUERY_CHARS}
     for name in ("query", "item_id", "country", "device"):
         most = longest.get(name, parameters.MAX_LABEL_CHARS)
-        fields[name] = {"anyOf": [{"type": "string", "maxLength": most}, {"type": "null"}], "default": None}
+        text = {"type": "string", "maxLength": most, **({"pattern": NOT_BLANK} if name == "item_id" else {})}
+        fields[name] = {"anyOf": [text, {"type": "null"}], "default": None}
     longest_id = {"type": "string", "maxLength": parameters.MAX_ID_CHARS}
     fields["exclude"] = {"type": "array", "items": longest_id, "maxItems": parameters.MAX_EXCLUDED, "default": []}
     fields["exclude"]["description"] = "Ids that are not to be in the answer: what earlier pages showed"
@@ -225,6 +260,12 @@ def _request_schema() -> Schema:
     fields["query"]["description"] = "What is searched for; required for `search` without item_id"
     fields["item_id"]["description"] = "The item on show; required for `similar`"
     return {**schema, "required": ["user_id"]}
+
+
+def _single_request_schema() -> Schema:
+    """A request that is a whole body: what has `requests` is a batch."""
+    schema = _request_schema()
+    return {**schema, "properties": {**schema["properties"], "requests": False}}
 
 
 def _object(properties: Schema) -> Schema:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
 from aiohttp import web
 
-from store.requests import Request
+from stream.web import parameters
 from stream.web.contract import PeerService
 from stream.web.handlers import ADMISSION
 from stream.web.replies import reply
@@ -14,11 +13,13 @@ from stream.web.replies import reply
 def peer_routes(service: PeerService) -> list[web.RouteDef]:
     """The routes of one worker."""
 
-    async def codebook(_: web.Request) -> web.StreamResponse:
+    async def codebook(http: web.Request) -> web.StreamResponse:
+        parameters.only(http.query)
         return reply(service.codebook())
 
     async def recommend(http: web.Request) -> web.StreamResponse:
-        request = msgspec.json.decode(await http.read(), type=Request)
+        parameters.only(http.query)
+        request = parameters.from_fields(parameters.json_object(await http.read()))
         with http.app[ADMISSION].admitted():
             answer = await service.recommend_owned(request)
         if answer is None:
@@ -26,6 +27,7 @@ def peer_routes(service: PeerService) -> list[web.RouteDef]:
         return reply(answer)
 
     async def user(http: web.Request) -> web.StreamResponse:
+        parameters.only(http.query)
         return reply(service.owned_user(http.match_info["user_id"]))
 
     return [

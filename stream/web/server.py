@@ -5,10 +5,14 @@ Invariant: every answer but `/metrics` and `/` is JSON, `{"error": {"field", "re
 
 from __future__ import annotations
 
+import logging
 import socket
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from store.security import server_context
 from store.settings import Serving
@@ -16,8 +20,38 @@ from stream.metrics.metrics import Metrics
 from stream.web.access import guard
 from stream.web.admission import Admission
 from stream.web.contract import Service
-from stream.web.handlers import ADMISSION, METRICS, SERVICE, routes
+from stream.web.handlers import ADMISSION, CONSOLE, METRICS, SERVICE, routes
 from stream.web.replies import MAX_BODY_BYTES, Handler, as_json
+
+MAX_LINE_BYTES = 320 << 10
+"""Of a request's first line: `exclude` of as many ids as are allowed has room. A proxy may allow less."""
+
+
+class OnceAMinute(logging.Filter):
+    """Bytes that are no HTTP are the fault of whoever sent them: a line a minute, and no traceback for each."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._silent_until = 0.0
+        self._untold = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, HttpProcessingError):
+            return True
+        self._untold += 1
+        if self._clock() < self._silent_until:
+            return False
+        why = " ".join(str(error).split())[:200]
+        record.msg, record.args = "%d requests were no HTTP, and refused; the last: %s", (self._untold, why)
+        record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
+        self._untold, self._silent_until = 0, self._clock() + 60.0
+        return True
+
+
+refused_bytes = logging.getLogger("stream.web.refused_bytes")
+refused_bytes.addFilter(OnceAMinute())
 
 
 class AddressError(OSError):
@@ -32,6 +66,7 @@ def application(
     app[SERVICE] = service
     app[METRICS] = metrics
     app[ADMISSION] = Admission(serving.most_waiting, serving.most_waiting_batches)
+    app[CONSOLE] = serving.console
     app.add_routes([*routes(serving.console), *more])
     return app
 
@@ -68,7 +103,8 @@ class WebServer:
     async def start(self) -> None:
         """Bind and serve. Raises `SecurityError` for a certificate that cannot be used."""
         context = server_context(self._serving.tls)
-        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=2.0)
+        bounds: dict[str, Any] = {"max_line_size": MAX_LINE_BYTES, "logger": refused_bytes}
+        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=2.0, **bounds)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._port, ssl_context=context).start()

@@ -13,8 +13,10 @@ from jsonschema import Draft202012Validator
 from store.settings import Serving
 from stream.metrics.metrics import Metrics
 from stream.web.openapi import document
+from stream.web.peer_handlers import peer_routes
 from stream.web.server import application
 from tests.stream.web.fake_service import FakeService
+from tests.stream.web.test_peer_handlers import Owner
 
 CONTRACT = {
     "/v1/recommend",
@@ -22,6 +24,7 @@ CONTRACT = {
     "/v1/items/{item_id}/similar",
     "/v1/users/{user_id}",
     "/v1/checkpoints",
+    "/v1/codebook",
     "/v1/status",
     "/v1/trace/{item_id}",
     "/healthz",
@@ -38,16 +41,19 @@ def validator(schema: dict[str, Any]) -> Draft202012Validator:
 
 
 def test_the_document_covers_exactly_the_routes() -> None:
-    app = application(FakeService(Metrics()), Metrics(), Serving())
-    routed = {
-        (re.sub(r":[^}]+", "", route.resource.canonical), route.method)
-        for route in app.router.routes()
-        if route.resource is not None and route.method != "HEAD"
-    }
-    routed = {(path, method) for path, method in routed if not path.startswith("/console/")}
-    documented = {(path, method.upper()) for path, methods in document()["paths"].items() for method in methods}
-    assert documented == routed
-    assert {path for path, _ in documented} == CONTRACT
+    owner = Owner(Metrics())
+    for console, contract in ((True, CONTRACT), (False, CONTRACT - {"/"})):
+        app = application(owner, Metrics(), Serving(console=console), peer_routes(owner))
+        routed = {
+            (re.sub(r":[^}]+", "", route.resource.canonical), route.method)
+            for route in app.router.routes()
+            if route.resource is not None and route.method != "HEAD"
+        }
+        routed = {(path, method) for path, method in routed if not path.startswith(("/console/", "/internal/"))}
+        paths = document(console)["paths"]
+        documented = {(path, method.upper()) for path, methods in paths.items() for method in methods}
+        assert documented == routed
+        assert {path for path, _ in documented} == contract
 
 
 def test_every_schema_is_a_schema_and_every_reference_resolves() -> None:
@@ -82,6 +88,11 @@ def test_requests_are_judged_alike_by_document_and_server() -> None:
         {"requests": [{"user_id": "u"}]},
         {"requests": [{"user_id": "u"}] * 101},
         {"requests": {}},
+        {"user_id": " \u2003"},
+        {"user_id": "u", "item_id": ""},
+        {"user_id": "u", "requests": [{"user_id": "u"}]},
+        {"user_id": "u", "requests": None},
+        {"requests": [{"user_id": "u", "requests": 5}]},
     ]
 
     async def main() -> None:

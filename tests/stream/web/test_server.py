@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -15,7 +18,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from store.settings import Serving, Tls
 from stream.client.client import Client, UnreachableError
 from stream.metrics.metrics import Metrics
-from stream.web.server import AddressError, WebServer, application
+from stream.web import server as web_server
+from stream.web.server import AddressError, OnceAMinute, WebServer, application
 from tests.secured import make_certificates
 from tests.stream.web.fake_service import FakeService
 from tests.stream.web.web_client import refused, with_app
@@ -105,3 +109,58 @@ def test_with_a_certificate_it_speaks_https_and_who_does_not_trust_it_is_told(tm
             plain.ready()
 
     asyncio.run(main())
+
+
+def while_serving(ask: Callable[[str], None]) -> None:
+    """Runs `ask` with the address of a real server, in a thread of its own."""
+
+    async def main() -> None:
+        metrics = Metrics()
+        server = WebServer(FakeService(metrics), metrics, Serving(port=0))
+        await server.start()
+        try:
+            await asyncio.to_thread(ask, server.url)
+        finally:
+            await server.stop()
+
+    asyncio.run(main())
+
+
+def test_as_many_ids_as_may_be_excluded_have_room_in_the_line_of_a_request() -> None:
+    """Thirty of the longest had."""
+
+    def ask(url: str) -> None:
+        excluded = "&".join(f"exclude={number:0256}" for number in range(1000))
+        line = f"/v1/recommend?user_id=u1&k=1&{excluded}"
+        assert (raw_get(url, line)[:12], raw_get(url, line + "&exclude=x")[:12]) == (b"HTTP/1.1 200", b"HTTP/1.1 400")
+
+    while_serving(ask)
+
+
+def test_bytes_that_are_no_http_are_refused_and_told_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each was an error with a traceback: whoever scanned the port filled the log."""
+    monkeypatch.setattr(web_server.refused_bytes, "filters", [OnceAMinute()])
+
+    def ask(url: str) -> None:
+        for line in ("/ HTTP/1.1\r\nX: \x00", "/ HTTP/9.9", "/" + "x" * 400_000) * 3:
+            assert raw_get(url, line)[:12] in (b"HTTP/1.0 400", b"")
+        assert raw_get(url, "/healthz")[:12] == b"HTTP/1.1 200"
+
+    while_serving(ask)
+    (told,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert (told.levelname, told.exc_info) == ("WARNING", None)
+    assert "no HTTP" in told.getMessage()
+
+
+def raw_get(url: str, line: str) -> bytes:
+    """How the answer to a request begins, whatever its line is; nothing where the connection was cut."""
+    version = "" if " HTTP/" in line else " HTTP/1.1"
+    address = urlsplit(url)
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), 5) as connection:
+        try:
+            connection.sendall(f"GET {line}{version}\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            return connection.recv(200)
+        except OSError:
+            return b""
