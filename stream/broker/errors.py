@@ -49,13 +49,17 @@ class Code(IntEnum):
 NO_TRANSACTIONS = "the embedded broker has no transactions: use real Kafka, or leave transactional.id unset"
 
 
+MOST_MESSAGE = 1000
+
+
 class RefusedError(Exception):
     """A request, or one part of it, was refused with a Kafka error code; the client decides what to do."""
 
     def __init__(self, code: Code, message: str | None = None) -> None:
+        """`message` may quote what was sent: it is cut to what an answer has room for."""
         super().__init__(message or code.name)
         self.code = code
-        self.message = message
+        self.message = message and message[:MOST_MESSAGE]
 
 
 class DataDirInUseError(RuntimeError):

@@ -18,6 +18,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from stream.broker.errors import Code, RefusedError
+from stream.broker.protocol import MOST_NAMED
 from stream.broker.storage.offsets import Offsets
 
 _LONGEST_SESSION_S = 1800.0
@@ -100,7 +101,7 @@ class Groups:
         old = group.static(asked.instance_id)
         newcomer = asked.member_id == ""
         if newcomer:
-            asked.member_id = f"{asked.instance_id or asked.client[0]}-{uuid.uuid4()}"
+            asked.member_id = f"{(asked.instance_id or asked.client[0])[:MOST_NAMED]}-{uuid.uuid4()}"
             if old is not None:
                 replaced = self._replace(group, old, asked)
                 if replaced is not None:

@@ -22,12 +22,13 @@ from stream.broker.calls import admin as admin_calls
 from stream.broker.calls import data as data_calls
 from stream.broker.calls import groups as group_calls
 from stream.broker.node import HOST, Node, Options, now_ms
-from stream.broker.protocol import Call, UnknownCallError, decode, encode
+from stream.broker.protocol import PRODUCE, Call, UnknownCallError, decode, encode
 from stream.broker.storage import compaction
 
 log = logging.getLogger(__name__)
 
 _SHORTEST_FRAME, _LONGEST_FRAME = 10, 100 * 2**20
+_LONGEST_WITHOUT_RECORDS = 4 * 2**20  # decoded it takes some thirty times as much
 _READ_AHEAD = 2 * 2**20
 
 Handler = Callable[[Node, Call], Awaitable[Mapping[str, Any] | None]]
@@ -146,7 +147,10 @@ class Broker:
         size = int.from_bytes(await reader.readexactly(4), "big", signed=True)
         if not _SHORTEST_FRAME <= size <= _LONGEST_FRAME:
             raise UnknownCallError(f"a frame of {size} bytes")
-        call = decode(await reader.readexactly(size))
+        kind = await reader.readexactly(2)
+        if size > _LONGEST_WITHOUT_RECORDS and int.from_bytes(kind, "big") != PRODUCE:
+            raise UnknownCallError(f"a frame of {size} bytes that holds no records")
+        call = decode(kind + await reader.readexactly(size - 2))
         assert self._node is not None
         answer = await HANDLERS[call.api.name](self._node, call)
         if answer is not None:

@@ -17,6 +17,7 @@ from stream.broker.storage.topics import check_name
 Answer = Mapping[str, Any]
 
 _MOST_FETCHED = 4 * 2**20  # bytes in one answer, so that one reader does not hold up the others
+_LONGEST_WAIT_S = 60.0  # a client that has gone is not noticed while its fetch waits
 _LATEST, _EARLIEST, _NEWEST = -1, -2, -3
 
 
@@ -51,7 +52,7 @@ async def _append(node: Node, topic: str, part: Any, body: Any) -> Answer:
 
 async def fetch(node: Node, call: Call) -> Answer:
     """Reads from many partitions; with too little to give, waits until data comes or the client's time is up."""
-    deadline = time.monotonic() + call.body.max_wait_ms / 1000
+    deadline = time.monotonic() + min(call.body.max_wait_ms / 1000, _LONGEST_WAIT_S)
     arrived = asyncio.Event()
     watched = [log for topic in call.body.topics for log in _watched(node, topic)]
     for log in watched:
@@ -136,14 +137,14 @@ async def metadata(node: Node, call: Call) -> Answer:
     if everything:
         topics = [_described(node, name, False) for name in node.topics.names()]
     else:
-        topics = [_asked_for(node, topic, call.version, may_create) for topic in asked]
+        topics = [_asked_for(node, topic, may_create) for topic in asked]
     answer = {"brokers": [{"node_id": NODE_ID, "host": HOST, "port": node.port}], "cluster_id": node.cluster_id}
     return answer | {"controller_id": NODE_ID, "topics": topics}
 
 
-def _asked_for(node: Node, asked: Any, version: int, may_create: bool) -> Answer:
-    """By name, or, from version 12 on, by id."""
-    if version < 12 or asked.name is not None:
+def _asked_for(node: Node, asked: Any, may_create: bool) -> Answer:
+    """By name, or by id where there is none."""
+    if asked.name is not None:
         return _described(node, asked.name, may_create)
     try:
         return _described(node, node.topics.named(asked.topic_id), False)

@@ -23,6 +23,9 @@ Buffer = bytes | bytearray | memoryview
 HEADER = struct.Struct(">qiibIhiqqqhii")
 HEADER_SIZE = HEADER.size  # 61
 _LENGTH_AT, _EPOCH_AT, _CRC_AT, _CHECKED_FROM = 8, 12, 17, 21
+MOST_PARTS = 200_000
+"""Records and headers of one batch. They are looked at one by one, and nobody else is served meanwhile: what a few
+kilobytes unpack to would otherwise hold the broker up for a minute."""
 _PREFIX = 12  # base offset and length, which `length` does not count
 _CODEC_MASK, _LOG_APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 
@@ -162,7 +165,9 @@ def records(payload: memoryview, count: int) -> Iterator[BatchRecord]:
 
 def _check_records(payload: memoryview, count: int) -> None:
     """Raises IndexError or ValueError unless the payload is `count` whole records, numbered from 0."""
-    at = 0
+    at, left = 0, MOST_PARTS - count
+    if left < 0:
+        raise ValueError(f"{count} records, more than {MOST_PARTS}: send smaller batches")
     for number in range(count):
         size, begin = _varint(payload, at)
         end = begin + size
@@ -173,23 +178,24 @@ def _check_records(payload: memoryview, count: int) -> None:
         for _ in ("key", "value"):
             length, at = _varint(payload, at)
             at += max(0, length)
-        at = _past_headers(payload, at)
+        at, left = _past_headers(payload, at, left)
         if offset_delta != number or at != end:
             raise ValueError(f"record {number} of {count} is not laid out as format v2 says")
     if at != len(payload):
         raise ValueError(f"{len(payload) - at} bytes follow the last of {count} records")
 
 
-def _past_headers(payload: memoryview, at: int) -> int:
+def _past_headers(payload: memoryview, at: int, left: int) -> tuple[int, int]:
+    """Where a record's headers end, and how many more the batch may have."""
     headers, at = _varint(payload, at)
-    if headers < 0:
-        raise ValueError(f"{headers} headers")
+    if not 0 <= headers <= left:
+        raise ValueError(f"{headers} headers: send smaller batches, of at most {MOST_PARTS} records and headers")
     for _ in range(headers):
         length, at = _varint(payload, at)
         str(payload[at : at + length], "utf-8")  # a name that is not UTF-8 stops Python's clients
         length, at = _varint(payload, at + length)
         at += max(0, length)
-    return at
+    return at, left - headers
 
 
 def thinned(batch: Batch, payload: memoryview, kept: list[BatchRecord]) -> bytes:
@@ -215,3 +221,5 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return (raw >> 1) ^ -(raw & 1), at
         shift += 7
+        if shift > 63:
+            raise ValueError("a number of more than ten bytes")

@@ -18,6 +18,10 @@ MOST_BYTES = 64 << 20
 _XERIAL = b"\x82SNAPPY\x00"
 """How a stream of snappy blocks begins: Java's way; librdkafka sends one block without it."""
 _XERIAL_BEGIN = 16
+_MOST_MEMBERS = 32
+"""Of a gzip stream; producers write one. Each costs a copy of what follows it."""
+_MOST_BLOCKS = MOST_BYTES >> 10
+"""Of a snappy stream; Java's have 32 KiB each. Empty ones cost time and bring nothing."""
 
 
 class CodecError(ValueError):
@@ -41,21 +45,26 @@ def decompress(codec: int, data: bytes, most_bytes: int = MOST_BYTES) -> bytes:
 
 
 def _gunzip(data: bytes, most_bytes: int) -> bytes:
-    found = bytearray()
+    found, members = bytearray(), 0
     while data and len(found) <= most_bytes:  # one member after the other
         member = zlib.decompressobj(31)
         found += member.decompress(data, most_bytes + 1 - len(found))
         if not member.eof and len(found) <= most_bytes:
             raise CodecError("it ends too early")
-        data = member.unused_data
+        data, members = member.unused_data, members + 1  # the rest, copied
+        if members > _MOST_MEMBERS:
+            raise CodecError(f"it has more than {_MOST_MEMBERS} members")
     return bytes(found)
 
 
 def _unsnap(data: bytes, most_bytes: int) -> bytes:
     if not data.startswith(_XERIAL):
         return _unsnap_block(data, most_bytes)
-    found, at = bytearray(), _XERIAL_BEGIN
+    found, at, blocks = bytearray(), _XERIAL_BEGIN, 0
     while at < len(data) and len(found) <= most_bytes:
+        blocks += 1
+        if blocks > _MOST_BLOCKS:
+            raise CodecError(f"it has more than {_MOST_BLOCKS} blocks")
         size = int.from_bytes(data[at : at + 4], "big")
         at += 4 + size
         if at > len(data):

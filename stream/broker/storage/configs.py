@@ -9,7 +9,7 @@ from stream.broker.errors import Code, RefusedError
 
 
 def _number(lowest: int) -> Callable[[str], bool]:
-    return lambda value: int(value) >= lowest
+    return lambda value: lowest <= int(value) < 2**63
 
 
 def _one_of(*choices: str) -> Callable[[str], bool]:
@@ -60,7 +60,7 @@ class TopicConfig:
                 raise RefusedError(Code.INVALID_CONFIG, f"unknown topic config {name}")
             try:
                 valid = _KNOWN[name][1](value)
-            except (ValueError, AttributeError):
+            except (ValueError, AttributeError, TypeError):  # it may be null
                 valid = False
             if not valid:
                 raise RefusedError(Code.INVALID_CONFIG, f"invalid value {value} for configuration {name}")

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from store.files.replacing import replace_file
+from store.records.foreign import UNREADABLE
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Offsets:
         for line in journal.split(b"\n")[:-1]:
             try:
                 self._absorb(msgspec.json.decode(line))
-            except msgspec.DecodeError:
+            except UNREADABLE:
                 log.warning("%s: a broken line is left out: %r", self._path, line)
 
     def _absorb(self, entry: list[object]) -> None:

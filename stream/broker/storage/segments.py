@@ -23,6 +23,7 @@ import msgspec
 
 from store.files.crash_points import reached
 from store.files.replacing import replace_file
+from store.records.foreign import UNREADABLE
 from stream.broker.errors import Code, RefusedError
 from stream.broker.storage.batches import HEADER, HEADER_SIZE, Batch, header_at, intact
 from stream.broker.storage.producers import Snapshot
@@ -217,7 +218,7 @@ class Segment:
     def _read_seal(self) -> Seal | None:
         try:
             return msgspec.json.decode(self.seal_path.read_bytes(), type=Seal)
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (FileNotFoundError, *UNREADABLE):
             return None
 
 

@@ -21,6 +21,9 @@ from stream.broker.errors import Code, RefusedError
 from stream.broker.storage.configs import TopicConfig
 from stream.broker.storage.logs import Log
 
+MOST_PARTITIONS = 1_000
+"""Of one topic: each has a folder of its own, and is made before anything else is answered."""
+
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
@@ -87,8 +90,8 @@ class Topics:
         check_name(name)
         if name in self._topics:
             raise RefusedError(Code.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
-        if partitions < 1:
-            raise RefusedError(Code.INVALID_PARTITIONS, "a topic has at least one partition")
+        if not 1 <= partitions <= MOST_PARTITIONS:
+            raise RefusedError(Code.INVALID_PARTITIONS, f"a topic has 1 to {MOST_PARTITIONS} partitions here")
         config = TopicConfig(dict(overrides), self._defaults)
         if dry:
             return
@@ -108,6 +111,8 @@ class Topics:
             raise RefusedError(
                 Code.INVALID_PARTITIONS, f"{name} has {len(topic.logs)} partitions already; ask for more"
             )
+        if partitions > MOST_PARTITIONS:
+            raise RefusedError(Code.INVALID_PARTITIONS, f"a topic has at most {MOST_PARTITIONS} partitions here")
         if not dry:
             self._add_logs(topic, partitions, now_ms)
             topic.save()

@@ -86,3 +86,36 @@ def test_the_versions_are_told_without_tags_in_the_header(version: int) -> None:
     frame = bytes(encode(decode(request("ApiVersions", version)), told))[4:]
     (known,) = schema("ApiVersionsResponse").decode(frame, version=version, header=True).api_keys
     assert (known.api_key, known.min_version, known.max_version) == (3, 0, 12)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("byte", [b"\xff", b"\x80"])
+def test_a_number_without_end_is_refused_at_once(byte: bytes) -> None:
+    """It was read byte by byte into one number that took longer with each: a megabyte of it took minutes."""
+    for key, version in ((METADATA, 12), (METADATA, 9), (API_VERSIONS, 3)):
+        with pytest.raises(UnknownCallError):
+            decode(struct.pack(">hhihb", key, version, 1, -1, 0) + byte * 1_000_000)
+    with pytest.raises(UnknownCallError):
+        decode(struct.pack(">hhih", METADATA, 12, 1, -1) + byte * 1_000_000)
+
+
+def test_null_is_refused_where_the_protocol_has_none() -> None:
+    """Each was an error in whoever first looked at it: a fault of the broker in its log."""
+    joining = {"group_id": "g", "protocol_type": "consumer", "protocols": [{"name": "range", "metadata": None}]}
+    for name, version, fields, field in (
+        ("JoinGroup", 5, joining, "metadata"),
+        ("JoinGroup", 5, {**joining, "protocols": [{"name": None, "metadata": b""}]}, "name"),
+        ("Metadata", 5, {"topics": [{"name": None}]}, "name"),
+        ("CreateTopics", 4, {"topics": None}, "topics"),
+        ("Produce", 8, {"topic_data": [{"name": "t", "partition_data": None}]}, "partition_data"),
+    ):
+        with pytest.raises(UnknownCallError, match=f"{field} is null"):
+            decode(request(name, version, **fields))
+    assert decode(request("Metadata", 5, topics=None)).body.topics is None, "all topics"
+    assert decode(request("Produce", 8, topic_data=[{"name": "t", "partition_data": [{"index": 0}]}])).body
+
+
+def test_of_a_long_name_of_a_client_only_its_beginning_is_kept() -> None:
+    """It comes back in answers, where it had no room: 32,767 bytes that are no UTF-8 became three times as many."""
+    named = struct.pack(">hhih", METADATA, 1, 1, 32_767) + b"\xff" * 32_767 + struct.pack(">i", -1)
+    assert decode(named).client_id == "\ufffd" * 200

@@ -216,3 +216,16 @@ def test_expired_records_go_while_the_broker_serves(own_broker: EmbeddedCluster)
         assert wired._offset_at(wire, topic, -2) == (0, 1, -1)
         assert wired._fetch(wire, topic, 0).error_code == 1
         assert wired._produce(wire, topic, batch([(b"k", b"new")], timestamp_ms=int(time.time() * 1000))) == (0, 1)
+
+
+@pytest.mark.timeout(20)
+def test_a_frame_without_records_that_is_as_long_as_one_with_is_not_waited_for(
+    own_broker: EmbeddedCluster,
+) -> None:
+    """Decoded it takes many times its size: fourteen million names of a hundred megabytes."""
+    with Wire(own_broker.bootstrap_servers) as wire:
+        wire.send_bytes((50 << 20).to_bytes(4, "big") + b"\x00\x03\x00\x01")
+        assert wire.receive_bytes() == b""
+    with Wire(own_broker.bootstrap_servers) as wire:
+        assert wire.ask("ApiVersions", 0).error_code == 0
+    assert "holds no records" in own_broker.log

@@ -133,3 +133,26 @@ def test_the_cluster_is_this_node(node: Node) -> None:
     answer = asked(node, "DescribeCluster", 0)
     assert (answer.cluster_id, answer.controller_id) == (node.cluster_id, NODE_ID)
     assert [(one.broker_id, one.port) for one in answer.brokers] == [(NODE_ID, 9999)]
+
+
+def test_what_is_too_long_for_an_answer_is_refused_in_one_that_fits(node: Node) -> None:
+    """The refusal quotes the name; 30,000 characters of it had no room, and the connection was closed at once."""
+    for name in ("x" * 30_000, "\x01" * 30_000, "ü" * 16_000):
+        code, why = create(node, name)
+        assert (code, len(str(why)) <= 1000) == (Code.INVALID_TOPIC, True)
+    grown = asked(node, "CreatePartitions", 1, topics=[{"name": "x" * 32_760, "count": 2}], timeout_ms=1000)
+    assert grown.results[0].error_code == Code.UNKNOWN_TOPIC_OR_PARTITION
+    code, why = create(node, "odd", configs=[{"name": "retention.ms", "value": "z" * 32_000}])
+    assert code == Code.INVALID_CONFIG
+
+
+def test_a_setting_that_is_null_or_no_kafka_could_hold_is_refused(node: Node) -> None:
+    for value in (None, str(2**63), "9" * 4000):
+        assert create(node, "odd", configs=[{"name": "retention.ms", "value": value}])[0] == Code.INVALID_CONFIG
+
+
+def test_more_partitions_than_a_folder_should_hold_are_refused(node: Node) -> None:
+    """2,147,483,647 were made one by one, until the disk was full; nobody was answered meanwhile."""
+    assert create(node, "wide", num_partitions=2**31 - 1)[0] == Code.INVALID_PARTITIONS
+    grown = asked(node, "CreatePartitions", 1, topics=[{"name": "t", "count": 2**31 - 1}], timeout_ms=1000)
+    assert grown.results[0].error_code == Code.INVALID_PARTITIONS

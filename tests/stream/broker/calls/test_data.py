@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from stream.broker.calls import data as data_calls
 from stream.broker.errors import Code
 from stream.broker.node import Node, now_ms
 from stream.broker.protocol import APIS, Call
@@ -171,3 +172,19 @@ def test_what_a_full_disk_refuses_is_said_once_and_taken_when_there_is_room(
         asyncio.run(scenario(node, disk))
     assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
     assert "make room" in caplog.records[0].getMessage()
+
+
+def test_a_topic_without_a_name_is_looked_for_by_its_id_in_every_version_that_has_ids(node: Node) -> None:
+    known = node.topics.get("t").id
+    for version in (10, 11, 12):
+        asked = [{"name": None, "topic_id": known}, {"name": None, "topic_id": uuid.UUID(int=0)}]
+        found = asyncio.run(ask(node, "Metadata", version, topics=asked)).topics
+        assert [topic.error_code for topic in found] == [Code.NONE, Code.UNKNOWN_TOPIC_ID]
+
+
+def test_a_fetch_waits_a_minute_at_most(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asked to wait for 24 days and went away left the wait behind for so long."""
+    assert data_calls._LONGEST_WAIT_S == 60.0
+    monkeypatch.setattr(data_calls, "_LONGEST_WAIT_S", 0.05)
+    (part,) = asyncio.run(fetch(node, 0, max_wait_ms=2**31 - 1))
+    assert (part.error_code, bytes(part.records or b"")) == (Code.NONE, b"")

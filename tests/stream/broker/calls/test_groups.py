@@ -145,3 +145,10 @@ def test_the_coordinator_is_this_node_for_groups_and_nobody_for_transactions(nod
         assert "no transactions" in refused.error_message
 
     asyncio.run(scenario())
+
+
+def test_a_member_is_named_by_the_beginning_of_its_instance(node: Node) -> None:
+    """Its whole name, made longer, had no room in the answer: the connection was closed instead."""
+    joined = asyncio.run(join(node, group_instance_id="i" * 32_000))
+    assert joined.error_code == Code.NONE
+    assert joined.member_id.startswith("i" * 200 + "-")

@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.broker.errors import Code, RefusedError
-from stream.broker.storage.batches import HEADER_SIZE, Batch, accept, header_at, intact, payload_of, place, records
+from stream.broker.storage import batches
+from stream.broker.storage.batches import (
+    HEADER,
+    HEADER_SIZE,
+    Batch,
+    accept,
+    header_at,
+    intact,
+    payload_of,
+    place,
+    records,
+)
 from stream.broker.storage.batches import thinned as thin
 from tests.stream.broker.batches import Row, batch, rows
 
@@ -126,3 +137,37 @@ def test_a_batch_over_the_limit_is_refused_by_its_size() -> None:
     with pytest.raises(RefusedError, match=r"over max\.message\.bytes") as refused:
         accept(sent, len(sent) - 1)
     assert refused.value.code is Code.MESSAGE_TOO_LARGE
+
+
+def resealed(header: Batch, body: bytes) -> bytes:
+    """A batch whose length and checksum hold, whatever is in it."""
+    data = bytearray(HEADER.pack(*header._replace(length=HEADER_SIZE - 12 + len(body))) + body)
+    struct.pack_into(">I", data, 17, crc32c(memoryview(data)[21:]))
+    return bytes(data)
+
+
+@pytest.mark.timeout(30)
+def test_what_unpacks_to_millions_of_parts_is_refused_at_once() -> None:
+    """Some kilobytes that unpack to as many records or headers as 64 MiB have room for held up everybody for a minute.
+    The parts here are many less, so that the test is quick before that, too."""
+    some = accepted(batch([(b"k", b"v")]))
+    many = batches.MOST_PARTS + 1
+    smallest = b"".join(b"\x0e\x00\x00" + bytes([n & 0x7F | 0x80, n >> 7]) + b"\x01\x01\x00" for n in [0] * many)
+    crowded = some._replace(record_count=many, last_offset_delta=many - 1)
+    body = b"\x00\x00\x00\x01\x01" + varint(many) + b"\x00\x01" * many
+    for sent, told in (
+        (resealed(crowded, smallest), f"{many} records"),
+        (resealed(some, varint(len(body)) + body), f"{many} headers"),
+        (resealed(some, b"\x80" * 900_000), "ten bytes"),
+    ):
+        with pytest.raises(RefusedError, match=told) as refused:
+            accept(sent, 1 << 24)
+        assert refused.value.code is Code.INVALID_RECORD
+
+
+def varint(number: int) -> bytes:
+    number, out = 2 * number, bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])

@@ -56,3 +56,12 @@ def test_several_members_of_gzip_are_one_batch() -> None:
 def test_a_number_that_stands_for_no_codec_names_those_that_do() -> None:
     with pytest.raises(CodecError, match=r"no codec 5: use gzip, snappy, lz4, zstd"):
         decompress(5, b"")
+
+
+@pytest.mark.timeout(20)
+def test_parts_without_end_that_bring_nothing_are_refused() -> None:
+    """Eight megabytes of empty gzip members held the broker, and everybody else, for minutes."""
+    with pytest.raises(CodecError, match="members"):
+        decompress(1, gzip.compress(b"") * 400_000)
+    with pytest.raises(CodecError, match="blocks"):
+        decompress(2, b"\x82SNAPPY\x00" + bytes(8) + b"\x00\x00\x00\x01\x00" * 1_500_000)

@@ -53,6 +53,6 @@ def test_a_broken_line_in_the_middle_is_left_out(tmp_path: Path, caplog: pytest.
     for number in range(3):
         offsets.commit("g", {("t", number): Committed(number)})
     lines = (tmp_path / "journal").read_bytes().splitlines(keepends=True)
-    (tmp_path / "journal").write_bytes(lines[0] + lines[1][:9] + b"\n" + lines[2])
+    (tmp_path / "journal").write_bytes(lines[0] + lines[1][:9] + b"\n" + b'["g", "\xff", 1]\n' + lines[2])
     assert set(Offsets(tmp_path / "journal").of("g")) == {("t", 0), ("t", 2)}
     assert "broken line" in caplog.text

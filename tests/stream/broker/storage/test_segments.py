@@ -79,7 +79,7 @@ def test_a_seal_spares_the_scan_and_tells_of_producers(tmp_path: Path) -> None:
     assert (again.size, again.end_offset, again.max_timestamp) == (segment.size, BASE + 3, 10)
 
 
-@pytest.mark.parametrize("seal", [b"", b"{}", b"not json"])
+@pytest.mark.parametrize("seal", [b"", b"{}", b"not json", b'{"\xff": 1}', b"[" * 50_000])
 def test_without_a_seal_that_can_be_read_each_batch_is(tmp_path: Path, seal: bytes) -> None:
     filled(tmp_path, [(1, 5), (2, 9)]).close()
     Segment(tmp_path, BASE).seal_path.write_bytes(seal)
