@@ -24,7 +24,7 @@ import msgspec
 
 from store.files.crash_points import reached
 from store.files.replacing import sync, sync_tree
-from store.records.foreign import ForeignRecordError, held_in, is_time
+from store.records.foreign import UNREADABLE, ForeignRecordError, held_in, is_time
 from store.records.republish_request import REPUBLISH_KEY, RepublishRequest
 
 MANIFEST = "manifest.json"
@@ -308,7 +308,7 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         remedy = "choose one that `sidestream checkpoints list` shows"
         raise CheckpointError(f"no checkpoint in {folder}: {remedy}") from None
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         remedy = "remove the folder and train again, or restore it from a copy"
         raise CheckpointError(f"{folder / MANIFEST} is damaged ({error}): {remedy}") from None
 

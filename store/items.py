@@ -27,6 +27,7 @@ from store.records.foreign import (
     held_in,
     is_offset,
     is_time,
+    is_time_ms,
 )
 from store.records.row_ages import ages_in
 
@@ -123,7 +124,7 @@ class ItemCard(msgspec.Struct, kw_only=True, frozen=True):
         """Why no owner can have published this; empty if one can."""
         if not is_offset(self.upload_offset, self.suffix, *self.codes) or len(self.codes) > MOST_CODES:
             return "an offset or codes that no catalogue has"
-        if not is_time(self.assigned_at, self.uploaded_at, self.published_at_ms / 1000):
+        if not is_time(self.assigned_at, self.uploaded_at) or not is_time_ms(self.published_at_ms):
             return "a time that has not come"
         try:
             vectors = list(self.parts().values())

@@ -22,7 +22,7 @@ from store.events import Engagement, Limits, Profile, Upload, decode_engagements
 from store.headers import came_at_ms
 from store.items import ItemCard, card_in
 from store.records.card_order import CardOrder
-from store.records.foreign import ForeignRecordError, ForeignRecords, held_in, is_offset, is_time
+from store.records.foreign import ForeignRecordError, ForeignRecords, held_in, is_offset, is_time_ms
 from store.security import client_options
 from store.settings import Kafka
 
@@ -250,7 +250,7 @@ class Forgotten(msgspec.Struct, kw_only=True, frozen=True):
 
     def fault(self) -> str:
         """Why no user's owner can have written this; empty if one can."""
-        return "" if is_offset(self.offset) and is_time(self.forgotten_at_ms / 1000) else "a time that has not come"
+        return "" if is_offset(self.offset) and is_time_ms(self.forgotten_at_ms) else "a time that has not come"
 
 
 _forgotten = msgspec.json.Decoder(Forgotten)

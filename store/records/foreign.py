@@ -58,6 +58,11 @@ def is_time(*moments_s: float) -> bool:
     return all(moment_s < TIMES_END_S for moment_s in moments_s)  # never true of NaN
 
 
+def is_time_ms(moment_ms: int) -> bool:
+    """Whether it may be a time (epoch milliseconds). JSON holds whole numbers that no division by 1000 takes."""
+    return moment_ms < TIMES_END_S * 1000
+
+
 class Checked(Protocol):
     """What a record's value may hold. `fault`: why none of ours can have written this; empty if one can."""
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from store.records.foreign import UNREADABLE
+
 REPUBLISH_KEY = b"republish"
 MOST_LETTERS = 100
 
@@ -32,6 +34,6 @@ def request_in(key: bytes | None, value: bytes | None) -> str:
         return ""
     try:
         found = _decoder.decode(value or b"")
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return ""
     return "" if found.fault() else found.request

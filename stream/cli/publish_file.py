@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import typer
 
+from store.records.foreign import UNREADABLE
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS
 from stream.cli.arguments.options import Options
 from stream.terminal.text import plain
@@ -101,7 +102,7 @@ def publish_file(options: Options, topic: EventTopic, file: Path, manner: Manner
     with publisher_of(options, manner.unframed, manner.spill) as publisher:
         for line in _shown(file, topic, manner, quiet=options.as_json):
             tally.table |= line.table
-            if manner.raw:
+            if manner.raw and not line.fault:
                 publisher.send(topic, _likely_key(topic, line.value, line.number), line.value)
                 tally.published += 1
             else:
@@ -175,6 +176,8 @@ def _publish_mended(
             remedy = str(ambiguous)
         except InvalidEventError as still:
             error, remedy = still, still.remedy
+        except (ValueError, RecursionError):  # its time is not all that is wrong: it is no JSON behind that
+            pass
     tally.refuse(number, error.reason, error.field, remedy)
 
 
@@ -192,7 +195,7 @@ def _events(line: bytes) -> list[bytes]:
     if line.startswith(b'{"events"'):
         try:
             return [bytes(event) for event in msgspec.json.decode(line, type=_Frame).events]
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             pass
     return [line]
 
@@ -201,9 +204,9 @@ def _likely_key(topic: EventTopic, value: bytes, number: int) -> str:
     """The key that an unchecked line would have, or one of its own when it shows none."""
     try:
         key = json.loads(value)[_KEYS[topic]]
-    except (ValueError, TypeError, LookupError, RecursionError):
+        return key if key and key.encode() else f"line-{number}"
+    except (ValueError, TypeError, LookupError, RecursionError, AttributeError):
         return f"line-{number}"
-    return key if isinstance(key, str) and key else f"line-{number}"
 
 
 def _shown(file: Path, topic: EventTopic, manner: Manner, quiet: bool) -> Iterator[Line]:
@@ -228,7 +231,7 @@ def _time_of(topic: EventTopic, value: bytes) -> float:
     try:
         at = json.loads(value)[_TIMES[topic]]
         return epoch_of(at) if isinstance(at, str) else float(at)
-    except (ValueError, TypeError, LookupError, RecursionError):
+    except (ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return 0.0  # of the past: never waited for
 
 

@@ -99,7 +99,10 @@ class _Table:
                 event[field] = self._value(field, cell)
             except ValueError as error:
                 return Line(number, b"", 0, f"{field}: {error}", table=True)
-        return Line(number, json.dumps(event, ensure_ascii=False).encode(), 0, table=True)
+        try:
+            return Line(number, json.dumps(event, ensure_ascii=False).encode(), 0, table=True)
+        except UnicodeEncodeError as error:
+            return Line(number, b"", 0, f"half a character, which is no text: {error.reason}", table=True)
 
     def _value(self, field: str, cell: str) -> object:
         kind = getattr(self._fields.get(field), "type", str)
@@ -113,7 +116,7 @@ class _Table:
 def _json(cell: str) -> object:
     try:
         return json.loads(cell)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError(f'{cell[:40]!r} is no JSON: write a list or an object, such as ["a", "b"]') from None
 
 
@@ -131,4 +134,8 @@ def _number(field: str, cell: str) -> float:
 
 
 def _cells(text: str, separator: str) -> list[str]:
-    return [cell.strip() for cell in next(csv.reader([text], delimiter=separator), [])]
+    """The cells of a heading; none if it can be none."""
+    try:
+        return [cell.strip() for cell in next(csv.reader([text], delimiter=separator), [])]
+    except csv.Error:
+        return []

@@ -16,7 +16,7 @@ import shlex
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
@@ -47,7 +47,7 @@ class RecordingError(ValueError):
 class Line(NamedTuple):
     """One line: `number` counts from 1; `position` is how far into the file as it lies on disk, bytes.
 
-    `table` is set for a row of a table; `fault` then says why it is no event, if it is none.
+    `table` is set for a row of a table; `fault` says why it is no event, where that is seen already.
     """
 
     number: int
@@ -56,6 +56,10 @@ class Line(NamedTuple):
     fault: str = ""
     table: bool = False
 
+
+MOST_LINE = 16 << 20
+"""Bytes of a line; the largest record has one MiB, and a frame may be a line. A line can have no
+end: some kilobytes of gzip may unpack to one."""
 
 Convert = Callable[[Iterator[tuple[int, bytes]], str], Iterator[Line]]
 
@@ -86,12 +90,12 @@ def _lines(
     exact: bool,
 ) -> Iterator[Line]:
     try:
-        stream = _unpacked(raw, name)
-        first = stream.readline().removeprefix(BOM)
-        numbered = enumerate(chain([first], stream), start=1)
+        numbered = _numbered(_unpacked(raw, name))
+        first = next(numbered, (1, b""))[1].removeprefix(BOM)
+        numbered = chain([(1, first)], numbered)
         filled = ((number, value) for number, line in numbered if (value := line.strip()))
         if exact:
-            yield from (Line(number, value, position()) for number, value in filled)
+            yield from (_line(number, value, position()) for number, value in filled)
             return
         _refuse_foreign(first, name)
         begun = next(filled, None)
@@ -102,9 +106,26 @@ def _lines(
         if convert is not None:
             yield from (line._replace(position=position()) for line in convert(numbered, name))
             return
-        yield from (Line(number, value, position()) for number, value in chain([begun], filled))
+        yield from (_line(number, value, position()) for number, value in chain([begun], filled))
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise RecordingError(f"{name} is no whole gzip file ({error}): copy or pack it again") from None
+
+
+def _numbered(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Lines and their numbers; of one that is too long only as much as shows that."""
+    for number in count(1):
+        line = stream.readline(MOST_LINE + 1)
+        if not line:
+            return
+        yield number, line
+        while len(line) > MOST_LINE and not line.endswith(b"\n"):
+            line = stream.readline(MOST_LINE + 1)
+
+
+def _line(number: int, value: bytes, position: int) -> Line:
+    if len(value) > MOST_LINE:
+        return Line(number, b"", position, f"longer than {MOST_LINE >> 20} MiB: give one event a line")
+    return Line(number, value, position)
 
 
 def _unpacked(raw: io.BufferedReader, name: str) -> BinaryIO:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from store.records.foreign import UNREADABLE
 from store.topics import ENGAGEMENTS, UPLOADS
 from stream.client.line_files import RecordingError, read_lines
 
@@ -75,6 +76,6 @@ def _timed(file: Path, topic: str, timed: type[_Uploaded | _Occurred]) -> Iterat
     for line in read_lines(file):
         try:
             at = decode(line.value).at
-        except msgspec.MsgspecError as error:
-            raise RecordingError(f"{file} line {line.number}: {error}") from None
+        except UNREADABLE as error:
+            raise RecordingError(f"{file} line {line.number}: {line.fault or error}") from None
         yield Recorded(at, topic, line.value)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import msgspec
 
 from store.items import ItemCard
-from store.records.foreign import held_in, is_offset, is_time
+from store.records.foreign import held_in, is_offset, is_time_ms
 from store.rows import Position, RowStore
 from stream.ingest.protocol.published_rows import Comparison
 from stream.kafka.log_identity import further
@@ -34,7 +34,7 @@ class TakeDown(msgspec.Struct, array_like=True, frozen=True):
 
     def fault(self) -> str:
         """Why no owner can have published this; empty if one can."""
-        return "" if is_offset(self.offset) and is_time(self.came_at_ms / 1000) else "an offset that no log has"
+        return "" if is_offset(self.offset) and is_time_ms(self.came_at_ms) else "an offset that no log has"
 
 
 class TakeDowns:

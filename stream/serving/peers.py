@@ -19,6 +19,7 @@ from urllib.parse import quote
 import aiohttp
 import msgspec
 
+from store.records.foreign import UNREADABLE
 from store.requests import Answer, Request
 from stream.metrics.metrics import Metrics
 
@@ -82,7 +83,7 @@ class Peers:
             data = msgspec.json.encode(request)
             body = await self._ask(request.user_id, "POST", "/internal/recommend", data, within_s)
             return msgspec.json.decode(body, type=Answer)
-        except (_PeerError, msgspec.MsgspecError) as error:
+        except (_PeerError, *UNREADABLE) as error:
             self._note(error)
             return None
 
@@ -91,7 +92,7 @@ class Peers:
         try:
             body = await self._ask(user_id, "GET", f"/internal/users/{quote(user_id, safe='')}")
             return msgspec.json.decode(body, type=dict[str, Any] | None)
-        except (_PeerError, msgspec.MsgspecError) as error:
+        except (_PeerError, *UNREADABLE) as error:
             self._note(error)
             return None
 

@@ -118,9 +118,10 @@ def test_a_missing_or_damaged_manifest_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="checkpoints list"):
         folder.manifest("20270101T000000-0001")
     checkpoint = write(folder)
-    (folder.path(checkpoint) / "manifest.json").write_text("{")
-    with pytest.raises(CheckpointError, match="damaged"):
-        folder.manifest(checkpoint)
+    for damaged in (b"{", b'{"checkpoint": "\xf0"}', b'{"x":' + b"[" * 50_000):
+        (folder.path(checkpoint) / "manifest.json").write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="damaged"):
+            folder.manifest(checkpoint)
 
 
 def test_manifest_is_plain_json(tmp_path: Path) -> None:

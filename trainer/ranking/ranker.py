@@ -15,6 +15,7 @@ import lightgbm
 import msgspec
 import numpy as np
 
+from store.records.foreign import UNREADABLE
 from store.settings import Utility
 from trainer.ranking.calibration import sigmoid
 from trainer.ranking.cold_start import ColdStartModel
@@ -127,7 +128,7 @@ def ranker_from(data: bytes) -> Ranker:
         return HeuristicRanker()
     try:
         file = msgspec.json.decode(data, type=_File)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         raise ValueError(f"no ranker of this version, the trainer will fit another: {error}") from None
     if file.columns != len(NAMES):
         raise ValueError(f"it knows {file.columns} columns, not {len(NAMES)}: the trainer will fit another")

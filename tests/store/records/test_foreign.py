@@ -17,6 +17,7 @@ from store.headers import number_in
 from store.histories import Entry, UserRow
 from store.items import ItemCard, ItemRow, card_in, row_in
 from store.keys import partition_of
+from store.log import Forgotten, forgotten_in
 from store.records.foreign import (
     OFFSETS_END,
     ForeignRecordError,
@@ -209,3 +210,18 @@ def test_each_is_counted_and_a_flood_is_told_of_now_and_then(caplog: pytest.LogC
     assert caplog.messages[0] == "foreign record on item-states-3 at offset 0 passed over: why"
     assert len(caplog.messages) == 22
     assert caplog.messages[20] == "item-states: 80 more foreign records were passed over in a minute"
+
+
+def test_whole_numbers_that_no_division_takes_are_foreign_like_others() -> None:
+    """JSON holds them, MessagePack does not. A card with one ended the broadcast, and with it the worker, for good."""
+    endless = b"1" + b"0" * 400
+    card = msgspec.json.encode(CARD)
+    for name in (b'"published_at_ms":1', b'"suffix":2', b'"assigned_at":1.0'):
+        assert name in card
+        with pytest.raises(ForeignRecordError):
+            card_in(card.replace(name, name.partition(b":")[0] + b":" + endless), "i")
+    forgotten = msgspec.json.encode(Forgotten(user_id="u", offset=4, forgotten_at_ms=7)).replace(b":7", b":" + endless)
+    passed: list[object] = []
+    record = SimpleNamespace(key=b"u\x004", value=forgotten)
+    assert forgotten_in([record], lambda _, error: passed.append(error)) == {}
+    assert len(passed) == 1

@@ -19,7 +19,11 @@ def test_a_request_is_known_by_its_key_and_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [None, b"", b"[]", b"{}", b'{"request": "a b", "requested_at": 1}', b'{"request": "", "requested_at": 1}']
+    "value",
+    [
+        *(None, b"", b"[]", b"{}", b'{"request": "a b", "requested_at": 1}', b'{"request": "", "requested_at": 1}'),
+        *(b'{"request": "\xf0\x9f", "requested_at": 1}', b'{"request":' + b"[" * 50_000),
+    ],
 )
 def test_what_is_no_request_asks_for_nothing_and_is_foreign(value: bytes | None) -> None:
     assert request_in(REPUBLISH_KEY, value) == ""

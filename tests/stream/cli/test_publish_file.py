@@ -130,3 +130,25 @@ def test_a_file_that_is_not_there(run: Run, tmp_path: Path) -> None:
     ran = run("publish", "uploads", file)
     assert (ran.status, ran.out) == (1, "")
     assert ran.err == f"sidestream: no file {file}: give a file of JSON lines, or - for standard input\n"
+
+
+def test_lines_that_broke_the_command_are_named_like_others(on_broker: Run, tmp_path: Path) -> None:
+    """Each ended it with a traceback, and what came after it was not published."""
+    local = msgspec.json.encode({**GOOD, "user_id": "broken", "occurred_at": "2026-01-02T03:04:05Z"})
+    file = lines(
+        tmp_path,
+        b'{"events":' + b"[" * 20_000,
+        local.replace(b"}", b',"query":"\\ud800"}'),
+        local.replace(b"}", b", nonsense"),
+        local.replace(b"}", b',"context_item_id":' + b"[" * 20_000),
+        {**GOOD, "user_id": "broken", "occurred_at": "2026-01-02T03:04:05Z"},
+    )
+    ran = on_broker("publish", "engagements", file, "--json")
+    assert (ran.status, ran.document["published"], ran.document["bad"]) == (1, 1, 4)
+    assert [line["line"] for line in ran.document["bad_lines"]] == [1, 2, 3, 4]
+
+
+def test_lines_are_sent_as_they_are_whatever_key_they_show(on_broker: Run, tmp_path: Path) -> None:
+    odd = [b'{"user_id":"\\ud800"}', b'{"user_id":["x"]}', b'{"user_id":7,"occurred_at":1' + b"0" * 400 + b"}"]
+    ran = on_broker("publish", "engagements", lines(tmp_path, *odd), "--raw", "--speed", "1000", "--json")
+    assert (ran.status, ran.document["published"]) == (0, 3)

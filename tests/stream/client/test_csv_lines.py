@@ -83,3 +83,14 @@ def test_any_text_survives_its_quotes(tmp_path: Path, titles: list[str]) -> None
     writer.writerow(["item_id", "uploaded_at", "title"])
     writer.writerows([f"i{n}", n + 1, title] for n, title in enumerate(titles))
     assert [json.loads(line.value)["title"] for line in lines(tmp_path, out.getvalue())] == titles
+
+
+def test_what_no_json_and_no_table_can_hold_is_named_never_a_fault(tmp_path: Path) -> None:
+    """Each ended the command with a traceback: nesting without end, half characters, a heading that is none."""
+    heading = "item_id,uploaded_at,tags\n"
+    for cell in ("[" * 20_000, '"[""\\ud800""]"'):
+        (line,) = lines(tmp_path, f"{heading}a,1,{cell}\n")
+        assert line.fault, cell[:20]
+        assert line.number == 2
+    for first in ("a\rb,c", "x" * 200_000, '"' + "x" * 200_000 + '",b'):
+        assert [line.value[:1] for line in lines(tmp_path, f"{first}\n")] == [first[:1].encode()]

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stream.client import line_files
 from stream.client.line_files import RecordingError, read_lines
 
 ROWS = [json.dumps({"item_id": f"Ünï{n} 🎾"}, ensure_ascii=False).encode() for n in range(3)]
@@ -110,3 +111,18 @@ def test_any_bytes_are_lines_or_a_refusal(content: bytes, tmp_path: Path) -> Non
 def test_an_empty_file_has_no_lines(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(b"")
     assert list(read_lines(tmp_path / "a.gz")) == []
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_line_without_end_is_named_by_its_number_and_is_never_held_whole(
+    packed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten kilobytes of gzip unpack to a line of ten megabytes, ten megabytes to one of ten gigabytes."""
+    assert line_files.MOST_LINE == 16 << 20
+    monkeypatch.setattr(line_files, "MOST_LINE", 1000)
+    content = b"\n".join([ROWS[0], b"x" * 1001, ROWS[1], b"y" * 12_345, b"z" * 1000, ROWS[2]])
+    (tmp_path / "events").write_bytes(gzip.compress(content) if packed else content)
+    for exact in (False, True):
+        found = list(read_lines(tmp_path / "events", exact=exact))
+        assert [line.number for line in found if line.fault] == [2, 4]
+        assert [line.value for line in found if not line.fault] == [ROWS[0], ROWS[1], b"z" * 1000, ROWS[2]]
