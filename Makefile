@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check chaos alerts bench docs long profile hooks clean
+.PHONY: help install demo test coverage check audit chaos alerts bench docs long profile hooks clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ check: install  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+audit: install  ## known vulnerabilities of the pinned packages; status 2 where nobody could be asked
+	@$(BIN)/python .ci/audit.py
 
 long: install  ## all tests, and those that take a minute or more each
 	SIDESTREAM_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
