@@ -22,7 +22,8 @@ from itertools import chain, repeat
 from pathlib import Path
 from types import FrameType
 
-from bench.fuzz_broker import ATTACKS, BrokerProcess, Bystander, bombs, is_refusal, lengthened, produced, talk
+from bench.fuzz_batches import BOMBS
+from bench.fuzz_broker import ATTACKS, PATIENCE_S, Attacked, is_refusal, lengthened, produced
 from bench.fuzz_bytes import mutations
 from bench.fuzz_decoders import Target, decoders
 
@@ -141,40 +142,41 @@ def _peak_mb() -> float:
 
 
 def _fuzz_broker(folder: Path, attacks: list[str], seconds: float, seed: int) -> Iterator[Tally]:
-    broker = BrokerProcess(folder)
-    try:
-        for name in attacks:
-            yield _attack(broker, name, seconds, random.Random(f"{seed} {name}"))
-    finally:
-        broker.stop()
+    for number, name in enumerate(attacks):
+        attacked = Attacked(folder / f"broker-{number}")
+        try:
+            yield _attack(attacked, name, seconds, random.Random(f"{seed} {name}"))
+        finally:
+            attacked.stop()
 
 
-def _attack(broker: BrokerProcess, name: str, seconds: float, chance: random.Random) -> Tally:
-    tally, before_mb, faults = Tally(f"socket: {name}"), broker.resident_mb("VmHWM"), len(broker.faults())
-    bystander, end = Bystander(broker), time.monotonic() + seconds
+def _attack(attacked: Attacked, name: str, seconds: float, chance: random.Random) -> Tally:
+    tally, end = Tally(f"socket: {name}"), time.monotonic() + seconds
+    before_mb = attacked.broker.resident_mb()
     for what, pieces in _inputs(name, chance):
         if time.monotonic() > end and name != "bombs":
             break
         sent = max(1, len(pieces)) if name != "requests in pieces" else 1
-        answers = talk(broker, pieces, 60.0 if name == "bombs" else 0.25, bystander.ask)
+        answers, waited_s = attacked.by(pieces, 60.0 if name == "bombs" else 0.25)
         taken = len([each for each in answers[:sent] if name != "bombs" or not is_refusal(each)])
         tally.inputs += sent
         tally.accepted += taken
         tally.refused += sent - taken
-        bystander.ask()
-        took_ms = round(1000 * bystander.slowest(), 1)
-        if took_ms > tally.slowest_ms:
-            tally.slowest_ms, tally.slowest_input = took_ms, what
-    found = broker.faults()[faults:]
-    tally.crashes, tally.first_crash = len(found), found[0] if found else ""
-    tally.grown_mb = round(broker.resident_mb("VmHWM") - before_mb, 1)
+        if waited_s is None:
+            tally.crashes, tally.refused = tally.crashes + 1, tally.refused - sent
+            tally.first_crash = tally.first_crash or f"nobody was answered for {PATIENCE_S:g} s after: {what}"
+        elif 1000 * waited_s > tally.slowest_ms:
+            tally.slowest_ms, tally.slowest_input = round(1000 * waited_s, 1), what
+        tally.grown_mb = max(tally.grown_mb, round(attacked.broker.resident_mb("VmHWM") - before_mb, 1))
+    found = attacked.faults()
+    tally.crashes, tally.first_crash = tally.crashes + len(found), tally.first_crash or (found[0] if found else "")
     return tally
 
 
 def _inputs(name: str, chance: random.Random) -> Iterator[tuple[str, list[bytes]]]:
     if name == "bombs":
-        for what, data in bombs().items():
-            yield what, [lengthened(produced(data))]
+        for what, made in BOMBS.items():
+            yield what, [lengthened(produced(made()))]
         return
     attack = ATTACKS[name]
     yield from ((name, attack(chance)) for _ in chain(repeat(None)))

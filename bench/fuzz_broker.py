@@ -7,7 +7,6 @@ beside all that, and its longest wait is what the others cost.
 
 from __future__ import annotations
 
-import gzip
 import random
 import re
 import socket
@@ -20,97 +19,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import cramjam
-import lz4.frame
-import zstandard
-from crc32c import crc32c
-
+from bench.fuzz_batches import batch
 from bench.fuzz_bytes import CHANGES
 from stream.broker.protocol import API_VERSIONS, APIS
-from stream.broker.storage.batches import HEADER, HEADER_SIZE
 
 TOPICS = ("fuzz", "fuzz", "fuzz", "compact", "nobody", "", "x" * 300, "ü/..", "\x00", None)
 GROUPS = ("g", "g", "h", "", "🍞" * 5000, None)
 NUMBERS = (0, 0, 1, 2, 3, -1, -2, 5000, 2**31 - 1, -(2**31))
-BOMB_BYTES = 1 << 30
-
-Compress = Callable[[bytes], bytes]
-CODECS: dict[int, Compress] = {
-    1: gzip.compress,
-    2: lambda data: bytes(cramjam.snappy.compress_raw(data)),
-    3: lz4.frame.compress,
-    4: zstandard.ZstdCompressor().compress,
-}
-
-
-# ---- batches ----
-
-
-def batch(codec: int = 0, payload: bytes | None = None, count: int = 3, compressed: bytes | None = None) -> bytes:
-    """A record batch of format v2 whose checksum holds."""
-    body = compressed if compressed is not None else _packed(codec, payload or _records(count))
-    header = HEADER.pack(0, HEADER_SIZE - 12 + len(body), 0, 2, 0, codec, count - 1, 0, 0, -1, -1, -1, count)
-    return resealed(header + body)
-
-
-def resealed(data: bytes) -> bytes:
-    """The same with a length and a checksum that hold, so that what is behind them is looked at."""
-    if len(data) < HEADER_SIZE:
-        return data
-    sealed = bytearray(data)
-    struct.pack_into(">i", sealed, 8, len(sealed) - 12)
-    struct.pack_into(">I", sealed, 17, crc32c(memoryview(sealed)[21:]))
-    return bytes(sealed)
-
-
-def _packed(codec: int, payload: bytes) -> bytes:
-    return CODECS[codec](payload) if codec else payload
-
-
-def _records(count: int) -> bytes:
-    rows = [b"\x00\x00" + bytes([2 * number]) + b"\x02k\x04vv\x02\x02h\x02x" for number in range(count)]
-    return b"".join(bytes([2 * len(row)]) + row for row in rows)
-
-
-def bombs() -> dict[str, bytes]:
-    """Batches that unpack to a gigabyte, or into millions of parts, by what they are made of."""
-    zeros = bytes(1 << 20)
-    many = BOMB_BYTES >> 20
-    gzipped = gzip.compress(zeros)
-    squeezed = zstandard.ZstdCompressor().compress(zeros)
-    found = {
-        "gzip of a gigabyte": batch(1, compressed=gzipped * many),
-        "zstd of a gigabyte": batch(4, compressed=squeezed * many),
-        "lz4 of a gigabyte": batch(3, compressed=lz4.frame.compress(bytes(BOMB_BYTES >> 3)) * 8),
-        "snappy that says 4 GB": batch(2, compressed=b"\xff\xff\xff\xff\x0f" + b"\xfe\x01\x00" * 100),
-        "empty gzip members": batch(1, compressed=gzip.compress(b"") * 400_000),
-        "empty snappy blocks": batch(2, compressed=b"\x82SNAPPY\x00" + bytes(8) + b"\x00\x00\x00\x01\x00" * 1_500_000),
-        "empty zstd frames": batch(4, compressed=zstandard.ZstdCompressor().compress(b"") * 800_000),
-        "four million records": batch(4, payload=_smallest(4_000_000), count=4_000_000),
-        "thirty million headers": batch(4, payload=_headers(30_000_000), count=1),
-        "a number without end": batch(0, payload=b"\x80" * 4_000_000, count=1),
-    }
-    return found
-
-
-def _smallest(count: int) -> bytes:
-    """Records without key, value and headers."""
-    bodies = (b"\x00\x00" + _varint(number) + b"\x01\x01\x00" for number in range(count))
-    return b"".join(bytes([2 * len(body)]) + body for body in bodies)
-
-
-def _headers(count: int) -> bytes:
-    body = b"\x00\x00\x00\x01\x01" + _varint(count) + b"\x00\x01" * count
-    return _varint(len(body)) + body
-
-
-def _varint(number: int) -> bytes:
-    number, out = number << 1, bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
-
+PATIENCE_S = 20.0
+"""So long a client that behaves waits for an answer."""
 
 # ---- requests ----
 
@@ -196,6 +113,15 @@ class BrokerProcess:
 
     def stop(self) -> int:
         self.process.terminate()
+        return self._ended()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._ended()
+
+    def _ended(self) -> int:
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         return self.process.wait(60)
 
 
@@ -203,23 +129,58 @@ class Bystander:
     """A client that behaves, and how long it has waited at most."""
 
     def __init__(self, broker: BrokerProcess) -> None:
-        self._socket = broker.connect()
+        self._socket = broker.connect(PATIENCE_S)
         self._request = struct.pack(">hhih", API_VERSIONS, 0, 1, -1)
         self.slowest_s = 0.0
 
-    def ask(self) -> float:
+    def ask(self) -> None:
+        """Raises `OSError` when there is no answer in `PATIENCE_S`."""
         began = time.perf_counter()
         self._socket.sendall(len(self._request).to_bytes(4, "big") + self._request)
         size = struct.unpack(">i", self._socket.recv(4, socket.MSG_WAITALL))[0]
         assert len(self._socket.recv(size, socket.MSG_WAITALL)) == size, "a whole answer"
-        took_s = time.perf_counter() - began
-        self.slowest_s = max(self.slowest_s, took_s)
-        return took_s
+        self.slowest_s = max(self.slowest_s, time.perf_counter() - began)
 
-    def slowest(self) -> float:
-        """The longest wait since the last look, seconds."""
-        found, self.slowest_s = self.slowest_s, 0.0
-        return found
+    def leave(self) -> None:
+        self._socket.close()
+
+
+class Attacked:
+    """A broker with a bystander; when the bystander waits in vain, another broker takes its place."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._faults: list[str] = []
+        self._begin()
+
+    def by(self, pieces: list[bytes], wait_s: float) -> tuple[list[bytes], float | None]:
+        """What was answered to these pieces, and how long the bystander waited meanwhile (None: in vain)."""
+        self._bystander.slowest_s = 0.0
+        try:
+            answers = talk(self.broker, pieces, wait_s, self._bystander.ask)
+            self._bystander.ask()
+        except (OSError, struct.error):
+            self._faults += self.broker.faults()
+            self._bystander.leave()
+            self.broker.kill()
+            self._begin()
+            return [], None
+        return answers, self._bystander.slowest_s
+
+    def stop(self) -> int:
+        """The status with which the broker ended."""
+        self._bystander.leave()
+        return self.broker.stop()
+
+    def faults(self) -> list[str]:
+        """What the brokers called their own faults."""
+        return self._faults + self.broker.faults()
+
+    def _begin(self) -> None:
+        folder = self._folder / str(time.monotonic_ns())
+        folder.mkdir(parents=True)
+        self.broker = BrokerProcess(folder)
+        self._bystander = Bystander(self.broker)
 
 
 def produced(data: bytes, topic: str = "fuzz") -> bytes:
@@ -232,19 +193,20 @@ def produced(data: bytes, topic: str = "fuzz") -> bytes:
 def talk(broker: BrokerProcess, sent: list[bytes], wait_s: float, meanwhile: Callable[[], object]) -> list[bytes]:
     """Sends pieces on one connection, lets `meanwhile` happen, and returns how each answer begins that came before the
     connection was closed, or nothing more came."""
-    answers = []
-    with suppress(OSError), broker.connect() as line:
+    answers: list[bytes] = []
+    with broker.connect() as line:
         with suppress(OSError):
             for piece in sent:
                 line.sendall(piece)
             line.shutdown(socket.SHUT_WR)
         meanwhile()
         line.settimeout(wait_s)
-        while len(size := line.recv(4, socket.MSG_WAITALL)) == 4:
-            answer, left = b"", struct.unpack(">i", size)[0]
-            while left > 0 and (part := line.recv(min(left, 1 << 20))):
-                answer, left = answer or part, left - len(part)
-            answers.append(answer)
+        with suppress(OSError):
+            while len(size := line.recv(4, socket.MSG_WAITALL)) == 4:
+                answer, left = b"", struct.unpack(">i", size)[0]
+                while left > 0 and (part := line.recv(min(left, 1 << 20))):
+                    answer, left = answer or part, left - len(part)
+                answers.append(answer)
     return answers
 
 

@@ -16,7 +16,8 @@ import numpy as np
 from multidict import MultiDict
 from yarl import URL
 
-from bench.fuzz_broker import CODECS, batch, frames, resealed
+from bench.fuzz_batches import CODECS, batch, resealed
+from bench.fuzz_broker import frames
 from store.checkpoints import CheckpointError, read_manifest, record_in
 from store.events import Limits, Upload, decode_engagements, decode_profiles, decode_uploads, tombstone_id
 from store.headers import CAME_AT, number_in
