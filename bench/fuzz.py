@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from bench.fuzz_batches import BOMBS
-from bench.fuzz_broker import ATTACKS, PATIENCE_S, Attacked, is_refusal, lengthened, produced
+from bench.fuzz_broker import ATTACKS, PATIENCE_S, Attacked, code_of, lengthened, produced
 from bench.fuzz_bytes import mutations
 from bench.fuzz_decoders import Target, decoders
 
@@ -158,7 +158,7 @@ def _attack(attacked: Attacked, name: str, seconds: float, chance: random.Random
             break
         sent = max(1, len(pieces)) if name != "requests in pieces" else 1
         answers, waited_s = attacked.by(pieces, 60.0 if name == "bombs" else 0.25)
-        taken = len([each for each in answers[:sent] if name != "bombs" or not is_refusal(each)])
+        taken = len([each for each in answers[:sent] if name != "bombs" or not code_of(each)])
         tally.inputs += sent
         tally.accepted += taken
         tally.refused += sent - taken

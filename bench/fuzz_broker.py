@@ -103,7 +103,7 @@ class BrokerProcess:
     def faults(self) -> list[str]:
         """What the broker called its own fault."""
         said = self._said.read_text(errors="replace")
-        return re.findall(r"by a fault of the broker\n(?:[ T].*\n)*(.*)", said)
+        return re.findall(r"by a fault of the broker\n(?:(?: |Traceback).*\n)*(.*)", said)
 
     def resident_mb(self, which: str = "VmRSS") -> float:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
@@ -180,7 +180,18 @@ class Attacked:
         folder = self._folder / str(time.monotonic_ns())
         folder.mkdir(parents=True)
         self.broker = BrokerProcess(folder)
+        for topic, policy in (("fuzz", "delete"), ("compact", "compact")):
+            (answer,) = talk(self.broker, [lengthened(created(topic, policy))], 20.0, lambda: None)
+            assert b"\x00\x00\xff\xff" in answer, f"{topic} was made: no error code, and no message"
         self._bystander = Bystander(self.broker)
+
+
+def created(topic: str, policy: str) -> bytes:
+    """A CreateTopics request (version 2) of two partitions, as it follows its length."""
+    name, value = topic.encode(), policy.encode()
+    config = struct.pack(f">ih14sh{len(value)}s", 1, 14, b"cleanup.policy", len(value), value)
+    asked = struct.pack(f">ih{len(name)}sihi", 1, len(name), name, 2, 1, 0)
+    return struct.pack(">hhih", 19, 2, 1, -1) + asked + config + struct.pack(">i?", 1000, False)
 
 
 def produced(data: bytes, topic: str = "fuzz") -> bytes:
@@ -210,10 +221,10 @@ def talk(broker: BrokerProcess, sent: list[bytes], wait_s: float, meanwhile: Cal
     return answers
 
 
-def is_refusal(answer: bytes) -> bool:
-    """Of an answer to what `produced` sends."""
+def code_of(answer: bytes) -> int:
+    """The error code of an answer to what `produced` sends."""
     name = struct.unpack_from(">h", answer, 8)[0]
-    return bool(struct.unpack_from(">h", answer, 10 + name + 8)[0])
+    return int(struct.unpack_from(">h", answer, 10 + name + 8)[0])
 
 
 def lengthened(found: bytes) -> bytes:

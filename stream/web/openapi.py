@@ -56,6 +56,7 @@ def _paths(console: bool) -> Schema:
             "requestBody": _json({"oneOf": [_ref("SingleRequest"), _ref("Batch")]}, required=True),
         },
     }
+    recommend["post"]["responses"]["408"] = _error("The body did not come in time")
     recommend["post"]["responses"]["413"] = _error("The body is larger than 1 MiB")
     recommend["post"]["responses"]["415"] = _error("The body is not application/json")
     item_id, user_id = _path_parameter("item_id"), _path_parameter("user_id")

@@ -7,7 +7,7 @@ from aiohttp import web
 from stream.web import parameters
 from stream.web.contract import PeerService
 from stream.web.handlers import ADMISSION
-from stream.web.replies import reply
+from stream.web.replies import reply, whole
 
 
 def peer_routes(service: PeerService) -> list[web.RouteDef]:
@@ -19,7 +19,7 @@ def peer_routes(service: PeerService) -> list[web.RouteDef]:
 
     async def recommend(http: web.Request) -> web.StreamResponse:
         parameters.only(http.query)
-        request = parameters.from_fields(parameters.json_object(await http.read()))
+        request = parameters.from_fields(parameters.json_object(await whole(http)))
         with http.app[ADMISSION].admitted():
             answer = await service.recommend_owned(request)
         if answer is None:

@@ -5,6 +5,7 @@ Invariant: input never causes a 500, and every error names the field and says wh
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -15,6 +16,7 @@ from aiohttp import web
 from store.requests import BadRequestError
 from stream.web import parameters
 from stream.web.admission import RETRY_AFTER_S, OverloadedError
+from stream.web.connections import BODY_S
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +38,16 @@ async def body(request: web.Request) -> dict[str, Any]:
     """The JSON object of the body. The content type is required: a foreign page cannot send it without asking."""
     if request.content_type != "application/json":
         raise web.HTTPUnsupportedMediaType(text="content-type: send application/json")
-    return parameters.json_object(await request.read())
+    return parameters.json_object(await whole(request))
+
+
+async def whole(request: web.Request) -> bytes:
+    """The body, as long as it comes in time."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
 
 
 def reply(value: Any, *, status: int = 200) -> web.Response:
@@ -78,6 +89,8 @@ async def as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _http_remedy(error: web.HTTPException) -> tuple[str, str]:
     if error.status == 404:
         return "path", "there is nothing here: /openapi.json lists every path"
+    if error.status == 408:
+        return "body", f"send it within {BODY_S:g} s"
     if error.status == 413:
         return "body", f"send at most {MAX_BODY_BYTES} bytes"
     if error.status == 415:

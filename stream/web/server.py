@@ -5,6 +5,7 @@ Invariant: every answer but `/metrics` and `/` is JSON, `{"error": {"field", "re
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import time
@@ -19,6 +20,7 @@ from store.settings import Serving
 from stream.metrics.metrics import Metrics
 from stream.web.access import guard
 from stream.web.admission import Admission
+from stream.web.connections import IDLE_S, listen
 from stream.web.contract import Service
 from stream.web.handlers import ADMISSION, CONSOLE, METRICS, SERVICE, routes
 from stream.web.replies import MAX_BODY_BYTES, Handler, as_json
@@ -92,6 +94,7 @@ class WebServer:
         self._port = serving.port
         self._serving = serving
         self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
 
     @property
     def url(self) -> str:
@@ -103,22 +106,24 @@ class WebServer:
     async def start(self) -> None:
         """Bind and serve. Raises `SecurityError` for a certificate that cannot be used."""
         context = server_context(self._serving.tls)
-        bounds: dict[str, Any] = {"max_line_size": MAX_LINE_BYTES, "logger": refused_bytes}
+        bounds: dict[str, Any] = {"max_line_size": MAX_LINE_BYTES, "keepalive_timeout": IDLE_S, "logger": refused_bytes}
         runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=2.0, **bounds)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._host, self._port, ssl_context=context).start()
+            assert runner.server is not None
+            self._listening = await listen(runner.server, self._host, self._port, context)
         except OSError as error:
             await runner.cleanup()
             raise AddressError(
                 f"cannot serve on {self._host}:{self._port} ({error.strerror or error}): "
                 "give another --web-port (0 takes a free one)"
             ) from None
-        self._port = int(runner.addresses[0][1])
+        self._port = int(self._listening.sockets[0].getsockname()[1])
         self._runner = runner
 
     async def stop(self) -> None:
         """Answer what is under way for up to two seconds, then close."""
-        if self._runner is not None:
+        if self._runner is not None and self._listening is not None:
+            self._listening.close()
             await self._runner.cleanup()
             self._runner = None
