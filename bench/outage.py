@@ -176,6 +176,7 @@ def _drained(publisher: Publisher, back: float) -> float:
     try:
         while publisher.waiting:
             publisher.flush()
+            time.sleep(0.1)
         drained_s = time.monotonic() - back
         publisher.close()
     except DeliveryError:
