@@ -1,183 +1,173 @@
-"""A rolling restart and a kill of two workers behind a balancer: what the people who ask notice.
+"""A rolling restart, and workers that are killed, paused or stopped behind a balancer: what the people who ask notice.
 
-The balancer polls `/readyz` every half second, sends each request to the next worker that was ready, and never tries
-again. Beside it the system absorbs engagements.
+    python -m bench.rolling_restart                                     # embedded broker, 50 requests a second
+    python -m bench.rolling_restart --brokers embedded kafka            # and real Kafka (SIDESTREAM_TEST_KAFKA_HOME)
 
-    python -m bench.rolling_restart                          # embedded broker, 50 requests a second
-    python -m bench.rolling_restart --kafka FOLDER_WITH_LIBS
+Two workers, a balancer without retries (`bench.balancer`), and beside it engagements. Each fault hits one worker and
+then the other, `--times` in all, and each time the worker comes back once answers are whole again. "Whole after": from
+the signal until the last request was sent whose answer was degraded, and from the worker's return likewise; "assigned"
+is when the other one had been given the partitions, by its log.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import itertools
 import json
-import os
+import re
+import statistics
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
-import aiohttp
-
+from bench.balancer import POLL_S, Balancer, figures
 from bench.path import fill
-from bench.path_figures import quantiles
 from bench.path_stream import Stream
 from bench.path_system import System, send_frames
+from tests.chaos.workers import WorkerProcess
 
-POLL_S = 0.5
 ENGAGED_EVERY_S = 0.1
+PATIENCE_S = 240.0
+CALM_S, LONGEST_S = 6.0, 45.0
+"""Answers are whole again once none was degraded for so long; and so long that is waited for."""
+AWAY_S = 15.0
+"""A worker is away for so long at least: past its session, so that the other takes over."""
+GENERATION = re.compile(r"^(\S+ \S+) INFO \S+ generation \d+: \d+ partitions at work", re.MULTILINE)
 
-
-@dataclass
-class Asked:
-    """One request: when it was sent, how long it took, and how it ended (`ok`, `degraded` or what went wrong)."""
-
-    at_s: float
-    took_s: float
-    ended: str
-
-
-@dataclass(eq=False)
-class Balancer(threading.Thread):
-    """Sends requests at a steady rate to workers that are ready."""
-
-    urls: Sequence[str]
-    rate: float
-    users: int
-    asked: list[Asked] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__(daemon=True)
-        self._ready = dict.fromkeys(self.urls, True)
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        asyncio.run(self._run())
-
-    def end(self) -> None:
-        self._ended.set()
-        self.join(30)
-
-    def forget(self) -> None:
-        """Begins a new row."""
-        self.asked.clear()
-
-    async def _run(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=10)
-        async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as tasks:
-            polls = [tasks.create_task(self._poll(session, url)) for url in self.urls]
-            began = time.monotonic()
-            turns = itertools.cycle(self.urls)
-            for number in itertools.count():
-                if self._ended.is_set():
-                    break
-                await asyncio.sleep(max(0.0, began + number / self.rate - time.monotonic()))
-                url = next((url for url in itertools.islice(turns, len(self.urls)) if self._ready[url]), self.urls[0])
-                tasks.create_task(self._ask(session, url, number))
-            for poll in polls:
-                poll.cancel()
-
-    async def _poll(self, session: aiohttp.ClientSession, url: str) -> None:
-        while True:
-            try:
-                async with session.get(f"{url}/readyz") as response:
-                    self._ready[url] = response.status == 200
-            except (aiohttp.ClientError, TimeoutError):
-                self._ready[url] = False
-            await asyncio.sleep(POLL_S)
-
-    async def _ask(self, session: aiohttp.ClientSession, url: str, number: int) -> None:
-        began = time.monotonic()
-        ended = await _ending(session, f"{url}/v1/recommend?user_id=user-{number * 7 % self.users}")
-        self.asked.append(Asked(began, time.monotonic() - began, ended))
-
-
-async def _ending(session: aiohttp.ClientSession, url: str) -> str:
-    try:
-        async with session.get(url) as response:
-            if response.status != 200:
-                return f"status {response.status}"
-            return "degraded" if (await response.json())["degraded"] else "ok"
-    except aiohttp.ClientConnectorError:
-        return "refused"
-    except (aiohttp.ClientError, TimeoutError) as error:
-        return type(error).__name__
+Row = dict[str, object]
 
 
 class Engaging(threading.Thread):
     """Some engagements all the time."""
 
-    def __init__(self, system: System, stream: Stream) -> None:
+    def __init__(self, system: System, stream: Stream, rate_per_s: float) -> None:
         super().__init__(daemon=True)
         self._system, self._stream, self._ended = system, stream, threading.Event()
+        self._count = max(1, round(rate_per_s * ENGAGED_EVERY_S))
 
     def run(self) -> None:
         while not self._ended.wait(ENGAGED_EVERY_S):
-            send_frames(self._system, self._stream.engagements(20, framed=20))
+            send_frames(self._system, self._stream.engagements(self._count, framed=20))
 
     def end(self) -> None:
         self._ended.set()
         self.join(30)
 
 
-def figures(asked: Sequence[Asked]) -> dict[str, object]:
-    """One row of the table."""
-    endings = [one.ended for one in asked]
-    wrong = {name: endings.count(name) for name in sorted(set(endings) - {"ok", "degraded"})}
-    return {
-        "requests": len(asked),
-        "failed": sum(wrong.values()),
-        **wrong,
-        "degraded": endings.count("degraded"),
-        **{name: value for name, value in quantiles([one.took_s for one in asked]).items() if name != "count"},
-    }
+def killed(worker: WorkerProcess, until_whole: Callable[[], None]) -> None:
+    worker.kill()
+    until_whole()
+    worker.start()
 
 
-def restarted(system: System) -> None:
-    """Each worker in turn: asked to stop, started again, waited for."""
-    for worker in system.workers:
-        assert worker.stop() == 0, worker.log.read_text()[-2000:]
-        worker.start()
-        worker.await_ready()
-        time.sleep(2 * POLL_S)
+def killed_and_started(worker: WorkerProcess, until_whole: Callable[[], None]) -> None:
+    worker.kill()
+    worker.start()
+    until_whole()
 
 
-def killed(system: System, balancer: Balancer, watched_s: float) -> float:
-    """Kills the last worker; seconds from then to the last answer that was degraded or failed within `watched_s`."""
-    system.workers[-1].kill()
-    at_s = time.monotonic()
-    time.sleep(watched_s)
-    marred = [one.at_s + one.took_s - at_s for one in list(balancer.asked) if one.at_s >= at_s and one.ended != "ok"]
-    system.workers[-1].start()
-    system.workers[-1].await_ready()
-    return max(marred, default=0.0)
+def paused(worker: WorkerProcess, until_whole: Callable[[], None]) -> None:
+    worker.pause()
+    until_whole()
+    worker.resume()
 
 
-def measure(options: argparse.Namespace) -> dict[str, dict[str, object]]:
-    """The table: row → figures."""
+def stopped(worker: WorkerProcess, until_whole: Callable[[], None]) -> None:
+    assert worker.stop() == 0, worker.log.read_text()[-2000:]
+    until_whole()
+    worker.start()
+
+
+FAULTS: Mapping[str, Callable[[WorkerProcess, Callable[[], None]], None]] = {
+    "SIGKILL": killed,
+    "SIGKILL, started at once": killed_and_started,
+    "SIGSTOP": paused,
+    "SIGTERM": stopped,
+}
+
+
+class Trial:
+    """A system with its balancer, and what is done to it."""
+
+    def __init__(self, system: System, balancer: Balancer) -> None:
+        self._system, self._balancer = system, balancer
+
+    def restart(self) -> Row:
+        """Each worker in turn: asked to stop, started again, waited for."""
+        self._balancer.forget()
+        for worker in self._system.workers:
+            assert worker.stop() == 0, worker.log.read_text()[-2000:]
+            worker.start()
+            worker.await_ready(PATIENCE_S)
+            time.sleep(2 * POLL_S)
+        return figures(list(self._balancer.asked))
+
+    def bounce(self, fault: str, times: int) -> Row:
+        self._balancer.forget()
+        rounds = [self._bounce_once(fault, self._system.workers[number % 2]) for number in range(times)]
+        whole, assigned, back = ([each for each in part if each is not None] for part in zip(*rounds, strict=True))
+        return {
+            "times": times,
+            **figures(list(self._balancer.asked)),
+            "assigned s": _middle(assigned),
+            "whole after s": _middle(whole),
+            "longest s": round(max(whole, default=0.0), 1),
+            "after its return s": _middle(back),
+        }
+
+    def _bounce_once(self, fault: str, worker: WorkerProcess) -> tuple[float | None, ...]:
+        """Seconds until answers were whole, until the partitions were assigned, and until whole after the return."""
+        other = next(each for each in self._system.workers if each is not worker)
+        began_s, at = time.monotonic(), datetime.now()
+        found: list[float | None] = []
+
+        def until_whole() -> None:
+            found.append(self._balancer.until_calm(began_s, CALM_S, LONGEST_S))
+            time.sleep(max(0.0, began_s + AWAY_S - time.monotonic()))
+            found.append(_assigned_s(other, at))
+
+        FAULTS[fault](worker, until_whole)
+        returned_s = time.monotonic()
+        worker.await_ready(PATIENCE_S)
+        found.append(self._balancer.until_calm(returned_s, CALM_S, LONGEST_S))
+        print(f"{fault}: whole, assigned, whole after its return {found}", file=sys.stderr, flush=True)
+        return tuple(found)
+
+
+def _assigned_s(worker: WorkerProcess, since: datetime) -> float | None:
+    times = [datetime.strptime(at, "%Y-%m-%d %H:%M:%S,%f") for at in GENERATION.findall(worker.log.read_text())]
+    return next(((at - since).total_seconds() for at in times if at >= since), None)
+
+
+def _middle(seconds: Sequence[float]) -> float | None:
+    return round(statistics.median(seconds), 1) if seconds else None
+
+
+def measure(broker: str, options: argparse.Namespace) -> dict[str, Row]:
+    """The table of one kind of broker: row → figures."""
     with tempfile.TemporaryDirectory() as folder:
+        options.kafka = broker == "kafka"
         system = System(Path(folder), options)
         stream = Stream(options.users, options.items, options.partitions)
         balancer = Balancer([worker.url for worker in system.workers], options.rate, options.users)
-        engaging = Engaging(system, stream)
+        engaging = Engaging(system, stream, options.engagements)
         try:
             fill(system, stream)
             send_frames(system, stream.engagements(options.events, framed=200))
             engaging.start()
             balancer.start()
             time.sleep(options.seconds)
+            trial = Trial(system, balancer)
             rows = {"before": figures(list(balancer.asked))}
-            balancer.forget()
-            restarted(system)
-            rows["rolling restart"] = figures(list(balancer.asked))
-            balancer.forget()
-            healed_s = killed(system, balancer, watched_s=25.0)
-            rows["kill -9"] = {**figures(list(balancer.asked)), "whole again after s": round(healed_s, 1)}
+            if "restart" in options.rows:
+                rows["rolling restart"] = trial.restart()
+            rows |= {name: trial.bounce(name, options.times) for name in FAULTS if name in options.rows}
+            if options.logs:
+                for number, worker in enumerate(system.workers):
+                    (options.logs / f"{broker}-{number}.log").write_bytes(worker.log.read_bytes())
         finally:
             for thread in (balancer, engaging):
                 if thread.is_alive():
@@ -186,28 +176,42 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, object]]:
     return rows
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def table(rows: Mapping[str, Row]) -> str:
+    """The rows as Markdown."""
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row))
+    lines = [["", *columns], ["---"] * (1 + len(columns))]
+    lines += [
+        [name, *("" if row.get(each) is None else str(row[each]) for each in columns)] for name, row in rows.items()
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.rolling_restart", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--kafka", type=Path, help="real Kafka from this folder, which holds its `libs`")
+    parser.add_argument("--brokers", nargs="+", choices=("embedded", "kafka"), default=["embedded"])
+    parser.add_argument("--rows", nargs="*", choices=("restart", *FAULTS), default=["restart", *FAULTS])
+    parser.add_argument("--times", type=int, default=5, help="of each fault")
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
+    parser.add_argument("--engagements", type=float, default=200.0, help="engagements a second, meanwhile")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long before the first restart")
     parser.add_argument("--drain", type=float, default=2.0, help="seconds that a worker answers after SIGTERM")
     parser.add_argument("--users", type=int, default=2000)
     parser.add_argument("--items", type=int, default=5000)
     parser.add_argument("--events", type=int, default=20_000, help="engagements before the first request")
     parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--logs", type=Path, help="a folder for the workers' logs")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     options.workers = 2
-    if options.kafka:
-        os.environ["SIDESTREAM_TEST_KAFKA_HOME"] = str(options.kafka)
-    rows = measure(options)
-    if options.json:
-        print(json.dumps(rows))
-    else:
-        for name, row in rows.items():
-            print(f"{name:<16}" + "  ".join(f"{key} {value}" for key, value in row.items()))
-    return 0 if rows["rolling restart"]["failed"] == 0 else 1
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    rows = {f"{broker}: {name}": row for broker in options.brokers for name, row in measure(broker, options).items()}
+    print(json.dumps(rows) if options.json else table(rows))
+    restarts = [row for name, row in rows.items() if name.endswith("rolling restart")]
+    return 0 if all(row["failed"] == row["refused"] == 0 for row in restarts) else 1
 
 
 if __name__ == "__main__":
