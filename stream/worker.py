@@ -20,7 +20,16 @@ from store.records.foreign import ForeignRecords
 from store.records.republish_request import request_in
 from store.security import trust
 from store.settings import Settings
-from store.topics import CHECKPOINTS, ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, PROFILES, RECOMMEND_REQUESTS, UPLOADS
+from store.topics import (
+    CHECKPOINTS,
+    ENGAGEMENTS,
+    FORGOTTEN_USERS,
+    ITEM_SIGNALS,
+    ITEM_STATES,
+    PROFILES,
+    RECOMMEND_REQUESTS,
+    UPLOADS,
+)
 from stream.canaries import Canaries
 from stream.ingest.agents import create_app
 from stream.ingest.assignment import Assignment, Factory
@@ -37,6 +46,7 @@ from stream.metrics.metrics import Metrics
 from stream.metrics.publication_pace import PublicationPace
 from stream.serving.peers import Peers
 from stream.serving.reading.broadcast import Broadcast
+from stream.serving.reading.standby import Standby
 from stream.serving.scorer import Scorer
 from stream.serving.service import WorkerService
 from stream.serving.trace_file import TraceFile
@@ -48,8 +58,8 @@ from trainer.content.encoders import text_encoder
 
 log = logging.getLogger(__name__)
 
-ROWS = "rows"
-"""Where rows lie in the data folder."""
+ROWS, COPIES = "rows", "copies"
+"""Where the rows of the partitions at work here lie in the data folder, and copies of the others."""
 IDLE_FACTOR = 3.0
 """So many times as many item rows are published while the event loop has time: after a burst it shows sooner."""
 PUBLISHING_TIME = {ENGAGEMENTS: 0.03, ITEM_SIGNALS: 0.1}
@@ -94,10 +104,15 @@ class Worker:
             foreign=self._foreign,
             traces=Traces(TraceFile(self._folder / "traces.jsonl")),
         )
+        self._standby = (
+            Standby(settings, self._folder / COPIES, self._without_copies, self._foreign)
+            if settings.serving.standby
+            else None
+        )
         on_passed_row = {ITEM_STATES: self.scorer.on_passed_row}
         self._broadcast = Broadcast(
             settings,
-            {**self.scorer.handlers(), CHECKPOINTS: self._on_checkpoint},
+            {**self.scorer.handlers(), CHECKPOINTS: self._on_checkpoint, FORGOTTEN_USERS: self._on_forgotten},
             on_passed_row,
             later=(ITEM_STATES,),
             foreign=self._foreign,
@@ -121,6 +136,7 @@ class Worker:
             peers=self._peers,
             own_url=own_url,
             caught_up=self._broadcast.caught_up,
+            standby=self._standby,
         )
         self._web = WebServer(service, self._metrics, settings.serving, peer_routes(service))
 
@@ -168,6 +184,8 @@ class Worker:
         self._supervise("broadcast", self._broadcast.run())
         self._supervise("swaps", self.scorer.swaps.run(self._broadcast.caught_up))
         self._supervise("upkeep", self.scorer.upkeep.run(self._broadcast.caught_up))
+        if self._standby is not None:
+            self._supervise("standby", self._standby.run(self._broadcast.caught_up))
         self._supervise("lag", LagWatch(self.settings, self._metrics).run())
         self._supervise("canaries", Canaries(self.settings, self._metrics, self._assignment.numbers).run())
         self._supervise("cards", self._owners.keep_cards(self._broadcast.caught_up))
@@ -191,6 +209,8 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._peers.stop()
         await self._emitter.stop()
+        if self._standby is not None:
+            self._standby.close()
         self.scorer.close()
         self.scorer.traces.close()
         self._encoding.shutdown(wait=False, cancel_futures=True)
@@ -219,6 +239,16 @@ class Worker:
         self.scorer.swaps.on_checkpoint(record)
         if self._broadcast.caught_up.is_set() and (request := request_in(record.key, record.value)):
             self._assignment.republish(request)  # one that was there at the start is an old one, or is said again
+
+    def _on_forgotten(self, record: Any) -> None:
+        self.scorer.on_forgotten(record)
+        if self._standby is not None:
+            self._standby.on_forgotten(record)
+
+    def _without_copies(self) -> set[int]:
+        """The partitions of which nobody needs copies here: without peers those that are at work here."""
+        has_peers = any(url != self.url for url in self.scorer.owner_urls.values())
+        return set() if has_peers else self._assignment.numbers(ENGAGEMENTS)
 
     def _is_unknown(self, item_id: str) -> bool:
         """Whether an item is not in the catalogue, as far as all cards have been read."""

@@ -156,7 +156,8 @@ class Tls(Table, frozen=True):
 
 class Serving(Table, frozen=True):
     """The worker's HTTP face and the request path. A user's request is passed on to the worker that has the user, which
-    answers within `peer_timeout_s`, or is done without. Asked to stop, a worker says so at `/readyz` and answers for
+    answers within `peer_timeout_s`, or is done without: with `standby` by a copy of the user's row, for each worker
+    follows those that others own, on its disk. Asked to stop, a worker says so at `/readyz` and answers for
     `drain_s` more, so that a balancer can notice. Beyond `most_waiting` requests and `most_waiting_batches` batches
     that wait for their answers it refuses with 503. `watch_s`: how long a new checkpoint is on probation. The share
     `live_sample` of engagements is scored before they are learned from, as far as that takes no more than
@@ -186,6 +187,7 @@ class Serving(Table, frozen=True):
     live_sample: Share = 1.0
     live_sample_time: Share = 0.1
     peer_timeout_s: Positive = 1.0
+    standby: bool = True
     impression_sample: Share = 0.25
     impression_window_s: NotNegative = 1800.0
     repeats: bool = False

@@ -83,6 +83,7 @@ class Metrics:
         )
         self._requests = self._counter("recommend_requests", "requests for recommendations", "task", "result")
         self._peer_failures = self._counter("peer_failures", "requests that the user's owner did not answer", "reason")
+        self._from_copies = self._counter("copy_answers", "requests answered from a copy of the user's row")
         self._swaps = self._counter("swaps", "exchanges of the serving checkpoint", "result")
         self._unknown_engagements = self._counter(
             "unknown_item_engagements", "engagements with items that are not in the catalogue"
@@ -258,6 +259,10 @@ class Metrics:
     def peer_failed(self, reason: str) -> None:
         """The owner of a user did not answer a forwarded request: one of `PEER_FAILURES`."""
         self._peer_failures.labels(_bounded(reason, PEER_FAILURES)).inc()
+
+    def answered_from_copy(self) -> None:
+        """The owner of a user did not answer, and the request was answered from a copy of the user's row."""
+        self._from_copies.inc()
 
     def recommended(self, task: str, result: str, took_s: float) -> None:
         """A request was answered with `result` (one of `REQUEST_RESULTS`)."""

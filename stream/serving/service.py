@@ -1,7 +1,8 @@
 """The worker's service: what applications and peers ask for, answered from the scorer and the partitions at work here.
 
 A user's state lives with the owner of the user's partition. Asked for another's user, this worker forwards the request
-once to the owner, and answers from what every scorer has, marked `degraded`, when the owner is away.
+once to the owner. When that is away, it answers from its copy of what the owner published of the user; from what every
+scorer has, marked `degraded`, where there is none that speaks for the user.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 from store.events import KINDS
 from store.histories import UserRow
 from store.keys import partition_of
-from store.requests import Answer, Request
+from store.requests import Answer, Note, Request
 from store.settings import Settings
 from store.topics import ENGAGEMENTS
 from stream.ingest.assignment import Assignment
@@ -27,12 +28,15 @@ from stream.metrics.metrics import Metrics
 from stream.metrics.status import report
 from stream.serving.codebook_report import as_document
 from stream.serving.peers import Peers
+from stream.serving.reading.standby import Copy, Standby
 from stream.serving.scorer import Scorer
 from trainer.model_bundle import NO_CHECKPOINT
 
 BATCH_LINES = 2
 """So many lines of batches are answered at a time, of all batches together, here or by peers: a single request waits
 for no more of them."""
+COPY = Note(reason="copy", text="the worker that has the user does not answer: by what it last published of the user")
+NO_COPY = Copy(None, is_fresh=False)
 
 
 class WorkerService:
@@ -49,8 +53,10 @@ class WorkerService:
         peers: Peers,
         own_url: Callable[[], str],
         caught_up: asyncio.Event,
+        standby: Standby | None = None,
     ) -> None:
-        """`caught_up` is set once the broadcast has been read; `own_url` is where this worker answers."""
+        """`caught_up` is set once the broadcast has been read; `own_url` is where this worker answers. `standby`: rows
+        of the users of others."""
         self._settings = settings
         self._scorer = scorer
         self._assignment = assignment
@@ -59,6 +65,7 @@ class WorkerService:
         self._peers = peers
         self._own_url = own_url
         self._caught_up = caught_up
+        self._standby = standby
         self._was_ready = False
         self._batch_lines = asyncio.Semaphore(BATCH_LINES)
         self.draining = False
@@ -71,7 +78,16 @@ class WorkerService:
             return await self._scorer.recommend(request, row)
         due_s = request.due_s()
         forwarded = await self._peers.recommend(request)
-        return forwarded or await self._scorer.recommend(request.left(due_s), None, degraded=True)
+        return forwarded or await self._recommend_away(request.left(due_s))
+
+    async def _recommend_away(self, request: Request) -> Answer:
+        """The answer for a user whose owner does not answer."""
+        copy = self._standby.copy(request.user_id) if self._standby is not None else NO_COPY
+        answer = await self._scorer.recommend(request, copy.row, degraded=not copy.is_fresh)
+        if not copy.is_fresh:
+            return answer
+        self._metrics.answered_from_copy()
+        return msgspec.structs.replace(answer, notes=[*answer.notes, COPY])
 
     async def recommend_many(self, requests: Sequence[Request]) -> list[Answer]:
         return list(await asyncio.gather(*map(self._recommend_line, requests)))

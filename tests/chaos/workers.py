@@ -19,6 +19,7 @@ from kafka import TopicPartition
 from store.events import KINDS
 from store.histories import UserRow
 from store.items import ItemRow
+from store.security import trust
 from store.settings import Settings, to_toml
 from stream.kafka.connections import reader
 from stream.kafka.state_topics import POSITION_KEY
@@ -40,7 +41,9 @@ class WorkerProcess:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        tls = settings.serving.tls
+        self.url = f"{'https' if tls.certificate_file else 'http'}://127.0.0.1:{self.port}"
+        self.trusted = trust(tls) or True
         self.log = folder / "worker.log"
         self._environment = environment or {}
         serving = msgspec.structs.replace(settings.serving, port=self.port, drain_s=drain_s)
@@ -97,16 +100,20 @@ class WorkerProcess:
         self.process.terminate()
         return self.process.wait(PATIENCE_S)
 
+    def get(self, path: str, **query: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", params=query, timeout=5.0, verify=self.trusted)
+
     def await_ready(self, timeout_s: float = PATIENCE_S) -> None:
         end = time.monotonic() + timeout_s
         while time.monotonic() < end:
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=5.0).status_code == 200:
+                if self.get("/readyz").status_code == 200:
                     return
             except httpx.HTTPError:
                 pass
             assert self.process is not None
-            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            ended = self.process.poll()
+            assert ended is None, f"ended with status {ended}: {self.log.read_text()[-3000:]}"
             time.sleep(0.1)
         raise AssertionError(f"not ready in {timeout_s} s: {self.log.read_text()[-3000:]}")
 

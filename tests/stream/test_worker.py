@@ -28,7 +28,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.timeout(600)
 
 
-def settings_on(cluster: Any) -> Settings:
+def settings_on(cluster: Any, *, standby: bool = True) -> Settings:
     name = f"worker-{uuid.uuid4().hex[:8]}"
     kafka = {
         "bootstrap_servers": cluster.bootstrap_servers,
@@ -38,7 +38,7 @@ def settings_on(cluster: Any) -> Settings:
         "session_timeout_s": 6.0,
         "heartbeat_s": 0.5,
     }
-    settings = settings_from({"kafka": kafka, "serving": {"explore_share": 0.0}})
+    settings = settings_from({"kafka": kafka, "serving": {"explore_share": 0.0, "standby": standby}})
     create_topics(settings)
     return settings
 
@@ -215,7 +215,8 @@ def test_a_forgotten_user_is_forgotten(running: Running) -> None:
 
 @ON_EMBEDDED
 def test_a_worker_asked_for_anothers_user_forwards_once(cluster: Any, tmp_path: Path) -> None:
-    settings = settings_on(cluster)
+    """Without copies: with them see `test_worker_peers`."""
+    settings = settings_on(cluster, standby=False)
     first = Running(settings, tmp_path / "first")
     second = WorkerProcess(settings, tmp_path / "second")
     second.start()

@@ -34,6 +34,7 @@ CONTRACT_NAMES = {
     "sidestream_recommend_seconds": "histogram",
     "sidestream_recommend_requests": "counter",
     "sidestream_peer_failures": "counter",
+    "sidestream_copy_answers": "counter",
     "sidestream_swaps": "counter",
     "sidestream_swap_pause_seconds": "histogram",
     "sidestream_live_hit_ratio": "gauge",
