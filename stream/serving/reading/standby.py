@@ -13,6 +13,7 @@ nobody is answered from a row of a life that was forgotten.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError as ReadingError
+from kafka.errors import KafkaError
 from rocksdict import WriteBatch
 
 from store.files.derived_store import DerivedStore, derived_options
@@ -28,11 +31,14 @@ from store.histories import UserRow
 from store.keys import partition_of
 from store.log import forgotten_in
 from store.records.foreign import UNREADABLE, ForeignRecordError, ForeignRecords, Moment, Offset, held_in, owned_id_in
+from store.reporting.outages import Outage
 from store.settings import Settings
 from store.topics import USER_STATES
 from stream.kafka.connections import BrokerUnavailableError
 from stream.kafka.state_topics import POSITION_KEY, consumer_options, generation_of
 from stream.kafka.topics import describe_topics
+
+log = logging.getLogger(__name__)
 
 FRESH_S = 120.0
 """A copy speaks for its user for so long after the newest record of its partition, which an owner writes once a minute
@@ -42,6 +48,7 @@ CHUNK = 50
 """Records that are taken in one turn of the event loop: some milliseconds."""
 SHARE = 0.2
 """Of the event loop's time, at most: a new worker has all users' rows before it."""
+RETRY_S = 2.0
 _END = b"\x00end-"
 
 
@@ -126,8 +133,18 @@ class Standby:
                 self._db.write(batch)
 
     async def run(self, after: asyncio.Event) -> None:
-        """Follows the topic until cancelled, from when `after` is set: what every scorer needs comes first."""
+        """Follows the topic until cancelled, from when `after` is set: what every scorer needs comes first. Whatever
+        keeps it from that costs copies only: they are answered from as long as they are fresh."""
+        stuck = Outage(log, "copies of users' rows are not followed", "users of workers that are away are answered less")
         await after.wait()
+        while True:
+            try:
+                await self._follow(stuck)
+            except (BrokerUnavailableError, KafkaError, ReadingError, StandbyError) as error:
+                stuck.met(error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _follow(self, stuck: Outage) -> None:
         self._topic_id = await self._identify()
         topic, count = self._settings.topic(USER_STATES), self._settings.kafka.partitions
         places = [TopicPartition(topic, number) for number in range(count)]
@@ -146,17 +163,13 @@ class Standby:
                 consumer.resume(*(consumer.paused() - left_out))
                 if len(left_out) < count:
                     await self._read(consumer)
+                stuck.over()
         finally:
             await consumer.stop()
 
     async def _identify(self) -> str:
-        while True:
-            try:
-                states = await asyncio.to_thread(describe_topics, self._settings)
-            except BrokerUnavailableError:
-                await asyncio.sleep(1.0)
-            else:
-                return next(state.topic_id for state in states if state.name == USER_STATES)
+        states = await asyncio.to_thread(describe_topics, self._settings)
+        return next(state.topic_id for state in states if state.name == USER_STATES)
 
     def _end(self, number: int) -> _End:
         stored = self._db.get(_END + str(number).encode())

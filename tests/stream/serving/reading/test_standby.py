@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka.errors import UnknownTopicOrPartitionError
+from kafka.errors import KafkaConnectionError
 
 from store.histories import UserRow
 from store.keys import partition_of
@@ -22,7 +24,7 @@ from stream.kafka.emitter import Emitter
 from stream.kafka.state_topics import GENERATION, POSITION_KEY
 from stream.kafka.topics import create_topics
 from stream.serving.reading import standby
-from stream.serving.reading.standby import Copy, Standby
+from stream.serving.reading.standby import Copy, Standby, StandbyError
 from tests.clusters import ON_EMBEDDED
 
 
@@ -154,10 +156,7 @@ def test_a_start_has_the_copies_and_they_speak_for_as_long(tmp_path: Path, age_s
 def test_it_follows_what_it_is_not_told_to_leave_out_and_reads_on_at_the_next_start(
     cluster: Any, tmp_path: Path
 ) -> None:
-    name = f"standby-{uuid.uuid4().hex[:8]}"
-    kafka = {"bootstrap_servers": cluster.bootstrap_servers, "topic_prefix": f"{name}.", "group": name, "partitions": 2}
-    settings = settings_from({"kafka": kafka})
-    create_topics(settings)
+    settings = _settings_on(cluster)
     users = [next(f"u{n}" for n in range(99) if partition_of(f"u{n}", 2) == number) for number in range(2)]
 
     async def scenario() -> list[list[Copy]]:
@@ -185,6 +184,55 @@ def test_it_follows_what_it_is_not_told_to_leave_out_and_reads_on_at_the_next_st
     first, second = asyncio.run(scenario())
     assert first == [Copy(UserRow(offset=1), is_fresh=True), Copy(None, is_fresh=False)]
     assert second == [Copy(UserRow(offset=2), is_fresh=True), Copy(None, is_fresh=False)]
+
+
+class Failing(Watched):
+    """Cannot keep what it is given, for one reason after the other."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.failures = [StandbyError("no room"), KafkaConnectionError(), UnknownTopicOrPartitionError()]
+
+    def take(self, number: int, records: Sequence[Any]) -> None:
+        if self.failures:
+            raise self.failures.pop()
+        super().take(number, records)
+
+
+@ON_EMBEDDED
+def test_what_keeps_it_from_following_ends_nothing_and_is_told_once(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker must not end for want of copies, which decide nothing."""
+    settings = _settings_on(cluster)
+    monkeypatch.setattr(standby, "RETRY_S", 0.01)
+
+    async def scenario() -> Copy:
+        emitter, ready = Emitter(settings), asyncio.Event()
+        followed = Failing(settings, tmp_path / "copies", set, ForeignRecords())
+        await emitter.start()
+        ready.set()
+        following = asyncio.create_task(followed.run(ready))
+        await emitter.send_rows("user-states", partition_of("u", 2), [(b"u", row(1), HEADERS)])
+        await _eventually(lambda: following.done() or _offset(followed.copy("u")) == 1)
+        found = followed.copy("u")
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        followed.close()
+        await emitter.stop()
+        return found
+
+    assert asyncio.run(scenario()).row == UserRow(offset=1)
+    told = [record.getMessage() for record in caplog.records if "not followed" in record.getMessage()]
+    assert len(told) == 1
+
+
+def _settings_on(cluster: Any) -> Settings:
+    name = f"standby-{uuid.uuid4().hex[:8]}"
+    kafka = {"bootstrap_servers": cluster.bootstrap_servers, "topic_prefix": f"{name}.", "group": name, "partitions": 2}
+    settings = settings_from({"kafka": kafka})
+    create_topics(settings)
+    return settings
 
 
 def _offset(copy: Copy) -> int:
