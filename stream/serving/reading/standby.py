@@ -135,7 +135,9 @@ class Standby:
     async def run(self, after: asyncio.Event) -> None:
         """Follows the topic until cancelled, from when `after` is set: what every scorer needs comes first. Whatever
         keeps it from that costs copies only: they are answered from as long as they are fresh."""
-        stuck = Outage(log, "copies of users' rows are not followed", "users of workers that are away are answered less")
+        stuck = Outage(
+            log, "copies of users' rows are not followed", "answers for users of absent workers are degraded"
+        )
         await after.wait()
         while True:
             try:
