@@ -26,7 +26,7 @@ def choose(asked: int | None, before: int | None, default: int, option: str, tel
     """
     if asked:
         if not _falls_silent(asked):
-            raise PortTakenError(f"port {asked} is taken{_by(asked)}: give another {option} (0 takes a free one)")
+            raise PortTakenError(f"port {asked} is in use{_by(asked)}: give another {option} (0 takes a free one)")
         return asked
     if asked == 0:
         return free_port()
@@ -35,7 +35,7 @@ def choose(asked: int | None, before: int | None, default: int, option: str, tel
     if is_free(default):
         return default
     port = free_port()
-    tell(f"port {before or default} is taken{_by(before or default)}: using {port} instead of it ({option})")
+    tell(f"port {before or default} is in use{_by(before or default)}: using {port} instead of it ({option})")
     return port
 
 

@@ -25,7 +25,7 @@ def quiet(_: str) -> None: ...
 def test_what_was_asked_for_or_a_refusal(taken: int) -> None:
     free = free_port()
     assert choose(free, None, taken, "--web-port", quiet) == free
-    with pytest.raises(PortTakenError, match=f"port {taken} is taken by pid {os.getpid()}: give another --web-port"):
+    with pytest.raises(PortTakenError, match=f"port {taken} is in use by pid {os.getpid()}: give another --web-port"):
         choose(taken, free, free, "--web-port", quiet)
     assert choose(0, taken, taken, "--web-port", quiet) not in (0, taken)
 
@@ -38,7 +38,7 @@ def test_the_last_the_usual_or_a_free_one(taken: int) -> None:
     assert told == []
     port = choose(None, None, taken, "--web-port", told.append)
     assert is_free(port)
-    assert told == [f"port {taken} is taken by pid {os.getpid()}: using {port} instead of it (--web-port)"]
+    assert told == [f"port {taken} is in use by pid {os.getpid()}: using {port} instead of it (--web-port)"]
 
 
 def test_whose_it_is(taken: int) -> None:

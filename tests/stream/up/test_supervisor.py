@@ -114,7 +114,7 @@ def test_two_systems_side_by_side_and_never_one_folder_twice(tmp_path: Path) -> 
         taken = sidestream("up", "--data-dir", str(two), "--web-port", first["url"].rpartition(":")[2])
         assert taken.returncode == 1
         assert taken.stderr.count("\n") == 1, taken.stderr
-        assert f"is taken by pid {pids['worker']}: give another --web-port" in taken.stderr
+        assert f"is in use by pid {pids['worker']}: give another --web-port" in taken.stderr
         broker = sidestream(
             "up", "--data-dir", str(two), "--broker-port", first["bootstrap_servers"].rpartition(":")[2]
         )
