@@ -213,6 +213,7 @@ def test_a_forgotten_user_is_forgotten(running: Running) -> None:
     eventually(lambda: "error" in running.get("/v1/users/shy"))
 
 
+@pytest.mark.long  # test_worker_peers has two workers, too
 @ON_EMBEDDED
 def test_a_worker_asked_for_anothers_user_forwards_once(cluster: Any, tmp_path: Path) -> None:
     """Without copies: with them see `test_worker_peers`."""
