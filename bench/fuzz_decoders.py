@@ -19,7 +19,7 @@ from yarl import URL
 from bench.fuzz_batches import CODECS, batch, resealed
 from bench.fuzz_broker import frames
 from store.checkpoints import CheckpointError, read_manifest, record_in
-from store.events import Limits, Upload, decode_engagements, decode_profiles, decode_uploads, tombstone_id
+from store.events import Upload, decode_engagements, decode_profiles, decode_uploads, tombstone_id
 from store.headers import CAME_AT, number_in
 from store.histories import UserRow
 from store.items import ItemCard, ItemRow, card_in, row_in
@@ -30,6 +30,7 @@ from store.records.frames import frame, raw_events
 from store.records.republish_request import request_in
 from store.requests import BadRequestError
 from store.rows import Position
+from store.settings import Settings
 from store.signals import Origin, Signal, SignalFrame, decode_frames, encode_frames
 from stream.broker.errors import RefusedError
 from stream.broker.protocol import UnknownCallError
@@ -58,6 +59,7 @@ class Target(NamedTuple):
 
 
 NOW = 1.7e9
+LIMITS = Settings().event_limits()
 _UPLOAD = {"item_id": "i1", "uploaded_at": NOW, "title": "Käse", "tags": ["a"], "features": {"visual": [0.1, 0.2]}}
 _ENGAGEMENT = {"event_id": "e1", "user_id": "u1", "item_id": "i1", "kind": "click", "occurred_at": NOW, "value": 0.5}
 _PROFILE = {"user_id": "u1", "updated_at": NOW, "attributes": {"age": 31, "country": "DE"}}
@@ -99,7 +101,7 @@ def _events() -> Iterator[Target]:
     yield Target("ids of records", [b"i1", "ü".encode()], lambda value: bool(id_in(value)), (ForeignRecordError,))
     yield Target("headers", [b"1700000000000"], lambda value: number_in([(CAME_AT, value)], CAME_AT, -1) >= 0)
     for name, document in (("uploads", _UPLOAD), ("engagements", _ENGAGEMENT)):
-        admitted = lambda value, name=name: bool(admit(name, value, Limits()))  # noqa: E731
+        admitted = lambda value, name=name: bool(admit(name, value, LIMITS))  # noqa: E731
         yield Target(f"publisher: {name}", _framed(document), admitted, (InvalidEventError,))
 
 
@@ -212,7 +214,7 @@ class _Admitting:
     """A publisher that goes no further than its checks."""
 
     def publish(self, topic: Any, event: Any) -> None:
-        admit(topic, event, Limits())
+        admit(topic, event, LIMITS)
 
 
 def _files(folder: Path) -> Iterator[Target]:
