@@ -18,7 +18,15 @@ from yarl import URL
 
 from bench.fuzz_batches import CODECS, batch, resealed
 from bench.fuzz_broker import frames
-from store.checkpoints import CheckpointError, read_manifest, record_in
+from store.checkpoints import (
+    CHECKPOINT_KEY,
+    RANKER_KEY,
+    RUN_KEY,
+    TRAIN_KEY,
+    CheckpointError,
+    read_manifest,
+    record_in,
+)
 from store.events import Upload, decode_engagements, decode_profiles, decode_uploads, tombstone_id
 from store.headers import CAME_AT, number_in
 from store.histories import UserRow
@@ -27,11 +35,20 @@ from store.log import Forgotten, LogRecord, forgotten_in
 from store.records.canaries import canary_in, upload_canary
 from store.records.foreign import UNREADABLE, ForeignRecordError, held_in, id_in
 from store.records.frames import frame, raw_events
-from store.records.republish_request import request_in
+from store.records.republish_request import REPUBLISH_KEY, request_in
 from store.requests import BadRequestError
 from store.rows import Position
 from store.settings import Settings
 from store.signals import Origin, Signal, SignalFrame, decode_frames, encode_frames
+from store.topics import (
+    FORGOTTEN_USERS,
+    ITEM_SIGNALS,
+    ITEM_STATES,
+    RANKING_EXAMPLES,
+    SEMANTIC_IDS,
+    UPLOAD_STATES,
+    USER_STATES,
+)
 from stream.broker.errors import RefusedError
 from stream.broker.protocol import UnknownCallError
 from stream.broker.protocol import decode as decode_call
@@ -114,13 +131,13 @@ def _rows() -> Iterator[Target]:
     item.neighbours = {"i2": 1.0}
     signal = Signal("i1", "e1", 1, NOW, 1.0, None, ["i2"])
     frames = [SignalFrame(0, Origin(5, 0), int(NOW * 1000), [signal])]
-    yield Target("item-signals", [encode_frames(frames)], lambda v: bool(decode_frames(v)), UNREADABLE)
+    yield Target(ITEM_SIGNALS, [encode_frames(frames)], lambda v: bool(decode_frames(v)), UNREADABLE)
     foreign = (ForeignRecordError,)
-    for name, row in (("user-states", user), ("upload-states", TakeDown(4, int(NOW * 1000)))):
+    for name, row in ((USER_STATES, user), (UPLOAD_STATES, TakeDown(4, int(NOW * 1000)))):
         decoder: Any = msgspec.msgpack.Decoder(type(row))
         taken = lambda v, decoder=decoder: bool(held_in(v, decoder.decode, "row"))  # noqa: E731
         yield Target(name, _packed(row), taken, foreign)
-    yield Target("item-states", _packed(item), lambda v: bool(len(row_in(v).vector_D()) + 1), foreign)
+    yield Target(ITEM_STATES, _packed(item), lambda v: bool(len(row_in(v).vector_D()) + 1), foreign)
     position = Announcement(Position(), "http://127.0.0.1:1", 0)
     yield Target("positions", _packed(position), lambda v: bool(announcement_in(v, 0)), foreign)
 
@@ -134,22 +151,22 @@ def _records() -> Iterator[Target]:
         published_at_ms=int(NOW * 1000),
         content={"text": "AAAAPA=="},
     )
-    yield Target("semantic-ids", _json(card), lambda v: bool(card_in(v, "i1").parts()), (ForeignRecordError,))
+    yield Target(SEMANTIC_IDS, _json(card), lambda v: bool(card_in(v, "i1").parts()), (ForeignRecordError,))
     forgotten = Forgotten(user_id="u1", offset=4, forgotten_at_ms=int(NOW * 1000))
     record = lambda v: LogRecord(0, 0, 0, forgotten.key(), v, [])  # noqa: E731
-    yield Target("forgotten-users", _json(forgotten), lambda v: bool(forgotten_in([record(v)])))
+    yield Target(FORGOTTEN_USERS, _json(forgotten), lambda v: bool(forgotten_in([record(v)])))
     keys = {
-        b"model": {"checkpoint": "c", "parent": None, "location": "c", "verdict": "passed", "published_at": NOW},
-        b"train": {"requested_at": NOW, "action": "train", "run": "r", "codebook": "refresh"},
-        b"training-run": {"run": "r", "state": "started", "at": NOW},
-        b"ranker": {"ranker": "r", "location": "r.json", "published_at": NOW},
-        b"republish": {"request": "r1", "requested_at": NOW},
+        CHECKPOINT_KEY: {"checkpoint": "c", "parent": None, "location": "c", "verdict": "passed", "published_at": NOW},
+        TRAIN_KEY: {"requested_at": NOW, "action": "train", "run": "r", "codebook": "refresh"},
+        RUN_KEY: {"run": "r", "state": "started", "at": NOW},
+        RANKER_KEY: {"ranker": "r", "location": "r.json", "published_at": NOW},
+        REPUBLISH_KEY: {"request": "r1", "requested_at": NOW},
     }
     for key, document in keys.items():
         taken = lambda v, key=key: bool(record_in(key, v))  # noqa: E731
         yield Target(f"checkpoints: {key.decode()}", _json(document), taken, (ForeignRecordError,))
     yield Target("republish requests", _json(keys[b"republish"]), lambda v: bool(request_in(b"republish", v)))
-    yield Target("ranking-examples", _evidence(), _is_evidence, (ForeignRecordError,))
+    yield Target(RANKING_EXAMPLES, _evidence(), _is_evidence, (ForeignRecordError,))
     letter = DeadLetter(reason="not_json", detail="?", topic="t", partition=0, offset=1, key=b"k", value=b"{")
     yield Target("dead-letters", [letter.encode()], lambda v: bool(decode_letter(v).preview()), (DeadLetterError,))
 
