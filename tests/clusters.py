@@ -17,7 +17,7 @@ import sys
 import time
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -318,6 +318,16 @@ def why_no_kafka() -> str | None:
     if shutil.which("java") is None:
         return "no `java` on the PATH: install a Java 17 runtime (Debian: openjdk-17-jre-headless)"
     return None
+
+
+def cluster_of_its_own(kind: str, folder: Path) -> Iterator[EmbeddedCluster | KafkaCluster]:
+    """For a fixture: a broker ("embedded" or "kafka") that no other test shares. Skips, with the reason."""
+    if kind == "kafka" and (reason := why_no_kafka()):
+        pytest.skip(reason)
+    cluster = EmbeddedCluster(folder) if kind == "embedded" else KafkaCluster(folder)
+    cluster.start()
+    yield cluster
+    cluster.stop()
 
 
 def free_ports(count: int) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 import time
 import uuid
@@ -16,7 +15,7 @@ from sidestream import Publisher
 from store.settings import Settings
 from stream.kafka.deliveries import Delivery, DeliveryError, Framing, PublishTimeoutError
 from stream.kafka.topics import create_topics
-from tests.clusters import EmbeddedCluster, KafkaCluster, why_no_kafka
+from tests.clusters import EmbeddedCluster, KafkaCluster, cluster_of_its_own
 from tests.stream.client.test_publisher import engagement
 from tests.stream.log import events_of, read_topic, settings_on
 
@@ -33,23 +32,7 @@ SLACK_S = 2.0
 def these_tests_cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedCluster | KafkaCluster]:
-    if request.param == "kafka" and (reason := why_no_kafka()):
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("outage")
-    cluster = EmbeddedCluster(folder) if request.param == "embedded" else KafkaCluster(folder)
-    cluster.start()
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture
-def own_cluster(these_tests_cluster: EmbeddedCluster | KafkaCluster) -> Iterator[EmbeddedCluster | KafkaCluster]:
-    """A broker to be ill-treated: paused or killed. It is well again afterwards."""
-    yield these_tests_cluster
-    these_tests_cluster.resume()
-    if not these_tests_cluster.runs:
-        these_tests_cluster.restart()
-    gc.collect()  # here, where it is allowed for
+    yield from cluster_of_its_own(request.param, tmp_path_factory.mktemp("outage"))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import time
 import uuid
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from stream.client.spilling.spill import Spill, Spilled, SpillError
 from stream.kafka.connections import BrokerUnavailableError
 from stream.kafka.deliveries import Delivery, DeliveryError, Framing
 from stream.kafka.topics import create_topics
-from tests.clusters import EmbeddedCluster, KafkaCluster, why_no_kafka
+from tests.clusters import EmbeddedCluster, KafkaCluster, cluster_of_its_own
 from tests.killed import killed_at
 from tests.stream.client.test_publisher import engagement
 from tests.stream.client.test_publisher_outage import reach
@@ -42,23 +41,7 @@ ROOMY = 1 << 30
 def these_tests_cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedCluster | KafkaCluster]:
-    if request.param == "kafka" and (reason := why_no_kafka()):
-        pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("spill-outage")
-    cluster = EmbeddedCluster(folder) if request.param == "embedded" else KafkaCluster(folder)
-    cluster.start()
-    yield cluster
-    cluster.stop()
-
-
-@pytest.fixture
-def own_cluster(these_tests_cluster: EmbeddedCluster | KafkaCluster) -> Iterator[EmbeddedCluster | KafkaCluster]:
-    """A broker to be ill-treated: paused or killed. It is well again afterwards."""
-    yield these_tests_cluster
-    these_tests_cluster.resume()
-    if not these_tests_cluster.runs:
-        these_tests_cluster.restart()
-    gc.collect()  # here, where it is allowed for
+    yield from cluster_of_its_own(request.param, tmp_path_factory.mktemp("spill-outage"))
 
 
 @pytest.fixture
