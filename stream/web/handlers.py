@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
@@ -20,19 +19,17 @@ from store.requests import UNKNOWN_ITEM, Answer, BadRequestError, Request
 from stream.metrics.metrics import Metrics
 from stream.web import parameters
 from stream.web.admission import Admission, OverloadedError
+from stream.web.console.live import Live, since_in, status_of
 from stream.web.contract import Service
 from stream.web.openapi import document
+from stream.web.page.assembled import assembled
 from stream.web.replies import NotFoundError, body, reply
-
-PAGE_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 SERVICE: web.AppKey[Service] = web.AppKey("service")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
 ADMISSION: web.AppKey[Admission] = web.AppKey("admission", Admission)
 CONSOLE: web.AppKey[bool] = web.AppKey("console", bool)
+LIVE: web.AppKey[Live] = web.AppKey("live", Live)
 
 
 def routes(console: bool = True) -> list[web.RouteDef]:
@@ -46,6 +43,7 @@ def routes(console: bool = True) -> list[web.RouteDef]:
         web.get("/v1/users/{user_id:[^/]+}", user),
         web.get("/v1/checkpoints", checkpoints),
         web.get("/v1/status", status),
+        web.get("/v1/history", history),
         web.get("/v1/trace/{item_id:[^/]+}", trace),
         web.get("/healthz", healthz),
         web.get("/readyz", readyz),
@@ -59,6 +57,7 @@ def console_routes() -> list[web.RouteDef]:
     return [
         web.get("/", page),
         web.post("/console/engage", engage),
+        web.get("/console/events", events, allow_head=False),
         web.get("/console/items", console_items),
         web.get("/console/users", console_users),
     ]
@@ -163,8 +162,14 @@ async def checkpoints(request: web.Request) -> web.StreamResponse:
 
 async def status(request: web.Request) -> web.StreamResponse:
     parameters.only(request.query)
-    ready, reason = request.app[SERVICE].ready()
-    return reply({**request.app[SERVICE].status(), "ready": ready, "reason": reason, "now": time.time()})
+    return reply(status_of(request.app[SERVICE]))
+
+
+async def history(request: web.Request) -> web.StreamResponse:
+    parameters.only(request.query, ("since",))
+    response = reply(request.app[LIVE].history.since(*since_in(request)))
+    response.enable_compression()
+    return response
 
 
 async def trace(request: web.Request) -> web.StreamResponse:
@@ -209,8 +214,8 @@ async def openapi(request: web.Request) -> web.StreamResponse:
 
 
 async def page(_: web.Request) -> web.StreamResponse:
-    html = files("stream.web").joinpath("page.html").read_text(encoding="utf-8")
-    headers = {"Content-Security-Policy": PAGE_POLICY, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
+    html, policy = assembled()
+    headers = {"Content-Security-Policy": policy, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-cache"}
     return web.Response(text=html, content_type="text/html", charset="utf-8", headers=headers)
 
 
@@ -225,6 +230,11 @@ async def engage(request: web.Request) -> web.StreamResponse:
     await request.app[SERVICE].engage(engagement)
     ignored = [name[: parameters.MAX_LABEL_CHARS] for name in fields if name not in engagement]
     return reply({"event_id": engagement["event_id"], "ignored": ignored[: parameters.MAX_NOTED]}, status=202)
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """What is so, pushed as it changes."""
+    return await request.app[LIVE].stream(request)
 
 
 async def console_items(request: web.Request) -> web.StreamResponse:

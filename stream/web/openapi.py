@@ -62,6 +62,7 @@ def _paths(console: bool) -> Schema:
     item_id, user_id = _path_parameter("item_id"), _path_parameter("user_id")
     k = _query_parameter("k", {"type": "integer", "minimum": 1, "maximum": parameters.MAX_K, "default": 10})
     excluded = _query_parameter("exclude", _request_schema()["properties"]["exclude"])
+    since = _query_parameter("since", {"type": "string", "description": "`process:next` of the answer before"})
     similar = _lookup("similar", "Items most like this one", "Answer", [item_id, k, excluded])
     for one in recommend.values():
         one["responses"]["404"] = _error("Like which item is not known: `similar` to one that is not in the catalogue")
@@ -75,6 +76,7 @@ def _paths(console: bool) -> Schema:
         "/v1/checkpoints": {"get": _plain("checkpoints", "The model's lineage", "Checkpoints")},
         "/v1/codebook": {"get": _plain("codebook", "Health of the serving codebook version", "Codebook")},
         "/v1/status": {"get": _plain("status", "Freshness of every stage against its objective", "Status")},
+        "/v1/history": {"get": _operation("history", "The last hour of this worker", "History", [since])},
         "/v1/trace/{item_id}": {"get": _lookup("trace", "Every stage of one item with its time", "Trace", [item_id])},
         "/healthz": {"get": _plain("healthz", "Alive", "Health")},
         "/readyz": {"get": _readyz()},
@@ -230,6 +232,17 @@ def _schemas() -> Schema:
                 "stages": _array(_object({"stage": text, "title": text, "value_s": number_or_null, "verdict": text})),
                 "lag": {"type": "object"},
                 "events_per_s": {"type": "object", "additionalProperties": number},
+            }
+        ),
+        "History": _object(
+            {
+                "process": text,
+                "next": {"type": "integer"},
+                "interval_s": number,
+                "keeps_s": number,
+                "objectives": {"type": "object", "additionalProperties": number},
+                "at": _array(number),
+                "series": {"type": "object", "additionalProperties": _array(number_or_null)},
             }
         ),
         "Trace": _object({"item_id": text, "stages": _array(_object({"stage": text, "at": number_or_null}))}),

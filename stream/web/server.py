@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 from aiohttp import web
@@ -21,8 +21,9 @@ from stream.metrics.metrics import Metrics
 from stream.web.access import guard
 from stream.web.admission import Admission
 from stream.web.connections import IDLE_S, listen
+from stream.web.console.live import Live
 from stream.web.contract import Service
-from stream.web.handlers import ADMISSION, CONSOLE, METRICS, SERVICE, routes
+from stream.web.handlers import ADMISSION, CONSOLE, LIVE, METRICS, SERVICE, routes
 from stream.web.replies import MAX_BODY_BYTES, Handler, as_json
 
 MAX_LINE_BYTES = 320 << 10
@@ -69,8 +70,23 @@ def application(
     app[METRICS] = metrics
     app[ADMISSION] = Admission(serving.most_waiting, serving.most_waiting_batches)
     app[CONSOLE] = serving.console
+    app[LIVE] = Live(service, metrics)
+    app.cleanup_ctx.append(_living)
+    app.on_shutdown.append(_ending)
     app.add_routes([*routes(serving.console), *more])
     return app
+
+
+async def _living(app: web.Application) -> AsyncIterator[None]:
+    """Samples are taken for as long as the application serves."""
+    task = asyncio.create_task(app[LIVE].run(), name="history")
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _ending(app: web.Application) -> None:
+    app[LIVE].close()
 
 
 @web.middleware

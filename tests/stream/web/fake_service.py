@@ -31,6 +31,7 @@ class FakeService:
         self.asked: list[Request] = []
         self.is_ready = True
         self.fault: Exception | None = None
+        self.padding = ""
         metrics.lag({("engagements", 0): 0})
 
     def _answer(self, k: int, degraded: bool = False, exclude: Sequence[str] = ()) -> Answer:
@@ -94,6 +95,7 @@ class FakeService:
             **report(self.metrics.snapshot(), Freshness()),
             "checkpoint": "c1",
             "codebook": "v0",
+            "padding": self.padding,
             "ranker_heads": {"click": head},
             "exploration": {**shown, "little_known": 40, "covered": 9},
         }

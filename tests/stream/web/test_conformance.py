@@ -23,7 +23,7 @@ from tests.clusters import EmbeddedCluster
 from tests.waiting import eventually
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-OPERATIONS = 14
+OPERATIONS = 15
 """Of the document; the one that gives the document itself is not asked again."""
 
 

@@ -128,3 +128,47 @@ def test_a_worker_that_is_not_ready_says_why(tmp_path: Path) -> None:
         await page.until("document.getElementById('overall').textContent.includes('recovering')")
 
     looking(look, tmp_path)
+
+
+SEEN = """[...document.querySelectorAll('#hour .chart')].map(chart => ({
+  title: chart.querySelector('figcaption').textContent,
+  now: chart.querySelector('[role=slider]').getAttribute('aria-valuetext'),
+  goal: !!chart.querySelector('.goal'), unknown: !!chart.querySelector('.unknown'),
+}))"""
+
+
+def test_the_hour_is_drawn_with_its_objectives_and_what_is_not_known(tmp_path: Path) -> None:
+    async def look(page: Page, service: FakeService) -> None:
+        charts = {chart["title"]: chart for chart in await page.until(f"(c => c.length && c)({SEEN})")}
+        assert charts["Events behind"]["now"] == "now: 12"
+        assert charts["Found before learned"]["now"] == "not known in this time"
+        assert charts["Found before learned"]["unknown"]
+        assert charts["Requests"]["now"].startswith("now: all ")
+        await page.value("document.querySelector('#hour [aria-label^=Events]').focus()")
+        for kind in ("keyDown", "keyUp"):
+            await page.call("Input.dispatchKeyEvent", type=kind, key="Home", code="Home", windowsVirtualKeyCode=36)
+        assert "ago: 12" in await page.value("document.activeElement.getAttribute('aria-valuetext')")
+
+    looking(look, tmp_path)
+
+
+def test_a_worker_that_goes_away_is_told_and_followed_again(tmp_path: Path) -> None:
+    async def main() -> None:
+        metrics = Metrics()
+        server = WebServer(FakeService(metrics), metrics, Serving(port=0))
+        await server.start()
+        async with browsing(server.url, tmp_path) as page:
+            await page.until("hour.at.length && shownStatus")
+            port = int(server.url.rpartition(":")[2])
+            process = await page.value("hour.process")
+            await server.stop()
+            await page.until("document.getElementById('overall').textContent.includes('no connection')")
+            assert await page.value("document.body.className") == "stale"
+            again = WebServer(FakeService(metrics), metrics, Serving(port=port))
+            await again.start()
+            await page.until("!document.body.classList.contains('stale')")
+            assert await page.value("hour.process") != process
+            assert await page.value("hour.at.length") >= 2, "what this tab saw of the one before is kept"
+            await again.stop()
+
+    asyncio.run(main())
