@@ -86,3 +86,11 @@ class Answer(msgspec.Struct, kw_only=True, frozen=True):
     took_ms: float
     degraded: bool = False
     notes: list[Note] = []
+
+
+class DeskError(RuntimeError):
+    """What a person on call asked for was not done, and why. `conflict`: it is not as the person saw it; look again."""
+
+    def __init__(self, remedy: str, *, conflict: bool = False) -> None:
+        super().__init__(remedy)
+        self.conflict = conflict

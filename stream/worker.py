@@ -44,6 +44,9 @@ from stream.kafka.log_watch import LogWatch
 from stream.metrics.event_loop_load import EventLoopLoad
 from stream.metrics.metrics import Metrics
 from stream.metrics.publication_pace import PublicationPace
+from stream.serving.desk.desk import WorkerDesk
+from stream.serving.desk.lineage import Lineage
+from stream.serving.desk.owners import Owners
 from stream.serving.peers import Peers
 from stream.serving.reading.broadcast import Broadcast
 from stream.serving.reading.standby import Standby
@@ -51,6 +54,7 @@ from stream.serving.scorer import Scorer
 from stream.serving.service import WorkerService
 from stream.serving.trace_file import TraceFile
 from stream.serving.traces import Traces
+from stream.web.console.desk_routes import desk_routes
 from stream.web.peer_handlers import peer_routes
 from stream.web.request_partition import RequestPartition
 from stream.web.server import WebServer
@@ -138,7 +142,19 @@ class Worker:
             caught_up=self._broadcast.caught_up,
             standby=self._standby,
         )
-        self._web = WebServer(service, self._metrics, settings.serving, peer_routes(service))
+        self._lineage = Lineage()
+        seen = Owners(
+            scorer=self.scorer,
+            assignment=self._assignment,
+            metrics=self._metrics,
+            partitions=settings.kafka.partitions,
+            own_url=own_url,
+            own_ready=service.ready,
+            ready=self._peers.ready,
+        )
+        self._desk = WorkerDesk(settings, scorer=self.scorer, lineage=self._lineage, owners=seen)
+        levers = desk_routes(self._desk) if settings.serving.console else []
+        self._web = WebServer(service, self._metrics, settings.serving, [*peer_routes(service), *levers])
 
         # What absorbs: the partitions that the group gives this worker
         context = PartitionContext(
@@ -211,6 +227,7 @@ class Worker:
         await self._emitter.stop()
         if self._standby is not None:
             self._standby.close()
+        self._desk.close()
         self.scorer.close()
         self.scorer.traces.close()
         self._encoding.shutdown(wait=False, cancel_futures=True)
@@ -237,6 +254,7 @@ class Worker:
 
     def _on_checkpoint(self, record: Any) -> None:
         self.scorer.swaps.on_checkpoint(record)
+        self._lineage.on_record(record.key, record.value)
         if self._broadcast.caught_up.is_set() and (request := request_in(record.key, record.value)):
             self._assignment.republish(request)  # one that was there at the start is an old one, or is said again
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import typer
@@ -14,13 +14,15 @@ from stream.cli.arguments.system import System
 from stream.cli.training import served
 from stream.terminal.output import moment, table
 
+if TYPE_CHECKING:
+    from store.records.levers import Lever
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Every model that was ever trained, and which one serves.",
     epilog="Example: sidestream checkpoints list",
 )
 
-Action = Literal["promote", "rollback"]
 Wait = Annotated[float, typer.Option("--wait", min=0.0, help="Seconds to wait for the scorer to serve it; 0: do not.")]
 Checkpoint = Annotated[str, typer.Argument(metavar="CHECKPOINT", help="An id that `checkpoints list` shows.")]
 
@@ -81,26 +83,16 @@ def rollback(
     _pull(options, "rollback", system, checkpoint, wait)
 
 
-def _pull(options: Options, action: Action, system: System, checkpoint: str, wait_s: float) -> None:
+def _pull(options: Options, action: Lever, system: System, checkpoint: str, wait_s: float) -> None:
     """Publishes a person's decision, and waits until the scorer follows it."""
-    from store.checkpoints import CHECKPOINT_KEY, CheckpointRecord, read_manifest
+    from store.checkpoints import CHECKPOINT_KEY, read_manifest
+    from store.records.levers import pulled
     from store.topics import CHECKPOINTS
     from stream.client.publisher import Publisher
 
     location = _location(system, checkpoint)
-    manifest = read_manifest(location)
     began = time.time()
-    record = CheckpointRecord(
-        checkpoint=checkpoint,
-        parent=manifest.parent,
-        location=str(location),
-        verdict="promoted" if action == "promote" else manifest.verdict,
-        published_at=began,
-        action=action,
-        codebook=manifest.codebook,
-        data_until=manifest.data_until,
-        reasons=manifest.reasons,
-    )
+    record = pulled(action, read_manifest(location), location, began)
     with Publisher(settings=system.settings, framing=None) as publisher:
         publisher.send(CHECKPOINTS, CHECKPOINT_KEY.decode(), msgspec.json.encode(record))
     document = {"checkpoint": checkpoint, "action": action}

@@ -116,19 +116,20 @@ def read_letters(
     limit: int | None = None,
     replayed: bool = True,
     foreign: ForeignRecords | None = None,
+    newest: int | None = None,
 ) -> Iterator[DeadLetter]:
     """The letters on the log now, partition by partition, oldest first; `topic` with or without the prefix; without
     those that were `replayed` if that is False. What came of a user who was forgotten since is left out. `foreign` is
-    told of records that are no letters.
+    told of records that are no letters. `newest`: only the last so many records of each partition are read.
 
     Raises `BrokerUnavailableError`, and `TopicsError` when the topic does not exist.
     """
     foreign = foreign or ForeignRecords()
     found = 0
     wanted = topic and {topic, settings.topic(topic)}
-    receipts = set() if replayed else {each.key for each in _records(settings) if each.value is None}
+    receipts = set() if replayed else {each.key for each in _records(settings, newest=newest) if each.value is None}
     forgotten = _forgotten(settings)
-    for each in _records(settings):
+    for each in _records(settings, newest=newest):
         if found == limit:
             return
         if (each.value is None and _is_receipt(each)) or each.place.receipt() in receipts:
@@ -219,8 +220,8 @@ class _Read(NamedTuple):
     came_at_ms: int
 
 
-def _records(settings: Settings, topic: str = DEAD_LETTERS) -> Iterator[_Read]:
-    """Every record on the topic up to its end as it is now."""
+def _records(settings: Settings, topic: str = DEAD_LETTERS, newest: int | None = None) -> Iterator[_Read]:
+    """Every record on the topic up to its end as it is now, or the `newest` offsets of each partition."""
     name = settings.topic(topic)
     with reader(settings, []) as consumer:
         partitions = consumer.partitions_for_topic(name)
@@ -228,13 +229,17 @@ def _records(settings: Settings, topic: str = DEAD_LETTERS) -> Iterator[_Read]:
             raise TopicsError(f"there is no topic {name}: run `sidestream topics create`")
         places = [TopicPartition(name, number) for number in sorted(partitions)]
         ends = consumer.end_offsets(places)
+        begins = consumer.beginning_offsets(places)
         for place in places:
-            yield from _partition_records(consumer, place, ends[place], settings)
+            begin = begins[place] if newest is None else max(begins[place], ends[place] - newest)
+            yield from _partition_records(consumer, place, begin, ends[place], settings)
 
 
-def _partition_records(consumer: Any, place: TopicPartition, end: int, settings: Settings) -> Iterator[_Read]:
+def _partition_records(
+    consumer: Any, place: TopicPartition, begin: int, end: int, settings: Settings
+) -> Iterator[_Read]:
     consumer.assign([place])
-    consumer.seek_to_beginning(place)
+    consumer.seek(place, begin)
     while consumer.position(place) < end:
         records = consumer.poll(timeout_ms=5000).get(place)
         if not records and consumer.position(place) < end:

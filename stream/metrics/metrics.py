@@ -163,6 +163,10 @@ class Metrics:
             {(_bounded(topic, TOPIC_NAMES), str(partition)): n for (topic, partition), n in events.items()},
         )
 
+    def lag_by_partition(self) -> dict[tuple[str, int], int]:
+        """What `lag` was told last."""
+        return {(topic, int(number)): int(n) for (topic, number), n in self._gauges.values("consumer_lag").items()}
+
     # ---- freshness: ages in seconds since the event's own broker timestamp ----
 
     def semantic_id_assigned(self, age_s: float, n: int = 1) -> None:

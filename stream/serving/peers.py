@@ -31,6 +31,14 @@ SILENCE_S = 2.0
 that time of every request."""
 
 
+MOST_SAID_BYTES = 4096
+
+
+class _Readiness(msgspec.Struct):
+    ready: bool
+    reason: str
+
+
 class _PeerError(RuntimeError):
     """The owner did not answer; `reason` is one of `stream.metrics.metrics.PEER_FAILURES`."""
 
@@ -95,6 +103,17 @@ class Peers:
         except (_PeerError, *UNREADABLE) as error:
             self._note(error)
             return None
+
+    async def ready(self, url: str) -> tuple[bool | None, str]:
+        """What a worker says of itself at `/readyz`; None when it says nothing, and why."""
+        if self._session is None:
+            return None, "this worker has not been started"
+        try:
+            async with self._session.get(f"{url}/readyz") as response:
+                said = msgspec.json.decode(await response.content.read(MOST_SAID_BYTES), type=_Readiness)
+                return said.ready, said.reason
+        except (aiohttp.ClientError, TimeoutError, ValueError, *UNREADABLE) as error:
+            return None, f"it does not answer: {error!r}"[:200]
 
     async def _ask(
         self, user_id: str, method: str, path: str, data: bytes | None = None, within_s: float = math.inf

@@ -1,12 +1,12 @@
 """Access: who may ask what. A token for each role, and no stranger's name for this machine.
 
 Roles include the ones before them: `read` asks for recommendations and what is known, `write` publishes from the
-console, `operate` is for the workers among themselves. Health, metrics, the page's file and the OpenAPI document are
-for all.
+console, `operate` is for the workers among themselves, and for the page's levers and dead letters. Health, metrics, the
+page's file and the OpenAPI document are for all.
 
 Without tokens a worker serves on its own machine only, or where `serving.open` says that strangers are kept out
-(`store.settings`). There a page of another site could still reach it by a name of its own that leads to 127.0.0.1 (DNS
-rebinding), so the request must name this machine.
+(`store.settings`); there nobody has levers. On its own machine a page of another site could still reach it by a name
+of its own that leads to 127.0.0.1 (DNS rebinding), so the request must name this machine.
 
 Invariant: a token is compared in a time that tells nothing of it, and is never part of an answer or a log.
 """
@@ -26,6 +26,7 @@ from stream.web.replies import Handler, refusal
 
 Role = Literal["read", "write", "operate"]
 ROLES: tuple[Role, ...] = ("read", "write", "operate")
+DEAD_LETTERS = "/console/dead-letters"
 PUBLIC = ("/", "/healthz", "/readyz", "/metrics", "/openapi.json")
 
 
@@ -33,7 +34,7 @@ def role_of(method: str, path: str) -> Role | None:
     """What a request needs; None: nothing."""
     if path in PUBLIC:
         return None
-    if path.startswith("/internal/"):
+    if path.startswith("/internal/") or path == DEAD_LETTERS or (method, path) == ("POST", "/console/checkpoints"):
         return "operate"
     return "write" if (method, path) == ("POST", "/console/engage") else "read"
 
@@ -45,7 +46,7 @@ def guard(serving: Serving) -> Middleware:
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        refused = _refused(request, tokens) if tokens else _foreign(request, names)
+        refused = _refused(request, tokens) if tokens else _foreign(request, names) or _lever(request, serving)
         return refused or await handler(request)
 
     return guarded
@@ -64,6 +65,15 @@ def _refused(request: web.Request, tokens: Mapping[Role, str]) -> web.StreamResp
     if ROLES.index(held[-1]) < ROLES.index(needed):
         return refusal("authorization", f"this needs a token with the role {needed}, not {held[-1]}", status=403)
     return None
+
+
+def _lever(request: web.Request, serving: Serving) -> web.StreamResponse | None:
+    """Refuses what only operators may where everybody is let in."""
+    if not serving.open or request.path.startswith("/internal/"):
+        return None
+    if role_of(request.method, request.path) != "operate":
+        return None
+    return refusal("authorization", "with serving.open nobody may do this here: set [serving.tokens]", status=403)
 
 
 def _foreign(request: web.Request, names: tuple[str, ...]) -> web.StreamResponse | None:

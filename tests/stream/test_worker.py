@@ -278,3 +278,27 @@ def test_clients_that_know_nothing_of_us_publish_and_ask(running: Running) -> No
     eventually(lambda: running.get("/v1/items/foreign-1").get("counters") == {"watch": 4})
     assert "foreign-1" in running.recommended("newcomer", k=50)
     assert "foreign-1" not in running.recommended("guest-0", k=50)
+
+
+def test_a_person_on_call_sees_who_owns_what_and_publishes_letters_again(running: Running) -> None:
+    url = running.worker.url
+    running.upload("desk-item", "Bread for people on call")
+    eventually(lambda: running.get("/console/topics")["items"] >= 1, 30)
+    eventually(lambda: all(each["url"] == url for each in running.get("/console/owners")["partitions"]), 30)
+    assert [each["ready"] for each in running.get("/console/owners")["workers"]] == [True]
+    assert running.get("/console/lineage")["serving"] is None
+    lever = {"action": "promote", "checkpoint": "never", "serving": None}
+    assert httpx.post(f"{url}/console/checkpoints", json=lever, timeout=30).status_code == 409
+    running.publisher.send("engagements", "desk-user", b'{"user_id": "desk-user", "kind": "yodel"}')
+    running.publisher.flush(10)
+
+    def letters() -> list[Any]:
+        said = running.get("/console/dead-letters")
+        return [letter for letter in said["letters"] if "desk-user" in letter["text"]]
+
+    eventually(lambda: len(letters()) == 1, 30)
+    (letter,) = letters()
+    places = {"letters": [[letter["partition"], letter["offset"]]]}
+    assert httpx.post(f"{url}/console/dead-letters", json=places, timeout=30).json() == {"sent": 1, "left": 0}
+    eventually(lambda: sorted(each["replayed"] for each in letters()) == [False, True], 30)
+    assert len(running.get("/v1/history")["at"]) >= 1

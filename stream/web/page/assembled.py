@@ -10,8 +10,11 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
-STYLES = ("style.css", "console.css")
-SCRIPTS = ("basics.js", "charts.js", "freshness.js", "history.js", "checkpoints.js", "playground.js", "live.js")
+STYLES = ("style.css", "console.css", "desk.css")
+SCRIPTS = (
+    *("basics.js", "acts.js", "charts.js", "freshness.js", "history.js", "checkpoints.js", "letters.js", "owners.js"),
+    *("topics.js", "playground.js", "live.js"),
+)
 """In the order in which they run: each may use the ones before."""
 
 

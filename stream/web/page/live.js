@@ -67,3 +67,5 @@ const every = (ms, look) => { look(); setInterval(() => document.hidden || look(
 follow();
 every(5000, lookAtCheckpoints);
 every(15000, offerUsers);
+every(5000, () => lookAtOwners());
+every(30000, () => lookAtTopics(prefixShown));

@@ -101,6 +101,14 @@ def test_what_was_replayed_is_not_replayed_again(settings: Settings) -> None:
     assert sent == sorted(letter.value for letter in every if letter.topic == "dl.profiles" and letter.value)
 
 
+def test_only_the_newest_are_read_where_that_is_asked(settings: Settings) -> None:
+    every = [letter.place for letter in read_letters(settings)]
+    some = [letter.place for letter in read_letters(settings, newest=5)]
+    assert 0 < len(some) < len(every)
+    assert set(some) < set(every)
+    assert [letter.place for letter in read_letters(settings, newest=10**6)] == every
+
+
 def test_a_missing_topic_is_said(embedded_broker: EmbeddedCluster) -> None:
     with pytest.raises(TopicsError, match="sidestream topics create"):
         list(read_letters(settings_on(embedded_broker.bootstrap_servers, "none.")))

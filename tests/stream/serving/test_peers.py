@@ -69,6 +69,27 @@ async def ask(
     return found
 
 
+def test_a_worker_is_asked_what_it_says_of_itself() -> None:
+    async def readiness(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"ready": False, "reason": "recovering"}, status=503)
+
+    async def main() -> None:
+        app = web.Application()
+        app.add_routes([web.get("/readyz", readiness), web.get("/nonsense/readyz", nonsense)])
+        app.add_routes([web.get("/silent/readyz", silent)])
+        async with TestServer(app) as server:
+            url = str(server.make_url("/")).rstrip("/")
+            peers = Peers(owner_of=lambda _: url, own_url=lambda: "http://me", metrics=Metrics(), timeout_s=0.3)
+            assert (await peers.ready(url))[0] is None, "it has not been started"
+            await peers.start()
+            assert await peers.ready(url) == (False, "recovering")
+            for silence in (f"{url}/nonsense", f"{url}/silent", "http://127.0.0.1:1", "no url"):
+                assert (await peers.ready(silence))[0] is None
+            await peers.stop()
+
+    asyncio.run(main())
+
+
 def recommend(peers: Peers) -> Awaitable[object]:
     return peers.recommend(Request(user_id="u"))
 

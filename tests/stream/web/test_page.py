@@ -8,8 +8,10 @@ from pathlib import Path
 
 from store.settings import Serving
 from stream.metrics.metrics import Metrics
+from stream.web.console.desk_routes import desk_routes
 from stream.web.server import WebServer
 from tests.stream.web.browser import Page, browsing
+from tests.stream.web.fake_desk import FakeDesk
 from tests.stream.web.fake_service import TITLES, FakeService
 
 Look = Callable[[Page, FakeService], Awaitable[None]]
@@ -44,7 +46,7 @@ def looking(
         metrics.lag({("engagements", 0): 12})
         metrics.absorbed("engagements", 1000)
         metrics.codebook_measured(perplexities=[200.0, 100.0], error=0.2, collision_ratio=0.01)
-        server = WebServer(service, metrics, Serving(port=0))
+        server = WebServer(service, metrics, Serving(port=0), desk_routes(FakeDesk()))
         await server.start()
         try:
             async with browsing(server.url, folder, width=width, dark=dark) as page:
@@ -87,7 +89,7 @@ def test_stages_say_how_they_stand(tmp_path: Path) -> None:
         assert "900 ms" in shown[2]
         assert "missed" in shown[2]
         assert "serving" in await page.until("document.getElementById('lineage').textContent")
-        assert "scores on 40" in await page.value("document.getElementById('lineage').textContent")
+        assert "scores on 1480" in await page.value("document.getElementById('lineage').textContent")
         assert "engagements" in await page.value("document.getElementById('flow').textContent")
         assert "level 1" in await page.value("document.getElementById('codebook').textContent")
 
