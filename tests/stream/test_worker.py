@@ -280,6 +280,7 @@ def test_clients_that_know_nothing_of_us_publish_and_ask(running: Running) -> No
     assert "foreign-1" not in running.recommended("guest-0", k=50)
 
 
+@ON_EMBEDDED
 def test_a_person_on_call_sees_who_owns_what_and_publishes_letters_again(running: Running) -> None:
     url = running.worker.url
     running.upload("desk-item", "Bread for people on call")

@@ -39,7 +39,7 @@ function askForToken() {  // kept in this tab only; one question, however many a
       by("token").value = "";
       dialog.close();
     };
-    dialog.onclose = () => { tokenAsked = null; done(); };
+    dialog.onclose = () => { tokenAsked = null; done(); if (sessionStorage.getItem("token")) everyLook.forEach(look => look()); };
     dialog.showModal();
   });
   return tokenAsked;

@@ -88,7 +88,7 @@ function showDetails(each, into, said) {
   add("taught by", about.teacher);
   add("an answer takes", about.metrics["candidate.answer_ms"] == null ? null : `${figure(about.metrics["candidate.answer_ms"])} ms`);
   add("code", about.code_version);
-  into.append(...reasons, make("div", { class: "tables" }, ...gateTables(about.metrics)), facts, levers(each, said));
+  into.append(...reasons, make("div", { class: "tables", tabindex: "0", role: "region", "aria-label": "What the gate saw" }, ...gateTables(about.metrics)), facts, levers(each, said));
 }
 
 function levers(each, said) {
@@ -138,11 +138,17 @@ function showFamily() {
 }
 
 async function lookAtCheckpoints() {
-  try { family = await ask("console/lineage"); } catch (error) {
-    if (error.status !== 401) by("runs").replaceChildren(make("li", { class: "said bad" }, `Not known now: ${error.message}`));
+  let said;
+  try { said = await ask("console/lineage"); } catch (error) {
+    by("h-check").closest("section").classList.add("unknown-now");
+    by("lineage-fault").hidden = false;
+    by("lineage-fault").textContent = `Not known now${family ? ", below is what was" : ""}: ${error.message}`;
     familyText = "";
     return;
   }
+  family = said;
+  by("h-check").closest("section").classList.remove("unknown-now");
+  by("lineage-fault").hidden = true;
   const text = JSON.stringify(family);
   if (text === familyText && Date.now() % 60000 > 6000) return;
   familyText = text;

@@ -1,5 +1,5 @@
 // ---- live: one stream of events from the worker; where there is no place for one, it is asked ----
-const SILENT_MS = 12000, AGAIN_MS = 2000;
+const SILENT_MS = 12000, AGAIN_MS = 1000;
 let shownStatus = null, missedWhileHidden = false;
 
 function draw() {
@@ -14,6 +14,8 @@ function lost() {
   document.body.classList.add("stale");
   by("overall").className = "badge missed";
   by("overall").textContent = "■ no connection to the worker, trying again";
+  for (const { card, told } of stageCards.values()) { card.className = "card stage"; told.querySelector(".badge")?.replaceWith(badge("", "○ not known now")); }
+  for (const each of by("flow").querySelectorAll(".badge")) each.replaceWith(badge("", "○ not known now"));
 }
 
 function heard(event, said) {
@@ -58,12 +60,13 @@ async function follow() {
       else if (response.ok) await readStream(response, abort);
     } catch { /* the worker is away, or stands still */ }
     clearTimeout(begun);
-    if (Date.now() - shownAt > AGAIN_MS * 2) lost();
+    if (Date.now() - shownAt > 3000) lost();
     await new Promise(done => setTimeout(done, AGAIN_MS));
   }
 }
 
-const every = (ms, look) => { look(); setInterval(() => document.hidden || look(), ms); };
+const everyLook = [];  // all of them once more when a token was given
+const every = (ms, look) => { everyLook.push(look); look(); setInterval(() => document.hidden || look(), ms); };
 follow();
 every(5000, lookAtCheckpoints);
 every(15000, offerUsers);

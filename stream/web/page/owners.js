@@ -29,6 +29,7 @@ async function lookAtOwners() {
   try { said = await ask("console/owners"); } catch (error) {
     by("owners").classList.add("unknown-now");
     by("owners-said").hidden = false;
+    if (!by("canaries").childElementCount) by("canaries").replaceChildren(make("p", { class: "soft" }, "Not known now."));
     by("owners-said").textContent = `Not known now${by("workers").childElementCount ? ", below is what was" : ""}: ${error.message}`;
     return;
   }

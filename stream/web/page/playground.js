@@ -34,7 +34,7 @@ async function row(item, at, before, [least, most]) {  // scores may be logits: 
   const title = (await known(item.item_id)).title || item.item_id;
   const was = before.indexOf(item.item_id), compared = before.length > 0;
   const moved = !compared || was === at ? null : was < 0 ? badge("new", "new") : was > at ? badge("up", `▲ ${was - at}`) : badge("", `▼ ${at - was}`);
-  const button = make("button", { class: "title", type: "button", title: `Publish a ${by("kind").value} of this item` }, title);
+  const button = make("button", { class: "title", type: "button", title: `${title}\nPublish a ${by("kind").value} of this item` }, title);
   button.addEventListener("click", () => engage(item.item_id, title));
   const more = make("div", { class: "more", hidden: "" }), code = item.semantic_id.join("·");
   const tell = make("button", { class: "tell mono", type: "button", "aria-expanded": "false", "aria-label": `semantic ID ${code}: trace of this item` }, `${code} ▸`);
@@ -91,7 +91,7 @@ async function showPast() {
   const latest = history.slice(-6).reverse();
   const titles = await Promise.all(latest.map(async each => (await known(each.item_id)).title || each.item_id));
   if (look !== looks) return;  // a later look has begun: what this one found is older
-  by("past").replaceChildren(...(latest.length ? [make("span", { class: "soft" }, "Latest:")] : [make("span", { class: "soft" }, user ? "Nothing is known of this user yet." : "")]),
+  by("past").replaceChildren(...(latest.length ? [make("li", { class: "plain soft" }, "Latest:")] : [make("li", { class: "plain soft" }, user ? "Nothing is known of this user yet." : "")]),
     ...latest.map((each, at) => make("li", { title: titles[at] }, `${each.kind ?? "engaged"}: ${titles[at]}`)));
 }
 

@@ -57,12 +57,14 @@ async function lookAtTopics(prefix, move = false) {
     prefixShown = prefix;
     showTopics(said);
     by("topics-said").hidden = true;
+    by("topics").classList.remove("unknown-now");
     if (move) (by("map").querySelector("button") ?? by("crumbs").lastElementChild.firstElementChild).focus({ preventScroll: true });
     else if (held) [...by("map").children].find(area => area.getAttribute("aria-label")?.startsWith(`${held}:`))?.focus({ preventScroll: true });
   } catch (error) {
     if (mine !== prefixAsked) return;
+    by("topics").classList.add("unknown-now");
     by("topics-said").hidden = false;
-    by("topics-said").textContent = `Not known now: ${error.message}`;
+    by("topics-said").textContent = `Not known now${by("map").childElementCount ? ", below is what was" : ""}: ${error.message}`;
     if (error.status === 404 && prefix.length) lookAtTopics(prefix.slice(0, -1));
   }
 }

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+import pytest
+
 from store.settings import Serving
 from stream.metrics.metrics import Metrics
 from stream.web.console.desk_routes import desk_routes
@@ -154,6 +156,7 @@ def test_the_hour_is_drawn_with_its_objectives_and_what_is_not_known(tmp_path: P
     looking(look, tmp_path)
 
 
+@pytest.mark.long
 def test_a_worker_that_goes_away_is_told_and_followed_again(tmp_path: Path) -> None:
     async def main() -> None:
         metrics = Metrics()
@@ -166,6 +169,9 @@ def test_a_worker_that_goes_away_is_told_and_followed_again(tmp_path: Path) -> N
             await server.stop()
             await page.until("document.getElementById('overall').textContent.includes('no connection')")
             assert await page.value("document.body.className") == "stale"
+            assert await page.value("document.querySelectorAll('.badge.met, .stage.met').length") == 0, (
+                "as it was, not is"
+            )
             again = WebServer(FakeService(metrics), metrics, Serving(port=port))
             await again.start()
             await page.until("!document.body.classList.contains('stale')")

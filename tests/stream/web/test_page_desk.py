@@ -94,8 +94,8 @@ async def gate_tables(page: Page, desk: FakeDesk) -> None:
     assert "asked for, not taken up" in runs
 
 
-def test_a_lever_is_asked_twice_and_refused_when_something_else_serves(tmp_path: Path) -> None:
-    looking(tmp_path, gate_tables, promote, conflict)
+def test_levers_letters_owners_and_topics(tmp_path: Path) -> None:
+    looking(tmp_path, gate_tables, promote, conflict, letters, owners, topics)
 
 
 async def with_token(page: Page, desk: FakeDesk) -> None:
@@ -158,10 +158,6 @@ async def topics(page: Page, desk: FakeDesk) -> None:
     assert await page.value("document.activeElement.closest('#map') !== null"), "the focus went up with it"
 
 
-def test_letters_owners_and_topics(tmp_path: Path) -> None:
-    looking(tmp_path, letters, owners, topics)
-
-
 async def nothing_yet(page: Page, desk: FakeDesk) -> None:
     assert "No model yet" in await page.until(TEXT.format("lineage"))
     assert "No training run" in await page.value(TEXT.format("runs"))
@@ -176,7 +172,7 @@ async def broken(page: Page, desk: FakeDesk) -> None:
     await page.until("document.querySelectorAll('#workers li').length")
     desk.fault = DeskError("no Kafka broker answers")
     await page.value("lookAtOwners(); lookAtTopics([]); lookAtCheckpoints(); lookAtLetters()")
-    for name in ("owners-said", "topics-said", "letters-said", "runs"):
+    for name in ("owners-said", "topics-said", "letters-said", "lineage-fault"):
         assert "no Kafka broker answers" in await page.until(f"(t => t.includes('broker') && t)({TEXT.format(name)})")
     assert await page.value("document.getElementById('owners').className") == "wide split unknown-now"
     desk.fault = None
