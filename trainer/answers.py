@@ -14,7 +14,7 @@ from store.requests import Answer, RecommendedItem
 from trainer.candidate_ranking import Ranking
 from trainer.exploration import Exploration
 from trainer.ranking.heads import CLICK, HEADS
-from trainer.reasons import EXPLORE, reason, winner
+from trainer.reasons import EXPLORE, reason, winners
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,15 @@ def lines_of(ranking: Ranking, exploration: Exploration) -> tuple[list[Recommend
     exploration.note(ranking.handles_B[places_K], explored is not None)
     x_KF = ranking.x_BF[places_K]
     heads = ranker.probabilities(x_KF).tolist() if request.explain else [None] * len(places_K)
-    placed = zip(places_K.tolist(), heads, strict=True)
-    return [_line(ranking, place, place == explored, expected) for place, expected in placed], x_KF
+    sources = winners(ranking.proposed, ranking.handles_B[places_K])
+    if explored is not None:
+        sources[-1] = EXPLORE
+    lines = zip(places_K.tolist(), sources, heads, strict=True)
+    return [_line(ranking, place, source, expected) for place, source, expected in lines], x_KF
 
 
-def _line(ranking: Ranking, place: int, explored: bool, heads: list[float] | None) -> RecommendedItem:
+def _line(ranking: Ranking, place: int, source: str, heads: list[float] | None) -> RecommendedItem:
     catalog, handle = ranking.evidence.catalog, int(ranking.handles_B[place])
-    source = EXPLORE if explored else winner(ranking.proposed, handle)
     last_L = ranking.taste.handles_L
     card = catalog.cards[int(last_L[0])] if len(last_L) else None
     return RecommendedItem(

@@ -16,7 +16,7 @@ from trainer.ranking.columns import NAMES
 from trainer.ranking.example import Example
 from trainer.ranking.features import TASKS
 from trainer.ranking.negatives import NO_HANDLES, NegativeRules, NegativeSampler
-from trainer.reasons import winner
+from trainer.reasons import winners
 
 
 class RankedEngagement(NamedTuple):
@@ -43,7 +43,7 @@ def example_of(engagement: Engagement, weight: float, ranking: Ranking, handle: 
         weight=weight,
         rank=rank,
         candidates=len(ranking.handles_B),
-        source=winner(ranking.proposed, handle) if rank >= 0 else "",
+        source=winners(ranking.proposed, np.array([handle]))[0] if rank >= 0 else "",
         positives=int(catalog.positives_N[handle]),
         age_s=engagement.occurred_at - float(catalog.uploaded_at_N[handle]),
         history=ranking.taste.count,

@@ -35,11 +35,19 @@ def reason(source: str, title: str) -> str:
     return _REASONS.get(source.split("_")[0], _REASONS["follows"]).format(title=named)
 
 
-def winner(proposed: Mapping[str, np.ndarray], handle: int) -> str:
-    """The source that ranks the item highest; the popular windows count as one."""
-    best, name = 1 << 30, ""
-    for source, handles in proposed.items():
-        place = np.flatnonzero(handles == handle)
-        if len(place) and int(place[0]) < best:
-            best, name = int(place[0]), source
-    return "popular" if name.startswith("popular_") else name
+def winners(proposed: Mapping[str, np.ndarray], handles_K: np.ndarray) -> list[str]:
+    """For each item the source that ranks it highest, the first of those that rank it as high; the popular windows
+    count as one. Empty for an item that none proposes."""
+    names, count_S = [*proposed], [len(handles) for handles in proposed.values()]
+    if not sum(count_S):
+        return [""] * len(handles_K)
+    handle_E, source_E = np.concatenate([*proposed.values()]), np.repeat(np.arange(len(names)), count_S)
+    place_E = np.concatenate([np.arange(count) for count in count_S])
+    place_KE = np.where(handle_E == handles_K[:, None], place_E, len(handle_E))
+    best_K = place_KE.argmin(axis=1)
+    found = [names[source] for source in source_E[best_K].tolist()]
+    told_K = place_KE[np.arange(len(handles_K)), best_K] < len(handle_E)
+    return [
+        ("popular" if name.startswith("popular_") else name) * told
+        for name, told in zip(found, told_K.tolist(), strict=True)
+    ]

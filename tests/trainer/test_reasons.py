@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 
 from tests.small_world import START, World, card
-from trainer.reasons import EXPLORE, reason, winner
+from trainer.reasons import EXPLORE, reason, winners
 from trainer.retrieval.candidates import Evidence, gather, taste_of
 
 
 def test_the_source_that_ranks_an_item_highest_stands_for_it() -> None:
     proposed = {"follows": np.array([3, 1]), "near_taste": np.array([1, 3]), "popular_4": np.array([7, 8, 9, 1])}
-    assert winner(proposed, 1) == "near_taste"
-    assert winner(proposed, 3) == "follows"
-    assert winner(proposed, 8) == "popular"
-    assert winner(proposed, 99) == ""
+    assert winners(proposed, np.array([1, 3, 8, 99])) == ["near_taste", "follows", "popular", ""]
+    assert winners({}, np.array([1])) == [""]
 
 
 def test_a_reason_names_what_was_chosen_last() -> None:

@@ -43,6 +43,8 @@ class HotLists:
     def __init__(self, windows: int) -> None:
         self._bars = [NEVER] * windows
         self._inside: list[set[int]] = [set() for _ in range(windows)]
+        self._entries = [0] * windows
+        self._sorted = [(-1, np.zeros(0, np.int64))] * windows
 
     def rise(self, handle: int, heat_NW: np.ndarray) -> None:
         """Hears of an item's new heat. Only the writer calls this, so that no item is lost between two threads."""
@@ -50,7 +52,9 @@ class HotLists:
             if heat <= self._bars[window]:
                 continue
             inside = self._inside[window]
-            inside.add(handle)
+            if handle not in inside:
+                inside.add(handle)
+                self._entries[window] += 1  # after it: who counted before sorts again
             if len(inside) > 2 * self.DEPTH:
                 handles = np.array(sorted(inside))
                 keep = np.argpartition(heat_NW[handles, window], -self.DEPTH)[-self.DEPTH :]
@@ -58,8 +62,12 @@ class HotLists:
                 self._inside[window] = set(handles[keep].tolist())
 
     def hottest(self, window: int) -> np.ndarray:
-        """At least the `DEPTH` hottest handles, ascending."""
-        return np.array(sorted(self._inside[window]), np.int64)
+        """At least the `DEPTH` hottest handles, ascending; sorted anew only after another has come in."""
+        entries, (made, handles) = self._entries[window], self._sorted[window]
+        if made != entries:
+            handles = np.array(sorted(self._inside[window]), np.int64)
+            self._sorted[window] = (entries, handles)
+        return handles
 
 
 class Catalog:
