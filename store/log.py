@@ -303,6 +303,17 @@ def uploads(records: Iterable[LogRecord], *, now: float, limits: Limits = Limits
     return found
 
 
+def uploaded_ids(records: Iterable[LogRecord]) -> set[str]:
+    """The ids of the items that records of `uploads` leave uploaded."""
+    found: set[str] = set()
+    for record in records:
+        if record.value is None:
+            found.discard((record.key or b"").decode("utf-8", "replace"))
+        else:
+            found.update(event.item_id for event in decode_uploads(record.value, now=time.time()).events)
+    return found
+
+
 def profiles(
     records: Iterable[LogRecord], *, now: float, limits: Limits = Limits(), forget: Mapping[str, int] | None = None
 ) -> dict[str, Profile]:

@@ -49,7 +49,7 @@ class Manner:
 
 
 @dataclass(slots=True)
-class _Tally:
+class Tally:
     """What came of a file so far."""
 
     published: int = 0
@@ -97,7 +97,7 @@ def publish_file(options: Options, topic: EventTopic, file: Path, manner: Manner
     """Publishes every event of the file (`-`: standard input), tells the tally, and exits 1 when a line was bad."""
     if str(file) != "-" and not file.is_file():
         raise FileNotFoundError(f"no file {file}: give a file of JSON lines, or - for standard input")
-    tally = _Tally(quiet=options.as_json)
+    tally = Tally(quiet=options.as_json)
     began = time.monotonic()
     with publisher_of(options, manner.unframed, manner.spill) as publisher:
         for line in _shown(file, topic, manner, quiet=options.as_json):
@@ -145,7 +145,7 @@ def send_spilled(options: Options, folder: Path, timeout_s: float) -> None:
         raise typer.Exit(1)
 
 
-def _publish_line(publisher: Publisher, topic: EventTopic, line: Line, tally: _Tally) -> None:
+def _publish_line(publisher: Publisher, topic: EventTopic, line: Line, tally: Tally) -> None:
     from stream.client.admission import InvalidEventError
 
     if line.fault:
@@ -160,7 +160,7 @@ def _publish_line(publisher: Publisher, topic: EventTopic, line: Line, tally: _T
 
 
 def _publish_mended(
-    publisher: Publisher, topic: EventTopic, number: int, event: bytes, error: InvalidEventError, tally: _Tally
+    publisher: Publisher, topic: EventTopic, number: int, event: bytes, error: InvalidEventError, tally: Tally
 ) -> None:
     """Once more with its time in epoch seconds, when ISO 8601 with a zone is all that was wrong."""
     from stream.client.admission import InvalidEventError
@@ -217,7 +217,7 @@ def _shown(file: Path, topic: EventTopic, manner: Manner, quiet: bool) -> Iterat
 
     wait_s = paced(manner.speed or None)
     total = file.stat().st_size if str(file) != "-" else None
-    with _progress(topic, total, hidden=quiet or not sys.stderr.isatty()) as advance:
+    with progress_bar(topic, total, hidden=quiet or not sys.stderr.isatty()) as advance:
         for line in read_lines(file, table=table_of(topic), exact=manner.raw):
             if manner.speed:
                 time.sleep(wait_s(_time_of(topic, line.value)))
@@ -236,7 +236,7 @@ def _time_of(topic: EventTopic, value: bytes) -> float:
 
 
 @contextmanager
-def _progress(label: str, total: int | None, hidden: bool) -> Iterator[Any]:
+def progress_bar(label: str, total: int | None, hidden: bool) -> Iterator[Any]:
     if hidden:
         yield lambda _: None
         return

@@ -53,16 +53,23 @@ class InvalidEventError(ValueError):
 
 def admit(topic: EventTopic, event: Event, limits: Limits) -> tuple[str, bytes]:
     """The key and the JSON of one event; JSON given is kept as it is. Raises `InvalidEventError`."""
+    value, decoded = judged(topic, event, limits, time.time())
+    return getattr(decoded.events[0], _KEYS[topic]), value
+
+
+def judged(topic: EventTopic, event: Event, limits: Limits, now: float) -> tuple[bytes, Decoded[Any]]:
+    """The JSON of one event, and what workers make of it at `now` (epoch seconds): one event. Raises
+    `InvalidEventError` where they would refuse it."""
     value = event.encode() if isinstance(event, str) else event
     if not isinstance(value, bytes):
         value = _encode(topic, value)
-    decoded = _DECODERS[topic](value, now=time.time(), limits=limits)
+    decoded = _DECODERS[topic](value, now=now, limits=limits)
     if decoded.refusals:
         raise InvalidEventError(topic, decoded.refusals[0])
     if decoded.raw is None or len(decoded.events) != 1:
         detail = f"{len(decoded.events)} events in one: publish them one by one, framing is done for you"
         raise InvalidEventError(topic, Refusal("not_an_event", detail, value))
-    return getattr(decoded.events[0], _KEYS[topic]), value
+    return value, decoded
 
 
 def admit_key(topic: EventTopic, key: str) -> str:

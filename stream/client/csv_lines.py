@@ -45,10 +45,10 @@ def table_of(topic: str) -> Callable[[bytes, str], Convert | None]:
         fields = {each.name: each for each in msgspec.structs.fields(_EVENTS[topic])}
         required = [each.name for each in fields.values() if each.required]
         for separator in _SEPARATORS:
-            heading = _cells(text, separator)
+            heading = cells(text, separator)
             if set(required) <= set(heading):
-                return _Table(heading, separator, fields)
-        heading = max((_cells(text, separator) for separator in _SEPARATORS), key=len)
+                return Table(heading, separator, fields)
+        heading = max((cells(text, separator) for separator in _SEPARATORS), key=len)
         if len(heading) > 1 and all(map(_HEADING.fullmatch, heading)):
             missing = ", ".join(each for each in required if each not in heading)
             raise RecordingError(
@@ -60,7 +60,7 @@ def table_of(topic: str) -> Callable[[bytes, str], Convert | None]:
     return recognised
 
 
-class _Table:
+class Table:
     """The rows behind a heading."""
 
     def __init__(self, heading: Sequence[str], separator: str, fields: Mapping[str, Any]) -> None:
@@ -133,7 +133,7 @@ def _number(field: str, cell: str) -> float:
         raise ValueError(str(error)) from None
 
 
-def _cells(text: str, separator: str) -> list[str]:
+def cells(text: str, separator: str) -> list[str]:
     """The cells of a heading; none if it can be none."""
     try:
         return [cell.strip() for cell in next(csv.reader([text], delimiter=separator), [])]
