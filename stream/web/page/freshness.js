@@ -7,9 +7,14 @@ function canarySays(canary) {
   return canary.missing ? `no canary yet from ${count(canary.missing)} partitions` : `p99 of ${count(canary.came)} canaries`;
 }
 
+function canaryFault(canary) {  // why a stage can be missed, or not known, whose events came in time
+  if (!canary || ["met", "close"].includes(canary.verdict)) return "";
+  return canary.p99_s != null && !canary.missing && canary.age_s <= canary.overdue_after_s ? `; its canaries: p99 ${spelled(canary.p99_s)}` : `; ${canarySays(canary)}`;
+}
+
 function stageSays(stage) {
   if (stage.kind !== "passage") return stage.value_s == null ? "not known yet" : "age";
-  if (stage.events) return `p99 · p50 ${spelled(stage.p50_s)} · ${count(stage.events)} events in ${spelled(stage.window_s)}`;
+  if (stage.events) return `p99 · p50 ${spelled(stage.p50_s)} · ${count(stage.events)} events in ${spelled(stage.window_s)}${canaryFault(stage.canary)}`;
   return `no events in ${spelled(stage.window_s)}${stage.canary ? `; ${canarySays(stage.canary)}` : ""}`;
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -90,6 +91,11 @@ def test_stages_say_how_they_stand(tmp_path: Path) -> None:
         assert "met" in shown[1]
         assert "900 ms" in shown[2]
         assert "missed" in shown[2]
+        canary = {"age_s": 3, "overdue_after_s": 21, "missing": 0, "came": 9, "p99_s": 2.5, "verdict": "missed"}
+        judged = {"kind": "passage", "events": 5, "p50_s": 0.1, "window_s": 300, "canary": canary}
+        assert "its canaries: p99 2.5 s" in await page.value(f"stageSays({json.dumps(judged)})")
+        judged["canary"] = {**canary, "age_s": 60}
+        assert "no canary for 60 s" in await page.value(f"stageSays({json.dumps(judged)})")
         assert "serving" in await page.until("document.getElementById('lineage').textContent")
         assert "scores on 1480" in await page.value("document.getElementById('lineage').textContent")
         assert "engagements" in await page.value("document.getElementById('flow').textContent")
