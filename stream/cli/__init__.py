@@ -31,7 +31,7 @@ from stream.cli import (
     topics,
     training,
 )
-from stream.cli.data import importing, validating
+from stream.cli.data import exporting, importing, validating
 from stream.cli.doctor.command import app as _doctor
 from stream.terminal.output import tell_failure
 
@@ -50,7 +50,7 @@ app = typer.Typer(
     "\n\nExample: sidestream publish uploads catalogue.jsonl.gz --data-dir ./data"
     "\n\nExample: sidestream recommend --user u00042 --data-dir ./data",
 )
-for _part in (processes, asking, training, republishing, replay, importing, validating):
+for _part in (processes, asking, training, republishing, replay, importing, validating, exporting):
     app.add_typer(_part.app)
 app.add_typer(_doctor)
 app.add_typer(publishing.app, name="publish")
