@@ -25,8 +25,8 @@ function stretches(at, values, from, to, interval) {
 }
 
 class Chart {  // one picture of one to six lines that share an axis; `update` draws it again and keeps the focus
-  constructor(title, format, { small = false } = {}) {
-    this.title = title; this.format = format; this.small = small; this.cursor = null;
+  constructor(title, format, { small = false, most = Infinity } = {}) {
+    Object.assign(this, { title, format, small, most, cursor: null });
     this.hatch = `hatch-${++charts}`;
     this.svg = drawn("svg", { viewBox: "0 0 100 100", preserveAspectRatio: "none", "aria-hidden": "true" });
     this.scale = make("span", { class: "scale number", "aria-hidden": "true" });
@@ -45,7 +45,7 @@ class Chart {  // one picture of one to six lines that share an axis; `update` d
     Object.assign(this, { at, lines: lines.slice(0, 6), goal });
     [this.from, this.to] = chartRange(at, keeps);
     const shown = this.lines.flatMap(line => line.values.filter((value, place) => value != null && at[place] >= this.from));
-    const top = Math.max(...shown, Number.EPSILON) * 1.15;
+    const highest = Math.max(...shown, Number.EPSILON), top = Math.min(highest * 1.15, Math.max(highest, this.most));
     this.goalShown = goal != null && goal <= top * 4;
     this.top = this.goalShown ? Math.max(top, goal * 1.15) : top;
     this.svg.replaceChildren(this.pattern(), ...this.lines.flatMap((line, number) => this.drawLine(line, number, interval)));

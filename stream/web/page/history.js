@@ -39,7 +39,7 @@ function showHour() {
   const options = { interval: hour.interval, keeps: hour.keeps };
   for (const [title, [lines, format, goal]] of Object.entries(hourLines())) {
     if (!hourCharts.has(title)) {
-      hourCharts.set(title, new Chart(title, format));
+      hourCharts.set(title, new Chart(title, format, { most: format === shared ? 1 : Infinity }));
       by("hour").append(hourCharts.get(title).element);
     }
     hourCharts.get(title).update(hour.at, lines, { ...options, goal });

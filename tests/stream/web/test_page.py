@@ -154,6 +154,9 @@ def test_the_hour_is_drawn_with_its_objectives_and_what_is_not_known(tmp_path: P
         assert charts["Found before learned"]["now"] == "not known in this time"
         assert charts["Found before learned"]["unknown"]
         assert charts["Requests"]["now"].startswith("now: all ")
+        all_found = "[{ name: 'hits/', label: 'hits', values: [1] }]"
+        await page.value(f"hourCharts.get('Found before learned').update([Date.now() / 1000], {all_found})")
+        assert "100" in await page.value("hourCharts.get('Found before learned').scale.textContent")
         await page.value("document.querySelector('#hour [aria-label^=Events]').focus()")
         for kind in ("keyDown", "keyUp"):
             await page.call("Input.dispatchKeyEvent", type=kind, key="Home", code="Home", windowsVirtualKeyCode=36)
