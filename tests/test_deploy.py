@@ -253,6 +253,28 @@ def test_commands_exist() -> None:
             found = found.commands[word]
 
 
+def test_a_restricted_namespace_takes_every_pod() -> None:
+    """What the Pod Security Standard `restricted` asks for, and a root file system that nothing can change."""
+    pods = [one["spec"]["template"]["spec"] for _, one in manifests() if "template" in one.get("spec", {})]
+    assert len(pods) == 3
+    for pod in pods:
+        assert pod.get("securityContext", {}).get("runAsNonRoot") is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for _, container in containers():
+        context = container["securityContext"]
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}
+
+
+def test_what_keeps_running_has_all_three_probes() -> None:
+    kept = [container for name, container in containers() if name != "topics.yaml"]
+    assert len(kept) == 2
+    for container in kept:
+        assert container.keys() >= {"startupProbe", "livenessProbe", "readinessProbe"}, container["name"]
+
+
 def test_the_kustomization_lists_every_manifest() -> None:
     listed = yaml.safe_load((DEPLOY / "kubernetes/kustomization.yaml").read_text())["resources"]
     assert sorted([*listed, "kustomization.yaml"]) == sorted(p.name for p in (DEPLOY / "kubernetes").glob("*.yaml"))
