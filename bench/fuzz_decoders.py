@@ -54,7 +54,7 @@ from stream.broker.protocol import UnknownCallError
 from stream.broker.protocol import decode as decode_call
 from stream.broker.storage.batches import accept
 from stream.broker.storage.codecs import CodecError, decompress
-from stream.cli.publish_file import _publish_line, _Tally
+from stream.cli.publish_file import Tally, _publish_line
 from stream.client.admission import InvalidEventError, admit
 from stream.client.csv_lines import table_of
 from stream.client.line_files import RecordingError, read_lines
@@ -244,7 +244,7 @@ def _files(folder: Path) -> Iterator[Target]:
     def published(topic: Any, value: bytes) -> bool:
         path = folder / "lines"
         path.write_bytes(value)
-        tally = _Tally(quiet=True)
+        tally = Tally(quiet=True)
         for line in read_lines(path, table=table_of(topic)):
             _publish_line(_Admitting(), topic, line, tally)  # type: ignore[arg-type]
         return not tally.bad
