@@ -124,11 +124,13 @@ class Log:
         while left:
             batches = self._ask(lambda consumer: consumer.poll(timeout_ms=500, max_records=5000))
             for part, records in batches.items():
-                for record in records:
-                    if part.partition in left and record.offset < left[part.partition]:
-                        yield _record(record)
+                if part.partition in left:
+                    # Not what lies before: the log of a topic that was created anew is read from its begin again.
+                    wanted = range(position[part.partition], left[part.partition])
+                    yield from (_record(record) for record in records if record.offset in wanted)
             for partition in list(left):
-                at = min(consumer.position(TopicPartition(topic, partition)), left[partition])
+                reached = consumer.position(TopicPartition(topic, partition)) or 0  # None while it looks for the begin
+                at = max(position[partition], min(reached, left[partition]))
                 passed += at - position[partition]
                 position[partition] = at
                 if at >= left[partition]:
@@ -166,6 +168,7 @@ class Log:
                 self._opened = KafkaConsumer(
                     group_id=None,
                     enable_auto_commit=False,
+                    auto_offset_reset="earliest",  # what was dropped in mid-read is passed over, what is left is not
                     fetch_max_wait_ms=100,
                     max_partition_fetch_bytes=8 << 20,
                     **client_options(self._kafka),

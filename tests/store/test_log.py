@@ -8,7 +8,7 @@ import uuid
 
 import msgspec
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
 from store.headers import numbered
 from store.items import ItemCard
@@ -40,7 +40,8 @@ def kafka(cluster: EmbeddedCluster | KafkaCluster) -> Kafka:
 def topic(kafka: Kafka) -> str:
     name = f"log-{uuid.uuid4().hex[:8]}"
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    admin.create_topics({name: {"num_partitions": 2, "replication_factor": -1, "configs": {}}})
+    # The records are of 1970: a broker that looks for what is past its retention would take them away at any moment.
+    admin.create_topics({name: {"num_partitions": 2, "replication_factor": -1, "configs": {"retention.ms": "-1"}}})
     admin.wait_for_topics([name])
     admin.close()
     return name
@@ -74,6 +75,24 @@ def test_a_log_can_be_read_again_and_while_it_grows(kafka: Kafka, topic: str) ->
         assert len(list(log.read(topic, {0: 15}, {0: 25}))) == 10
         assert len(list(log.read_all(topic))) == 30
         assert list(log.read(topic, {0: 30}, {0: 30})) == []
+
+
+def test_what_the_broker_drops_in_mid_read_hides_nothing_that_it_still_has(kafka: Kafka, topic: str) -> None:
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    for _ in range(30):  # several fetches of a reader
+        producer.send(topic, value=bytes(900_000), partition=0)
+    producer.flush()
+    producer.close()
+    with Log(kafka) as log:
+        records = log.read(topic, {0: 0}, {0: 30})
+        assert next(records).offset == 0
+        admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+        admin.delete_records({TopicPartition(topic, 0): 28})
+        admin.close()
+        offsets = [record.offset for record in records]
+    assert offsets == sorted(set(offsets))
+    assert offsets[-2:] == [28, 29]
+    assert 27 not in offsets  # else nothing was dropped before it was fetched
 
 
 def test_a_missing_topic_says_what_to_do(kafka: Kafka) -> None:

@@ -76,13 +76,14 @@ def test_a_worker_that_was_at_work_waits_for_a_broker_that_is_away(tmp_path: Pat
     broker = EmbeddedCluster(tmp_path / "broker")
     kafka = {"bootstrap_servers": broker.bootstrap_servers, "partitions": 1}
     settings = settings_from({"kafka": kafka, "logging": {"format": "json"}})
+    broker.start()
+    create_topics(settings)
+    assert broker.stop() == 0
     worker = WorkerProcess(settings, tmp_path / "worker")
     (worker.folder / "data" / "rows").mkdir(parents=True)
     worker.start()
     eventually(lambda: worker.log.read_text().endswith("\n"))
-    time.sleep(1.5)
     broker.start()
-    create_topics(settings)
     worker.await_ready()
     assert worker.stop() == 0
     assert broker.stop() == 0
