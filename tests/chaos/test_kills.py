@@ -20,6 +20,7 @@ USUAL = "written"
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
 
 
+@pytest.mark.long
 @ON_KAFKA
 def test_two_workers_killed_at_random_lose_and_double_nothing(cluster, tmp_path: Path) -> None:
     settings = settings_on(cluster)

@@ -105,7 +105,7 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
         pytest.param("SASL_PLAINTEXT", "PLAIN", marks=pytest.mark.long),
         pytest.param("SASL_SSL", "PLAIN", marks=pytest.mark.long),
         ("SASL_SSL", "SCRAM-SHA-512"),
-        ("SSL", ""),
+        pytest.param("SSL", "", marks=pytest.mark.long),
     ],
 )
 def test_the_whole_way_is_secured(

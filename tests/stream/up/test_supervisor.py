@@ -161,6 +161,7 @@ def test_a_stranger_with_a_process_id_of_old_is_left_alone(tmp_path: Path) -> No
         stranger.wait()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_it_outlives_what_it_cannot_write(tmp_path: Path) -> None:
     """Addresses on a full disk, a log that is a folder: told, and done without."""

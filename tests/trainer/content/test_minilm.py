@@ -16,6 +16,7 @@ except MissingEncoderError as reason:
 from trainer.content.minilm import MiniLMEncoder
 
 
+@pytest.mark.long
 def test_minilm_passes_the_suite() -> None:
     check_encoder(text_encoder("minilm"), tolerance=1e-3)
 

@@ -124,6 +124,7 @@ def test_no_more_than_wanted_are_found_and_they_are_of_all_of_the_log(
     assert some[0].occurred_at < middle < some[-1].occurred_at
 
 
+@pytest.mark.long
 def test_a_ranker_is_announced_though_no_worker_made_an_example(settings: Settings) -> None:
     job = RankerJob(settings)
     try:
