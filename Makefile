@@ -56,10 +56,11 @@ bench: install  ## the end-to-end path on the embedded broker
 	$(BIN)/python -m bench.path $(ARGS)
 
 # Not ours: kafka-python loads its schemas by a deprecated call; pdoc cannot look through NamedTuple and array annotations.
-docs: install  ## API pages from the docstrings, in build/api; a warning is an error
+docs: install  ## the documents as a site in build/site, API pages inside; a warning is an error
 	$(BIN)/python -W error -W "ignore:read_text is deprecated" -W "ignore:open_text is deprecated" \
 		-W "ignore:Error parsing type annotation" -m pdoc -o build/api store trainer stream
-	@echo "open build/api/index.html"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "open build/site/index.html"
 
 PID ?= $(shell pgrep -f '(stream.cli|bin/sidestream) worker' | head -1)
 SECONDS ?= 30
