@@ -27,6 +27,7 @@ from store.checkpoints import (
     read_manifest,
     record_in,
 )
+from store.envelopes.reading import EventReader
 from store.events import Upload, decode_engagements, decode_profiles, decode_uploads, tombstone_id
 from store.headers import CAME_AT, number_in
 from store.histories import UserRow
@@ -63,6 +64,7 @@ from stream.kafka.dead_letters import DeadLetter, DeadLetterError
 from stream.kafka.dead_letters import decode as decode_letter
 from stream.kafka.state_topics import Announcement, announcement_in
 from stream.web import parameters
+from tests.store.envelopes.wrapped import WRAPS
 from trainer.ranking.columns import NAMES
 from trainer.ranking.example import Example
 from trainer.ranking.impressions import ImpressionOutcome, Shown
@@ -77,6 +79,7 @@ class Target(NamedTuple):
 
 NOW = 1.7e9
 LIMITS = Settings().event_limits()
+READER = EventReader(LIMITS)
 _UPLOAD = {"item_id": "i1", "uploaded_at": NOW, "title": "Käse", "tags": ["a"], "features": {"visual": [0.1, 0.2]}}
 _ENGAGEMENT = {"event_id": "e1", "user_id": "u1", "item_id": "i1", "kind": "click", "occurred_at": NOW, "value": 0.5}
 _PROFILE = {"user_id": "u1", "updated_at": NOW, "attributes": {"age": 31, "country": "DE"}}
@@ -111,6 +114,13 @@ def _events() -> Iterator[Target]:
         ("profiles", _PROFILE, decode_profiles),
     ):
         yield Target(name, _framed(document), lambda value, decode=decode: not decode(value, now=NOW).refusals)
+    for name, document, decode in (
+        ("uploads", _UPLOAD, READER.uploads),
+        ("engagements", _ENGAGEMENT, READER.engagements),
+        ("profiles", _PROFILE, READER.profiles),
+    ):
+        wrapped = [wrap(document) for wrap in WRAPS.values()]
+        yield Target(f"envelopes: {name}", wrapped, lambda value, decode=decode: not decode(value, now=NOW).refusals)
     yield Target("frames", _framed(_UPLOAD), lambda value: bool(raw_events(value)))
     canary = upload_canary(0, 4, NOW)
     yield Target("canaries", [canary], lambda value: canary_in(value, Upload, 0, 4) is not None)

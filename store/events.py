@@ -120,12 +120,14 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class Decoded(Generic[Event]):
     """What one record held. `raw[i]` is the JSON of `events[i]` as published, unknown fields included. `dropped`: the
-    field of each optional value that was wrong and cost itself (`store.records.optional_values`)."""
+    field of each optional value that was wrong and cost itself (`store.records.optional_values`). `removed`: the id
+    that the record takes away instead, as an envelope may say (`store.envelopes`)."""
 
     events: list[Event]
     raw: list[bytes] | None
     refusals: list[Refusal]
     dropped: list[str] = field(default_factory=list)
+    removed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ import msgspec
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from store.events import Engagement, Limits, Profile, Upload, decode_engagements, decode_profiles, decode_uploads
+from store.envelopes.reading import EventReader
+from store.events import Engagement
 from store.headers import came_at_ms
 from store.items import ItemCard, card_in
 from store.records.card_order import CardOrder
@@ -276,61 +277,21 @@ def forgotten_in(records: Iterable[Any], pass_over: PassOver = _in_silence) -> d
     return found
 
 
-def forgotten(records: Iterable[LogRecord]) -> dict[str, int]:
-    """user_id → timestamp (ms) of the newest request to forget the user, from records of `profiles`."""
-    return {r.key.decode("utf-8", "replace"): r.came_at_ms for r in records if r.value is None and r.key is not None}
-
-
 def engagements(
-    records: Iterable[LogRecord], *, now: float, limits: Limits = Limits(), forget: Mapping[str, int] | None = None
+    records: Iterable[LogRecord],
+    *,
+    now: float,
+    reader: EventReader = EventReader(),
+    forget: Mapping[str, int] | None = None,
 ) -> Iterator[LoggedEngagement]:
     """All accepted engagements of single and framed records, without those from before their user was forgotten."""
     forget = forget or {}
     for record in records:
         if record.value is None:
             continue
-        for event in decode_engagements(record.value, now=now, limits=limits).events:
+        for event in reader.engagements(record.value, now=now).events:
             if not forget or record.came_at_ms > forget.get(event.user_id, -1):
                 yield LoggedEngagement(event, record.partition, record.offset, record.timestamp_ms)
-
-
-def uploads(records: Iterable[LogRecord], *, now: float, limits: Limits = Limits()) -> dict[str, Upload]:
-    """item_id → the newest upload. Tombstones take the item out; frames may hold several items."""
-    found: dict[str, Upload] = {}
-    for record in records:
-        if record.value is None:
-            found.pop((record.key or b"").decode("utf-8", "replace"), None)
-            continue
-        for event in decode_uploads(record.value, now=now, limits=limits).events:
-            found[event.item_id] = event
-    return found
-
-
-def uploaded_ids(records: Iterable[LogRecord]) -> set[str]:
-    """The ids of the items that records of `uploads` leave uploaded."""
-    found: set[str] = set()
-    for record in records:
-        if record.value is None:
-            found.discard((record.key or b"").decode("utf-8", "replace"))
-        else:
-            found.update(event.item_id for event in decode_uploads(record.value, now=time.time()).events)
-    return found
-
-
-def profiles(
-    records: Iterable[LogRecord], *, now: float, limits: Limits = Limits(), forget: Mapping[str, int] | None = None
-) -> dict[str, Profile]:
-    """user_id → the newest profile of every user that was not forgotten since."""
-    forget = forget or {}
-    found: dict[str, Profile] = {}
-    for record in records:
-        if record.value is None:
-            found.pop((record.key or b"").decode("utf-8", "replace"), None)
-            continue
-        for event in decode_profiles(record.value, now=now, limits=limits).events:
-            if record.came_at_ms > forget.get(event.user_id, -1):
-                found[event.user_id] = event
-    return found
 
 
 def newest_first_chunks(

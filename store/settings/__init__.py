@@ -25,6 +25,7 @@ from store.settings.ranges import Table
 from store.settings.tables import (
     COMPLETED,
     WEIGHTS,
+    Envelopes,
     Events,
     Freshness,
     Kafka,
@@ -48,6 +49,7 @@ __all__ = [
     "Candidates",
     "Codebook",
     "Content",
+    "Envelopes",
     "Events",
     "Freshness",
     "Items",

@@ -16,7 +16,9 @@ import msgspec
 
 from store.events import KINDS
 from store.settings.ranges import Table
-from store.settings.tables import Security, Serving, Settings
+from store.settings.tables import Envelopes, Security, Serving, Settings
+from store.tables.mapping import Columns, MappingError
+from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
 
 RENAMED: Mapping[str, str] = {"training.rehearsal_engagements": "training.backfill_engagements"}
 """Keys of earlier versions → what they are called now."""
@@ -108,6 +110,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
         )
     yield from _unusable(settings)
     yield from _insecure(kafka.security)
+    yield from _unmapped(kafka.envelopes)
     yield from _half_guarded(settings.serving)
     if store.context_length > store.history_length:
         yield (
@@ -171,6 +174,19 @@ def _insecure(security: Security) -> Iterator[tuple[str, str]]:
     for name in ("password", "key_password"):
         if getattr(security, name) and getattr(security, f"{name}_file"):
             yield f"{here}.{name}", f"{here}.{name} and {here}.{name}_file are both given: remove one"
+
+
+def _unmapped(envelopes: Envelopes) -> Iterator[tuple[str, str]]:
+    """Columns for fields that no event has, and kinds that do not exist."""
+    topics: tuple[EventTopic, ...] = (UPLOADS, ENGAGEMENTS, PROFILES)
+    for topic in topics:
+        try:
+            Columns(topic=topic, columns=getattr(envelopes, topic))
+        except MappingError as error:
+            yield f"kafka.envelopes.{topic}", f"kafka.envelopes.{topic}: {error}"
+    for name, kind in envelopes.kinds.items():
+        if kind not in KINDS:
+            yield "kafka.envelopes.kinds", f"kafka.envelopes.kinds.{name} = {kind}: use {', '.join(KINDS)}"
 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -72,6 +72,17 @@ class Security(Table, frozen=True):
     check_hostname: bool = True
 
 
+class Envelopes(Table, frozen=True):
+    """How rows of databases, as Debezium and Kafka Connect send them, become events: for each topic field → column,
+    where the column has another name than the field (`features.visual` and `attributes.age` are one entry); `__table`
+    is the row's table and `__ts_ms` the time of its change. `kinds`: what the rows call a kind → the kind."""
+
+    uploads: dict[str, str] = field(default_factory=dict)
+    engagements: dict[str, str] = field(default_factory=dict)
+    profiles: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+
+
 class Kafka(Table, frozen=True):
     """How to reach the log. With session timeout 10 s a dead worker's partitions move within 10 to 15 s. A client that
     finds no broker within `connect_timeout_s` says so."""
@@ -92,6 +103,7 @@ class Kafka(Table, frozen=True):
     client: dict[str, str | int | bool] = field(default_factory=dict)
     """More properties for every Kafka client, by the names that kafka-python and aiokafka share."""
     security: Security = Security()
+    envelopes: Envelopes = Envelopes()
 
 
 class Events(Table, frozen=True):

@@ -163,8 +163,8 @@ def _publish_mended(
     publisher: Publisher, topic: EventTopic, number: int, event: bytes, error: InvalidEventError, tally: Tally
 ) -> None:
     """Once more with its time in epoch seconds, when ISO 8601 with a zone is all that was wrong."""
+    from store.tables.moments import AmbiguousTimeError
     from stream.client.admission import InvalidEventError
-    from stream.client.times import AmbiguousTimeError
 
     remedy = error.remedy
     if error.reason == "wrong_type" and error.field == _TIMES[topic]:
@@ -182,7 +182,8 @@ def _publish_mended(
 
 
 def _with_epoch(event: bytes, field: str) -> bytes:
-    from stream.client.times import AmbiguousTimeError, epoch_of
+    from store.tables.moments import AmbiguousTimeError
+    from stream.client.times import epoch_of
 
     fields = json.loads(event)
     if not isinstance(fields[field], str):

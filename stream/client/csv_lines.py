@@ -20,8 +20,9 @@ from typing import Any, get_origin
 import msgspec
 
 from store.events import Engagement, Profile, Upload
+from store.tables.moments import AmbiguousTimeError
 from stream.client.line_files import Convert, Line, RecordingError
-from stream.client.times import AmbiguousTimeError, epoch_of
+from stream.client.times import epoch_of
 
 _EVENTS: Mapping[str, type[msgspec.Struct]] = {"uploads": Upload, "engagements": Engagement, "profiles": Profile}
 _TIMES = {"uploaded_at", "occurred_at", "updated_at"}

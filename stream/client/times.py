@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-
-class AmbiguousTimeError(ValueError):
-    """The text is no moment, or could be several: the message says how to write it."""
+from store.tables.moments import AmbiguousTimeError
 
 
 def epoch_of(text: str) -> float:

@@ -67,8 +67,8 @@ class IngestFactories:
     def users(self, number: int) -> UserPartition:
         settings = self.context.settings
         rows = RowStore(self.folder / f"users-{number}", UserRow, worth_caching=self._user_may_last)
-        rules, limits, horizon_s = history_rules(settings), settings.event_limits(), settings.store.user_days * DAY_S
-        side = UserSide(number, settings.kafka.partitions, rows, rules, limits, lambda _: horizon_s)
+        rules, horizon_s = history_rules(settings), settings.store.user_days * DAY_S
+        side = UserSide(number, settings.kafka.partitions, rows, rules, self.context.reader, lambda _: horizon_s)
         partition = UserPartition(side, self.context, self.scoring, partial(self.rows_per_s, ENGAGEMENTS))
         partition.measured = partial(self.published_in, ENGAGEMENTS)
         return partition

@@ -23,7 +23,7 @@ from typing import Any
 
 import msgspec
 
-from store.events import Refusal, Upload, decode_uploads, tombstone_id
+from store.events import Refusal, Upload
 from store.headers import CAME_AT, CANARY_AT, UPLOAD_OFFSET, numbered
 from store.items import ItemCard
 from store.keys import RESERVED, partition_of
@@ -114,7 +114,7 @@ class UploadPartition(Partition):
         self._told_at = -POSITION_EVERY_S
         self._read_before = -1
         self._reassigning: asyncio.Task[None] | None = None
-        self._limits = settings.event_limits()
+        self._reader = context.reader
 
     async def restore(self) -> None:
         position = self._gone.position
@@ -156,12 +156,11 @@ class UploadPartition(Partition):
         refused: list[Refused] = []
         strays: list[Stray] = []
         for record in records:
-            if record.value is None:
+            take_down = record if record.value is None else self._decode(record, uploads, refused, strays)
+            if take_down is not None:
                 sends += await self._publish_cards(uploads)
                 uploads = []
-                sends += await self._take_down(record, refused, strays)
-            else:
-                self._decode(record, uploads, refused, strays)
+                sends += await self._take_down(take_down, refused, strays)
         sends += await self._publish_cards(uploads)
         sends += await send_refusals(self._emitter, self._metrics, UPLOADS, cursor.as_read(refused))
         sends += await send_strays(self._emitter, UPLOADS, strays)
@@ -240,12 +239,15 @@ class UploadPartition(Partition):
 
     def _decode(
         self, record: Record, uploads: list[tuple[Upload, Record]], refused: list[Refused], strays: list[Stray]
-    ) -> None:
+    ) -> Record | None:
+        """Adds what a record holds to these; returns the take-down that it stands for, as a deleted row does."""
         assert record.value is not None
         if canary := canary_in(record.value, Upload, self.number, self._settings.kafka.partitions):
             uploads.append((canary, record))
-            return
-        decoded = decode_uploads(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
+            return None
+        decoded = self._reader.uploads(record.value, now=record.timestamp_ms / 1000)
+        if decoded.removed is not None:
+            return record._replace(key=decoded.removed.encode(), value=None)
         refused += [Refused(record, refusal) for refusal in decoded.refusals]
         self._metrics.dropped(UPLOADS, decoded.dropped)
         elsewhere: list[tuple[int, str]] = []
@@ -260,11 +262,12 @@ class UploadPartition(Partition):
                 self._uploads.read_upload(upload.item_id, record.offset, record.first_ms)
         uploads += [(upload, record) for upload in mine.values()]
         strays += strays_of(record, decoded, elsewhere)
+        return None
 
     async def _take_down(
         self, record: Record, refused: list[Refused], strays: list[Stray]
     ) -> list[asyncio.Future[Any]]:
-        item_id = tombstone_id(record.key)
+        item_id = self._reader.removed_by_key(UPLOADS, record.key)
         if isinstance(item_id, Refusal):
             refused.append(Refused(record, item_id))
             return []

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import msgspec
 
-from store.events import Engagement, Limits, Refusal, decode_engagements, decode_profiles, tombstone_id
+from store.envelopes.reading import EventReader
+from store.events import Engagement, Refusal
 from store.histories import HistoryRules, Recent, UserRow, absorb, age_of, derive, trim
 from store.keys import partition_of
 from store.log import Forgotten
@@ -24,6 +25,7 @@ from store.records.canaries import canary_id, canary_in
 from store.records.foreign import held_in
 from store.rows import Position, RowStore
 from store.signals import CANARY_ORIGIN, Origin, Signal, SignalFrame, encode_frames
+from store.topics import PROFILES
 from stream.ingest.growth.expiry import Expiry
 from stream.ingest.protocol.published_rows import Comparison
 from stream.kafka.log_identity import further
@@ -48,7 +50,7 @@ class UserSide:
         partitions: int,
         rows: RowStore[UserRow],
         rules: HistoryRules,
-        limits: Limits,
+        reader: EventReader,
         horizon_s: Callable[[str], float] = lambda _: 0.0,
     ) -> None:
         """`horizon_s`: how long a user's row stays that nobody touches (0: for ever)."""
@@ -58,7 +60,7 @@ class UserSide:
         self.reached = -1
         self._partitions = partitions
         self._rules = rules
-        self._limits = limits
+        self._reader = reader
         self._recent: dict[str, Recent] = {}
         rows.left = lambda user_id: self._recent.pop(user_id, None)  # it holds the row
         self._forgotten: dict[str, Forgotten] = {}
@@ -170,7 +172,7 @@ class UserSide:
             frames.setdefault(self.partition, []).append(self._canary_signal(record))
             effects.canary_at_ms = max(effects.canary_at_ms, record.timestamp_ms)
             return
-        decoded = decode_engagements(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
+        decoded = self._reader.engagements(record.value, now=record.timestamp_ms / 1000)
         effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
         effects.dropped += decoded.dropped
         touched: dict[str, tuple[UserRow, dict[int, Signal] | None]] = {}
@@ -249,7 +251,10 @@ class UserSide:
         if record.value is None:
             self._forget(record, effects)
             return
-        decoded = decode_profiles(record.value, now=record.timestamp_ms / 1000, limits=self._limits)
+        decoded = self._reader.profiles(record.value, now=record.timestamp_ms / 1000)
+        if decoded.removed is not None:
+            self._forget(record._replace(key=decoded.removed.encode(), value=None), effects)
+            return
         effects.refused.extend(Refused(record, refusal) for refusal in decoded.refusals)
         effects.dropped += decoded.dropped
         elsewhere: list[tuple[int, str]] = []
@@ -271,7 +276,7 @@ class UserSide:
         effects.strays += strays_of(record, decoded, elsewhere)
 
     def _forget(self, record: Record, effects: Effects) -> None:
-        user_id = tombstone_id(record.key)
+        user_id = self._reader.removed_by_key(PROFILES, record.key)
         if isinstance(user_id, Refusal):
             effects.refused.append(Refused(record, user_id))
             return

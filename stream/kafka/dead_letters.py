@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 import msgspec
 from kafka import TopicPartition
 
+from store.envelopes.reading import EventReader, event_reader
 from store.headers import CAME_AT, came_at_ms, numbered
 from store.log import forgotten_in
 from store.records.foreign import UNREADABLE, ForeignRecords
 from store.settings import Settings
-from store.topics import DEAD_LETTERS, FORGOTTEN_USERS, UPLOADS
+from store.topics import DEAD_LETTERS, ENGAGEMENTS, FORGOTTEN_USERS, PROFILES, UPLOADS, EventTopic
 from stream.kafka.connections import BrokerUnavailableError, connect_producer, reader
 from stream.kafka.deliveries import DeliveryError
 from stream.kafka.topics import TopicsError
@@ -128,7 +129,7 @@ def read_letters(
     found = 0
     wanted = topic and {topic, settings.topic(topic)}
     receipts = set() if replayed else {each.key for each in _records(settings, newest=newest) if each.value is None}
-    forgotten = _forgotten(settings)
+    forgotten, reader = _forgotten(settings), event_reader(settings)
     for each in _records(settings, newest=newest):
         if found == limit:
             return
@@ -139,7 +140,7 @@ def read_letters(
         except DeadLetterError as error:
             foreign.met(DEAD_LETTERS, each.place, error)
             continue
-        if letter.came_at_ms <= forgotten.get(_user_of(letter), -1):
+        if letter.came_at_ms <= forgotten.get(_user_of(letter, settings, reader), -1):
             continue
         if (reason in (None, letter.reason)) and (not wanted or letter.topic in wanted):
             found += 1
@@ -187,21 +188,12 @@ def _came(letter: DeadLetter) -> list[tuple[str, bytes]]:
     return numbered(**{CAME_AT: letter.came_at_ms}) if letter.came_at_ms >= 0 else []
 
 
-def _user_of(letter: DeadLetter) -> str:
+def _user_of(letter: DeadLetter, settings: Settings, reader: EventReader) -> str:
     """Of whom a letter is: as its event says, or its key; nobody for an item's."""
-    if letter.topic.endswith(UPLOADS):
+    if letter.topic == settings.topic(UPLOADS):
         return ""
-    try:
-        return _user.decode(letter.value or b"").user_id
-    except UNREADABLE:
-        return (letter.key or b"").decode("utf-8", "replace")
-
-
-class _User(msgspec.Struct):
-    user_id: str
-
-
-_user = msgspec.json.Decoder(_User)
+    topic: EventTopic = PROFILES if letter.topic == settings.topic(PROFILES) else ENGAGEMENTS
+    return reader.user_in(topic, letter.value or b"") or (letter.key or b"").decode("utf-8", "replace")
 
 
 def _forgotten(settings: Settings) -> dict[str, int]:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
+from store.envelopes.newest_events import forgotten, profiles, uploads
 from store.headers import numbered
 from store.items import ItemCard
 from store.log import (
@@ -18,11 +19,8 @@ from store.log import (
     LogRecord,
     cards,
     engagements,
-    forgotten,
     latest,
     newest_first_chunks,
-    profiles,
-    uploads,
 )
 from store.records.frames import frame
 from store.settings import Kafka

@@ -23,6 +23,7 @@ from stream.kafka.dead_letters import decode
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess, read_topic
 from tests.clusters import ON_EMBEDDED
+from tests.store.envelopes.wrapped import change, cloud_event
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(600)
@@ -110,6 +111,32 @@ def test_uploads_that_another_producer_compressed_are_live_and_what_comes_after_
     running.upload(f"after-{codec}", "Plain")
     for item_id in [*items, f"after-{codec}"]:
         eventually(lambda item_id=item_id: running.get(f"/v1/items/{item_id}").get("live"))
+
+
+def test_what_other_systems_wrap_is_recommended_counted_and_taken_down(running: Running) -> None:
+    producer = confluent_kafka.Producer({"bootstrap.servers": running.settings.kafka.bootstrap_servers})
+
+    def send(topic: str, key: str, value: bytes | None, **headers: str) -> None:
+        producer.produce(running.settings.topic(topic), key=key, value=value, headers=headers)
+        assert producer.flush(10) == 0
+
+    row = {"item_id": "row-1", "uploaded_at": int(time.time() * 1000), "title": "A row of a table"}
+    send("uploads", '{"item_id":"row-1"}', change(row))
+    send("uploads", "ce-1", cloud_event({"item_id": "ce-1", "title": "Structured"}, time="2026-01-02T03:04:05Z"))
+    plain = json.dumps({"item_id": "ce-2", "uploaded_at": time.time(), "title": "Binary"}).encode()
+    send("uploads", "ce-2", plain, ce_specversion="1.0", ce_id="8", ce_source="/shop", ce_type="item")
+    for item_id in ("row-1", "ce-1", "ce-2"):
+        eventually(lambda item_id=item_id: running.get(f"/v1/items/{item_id}").get("live"))
+    act = {"user_id": "wrapped", "item_id": "ce-1", "kind": "like", "occurred_at": time.time()}
+    send("engagements", "wrapped", cloud_event(act))
+    send("engagements", "wrapped", change({**act, "event_id": "of-row", "occurred_at": int(time.time() * 1e6)}))
+    send("engagements", "wrapped", change(None, "d", before={**act, "event_id": "of-row"}))
+    eventually(lambda: len(running.get("/v1/users/wrapped")["history"]) == 2)
+    send("uploads", '{"item_id":"row-1"}', change(None, "d", before=row))
+    send("uploads", '{"item_id":"row-1"}', None)
+    eventually(lambda: not running.get("/v1/items/row-1").get("live"))
+    letters = eventually(lambda: [each for each in running.letters() if b"of-row" in (each.value or b"")])
+    assert [(each.reason, each.topic) for each in letters] == [("not_an_event", running.settings.topic("engagements"))]
 
 
 def test_a_click_changes_the_order_and_is_counted_once(running: Running) -> None:

@@ -16,6 +16,8 @@ from functools import partial
 
 import numpy as np
 
+from store.envelopes.newest_events import forgotten, profiles
+from store.envelopes.reading import event_reader
 from store.items import ItemCard, row_in
 from store.log import (
     Log,
@@ -25,10 +27,8 @@ from store.log import (
     Progress,
     cards,
     engagements,
-    forgotten,
     forgotten_in,
     newest_first_chunks,
-    profiles,
 )
 from store.records.foreign import ForeignRecordError
 from store.rows import POSITION_KEY
@@ -82,15 +82,15 @@ def read_window(
 ) -> Window:
     """Reads the window. `since`: the parent's offsets, empty for a first run; `now` is wall time in epoch seconds.
     `until`: where it ends, if not at the end of the log: the partitions that it names, up to their offset."""
-    limits = settings.event_limits()
+    reader = event_reader(settings)
     met = log.foreign.met
     listed = _with_progress(log.read_all(settings.topic(SEMANTIC_IDS)), progress)
     items = cards(listed, partial(met, SEMANTIC_IDS))
     profile_records = list(_with_progress(log.read_all(settings.topic(PROFILES)), progress))
     ledger = forgotten_in(log.read_all(settings.topic(FORGOTTEN_USERS)), partial(met, FORGOTTEN_USERS))
     forget = {user_id: one.forgotten_at_ms for user_id, one in ledger.items()}
-    known = profiles(profile_records, now=now, limits=limits, forget=forget)
-    for user_id, at_ms in forgotten(profile_records).items():  # which may not have been worked on yet
+    known = profiles(profile_records, now=now, reader=reader, forget=forget)
+    for user_id, at_ms in forgotten(profile_records, reader).items():  # which may not have been worked on yet
         forget[user_id] = max(at_ms, forget.get(user_id, -1))
 
     topic = settings.topic(ENGAGEMENTS)
@@ -98,7 +98,7 @@ def read_window(
 
     def decoded(lower: Offsets, upper: Offsets) -> list[LoggedEngagement]:
         records = log.read(topic, lower, upper, progress)
-        return list(engagements(records, now=now, limits=limits, forget=forget))
+        return list(engagements(records, now=now, reader=reader, forget=forget))
 
     training = settings.training
     new = _newest(decoded, begin, end, training.max_engagements)

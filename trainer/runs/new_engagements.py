@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from store.envelopes.reading import event_reader
 from store.log import Log, Offsets, engagements
 from store.settings import Settings
 from store.topics import ENGAGEMENTS
@@ -53,7 +54,7 @@ class NewEngagements:
     def _between(self, begin: Offsets, end: Offsets, now: float, slices: int) -> float:
         """About how many engagements lie between two places: records are counted, and their events in small samples,
         one of the end of each of so many slices of the range."""
-        topic, limits = self._settings.topic(ENGAGEMENTS), self._settings.event_limits()
+        topic, reader = self._settings.topic(ENGAGEMENTS), event_reader(self._settings)
         found = 0.0
         for number in range(slices):
             lower = {p: begin[p] + (end[p] - begin[p]) * number // slices for p in end}
@@ -62,6 +63,6 @@ class NewEngagements:
             each = max(1, self._sample_records // slices // len(end))
             starts = {p: max(lower[p], upper[p] - each) for p in end}
             sampled = list(self._log.read(topic, starts, upper)) if held else []
-            events = sum(1 for _ in engagements(sampled, now=now, limits=limits))
+            events = sum(1 for _ in engagements(sampled, now=now, reader=reader))
             found += held * events / max(1, len(sampled))
         return found

@@ -56,6 +56,7 @@ def columns() -> list[str]:
 
 
 def _interactions(settings: Settings) -> Iterator[dict[str, Any]]:
+    from store.envelopes.reading import event_reader
     from store.events import Engagement
     from store.log import Log, engagements, forgotten_in
 
@@ -63,7 +64,7 @@ def _interactions(settings: Settings) -> Iterator[dict[str, Any]]:
         ledger = forgotten_in(log.read_all(settings.topic(FORGOTTEN_USERS)))
         forget = {user_id: one.forgotten_at_ms for user_id, one in ledger.items()}
         records = log.read_all(settings.topic(ENGAGEMENTS))
-        for each in engagements(records, now=time.time(), limits=settings.event_limits(), forget=forget):
+        for each in engagements(records, now=time.time(), reader=event_reader(settings), forget=forget):
             row = {name: getattr(each.event, name) for name in Engagement.__struct_fields__}
             row |= {"published_at": each.timestamp_ms / 1000, "partition": each.partition, "offset": each.offset}
             yield row

@@ -29,8 +29,8 @@ from stream.cli.publish_file import Tally, ends_of, progress_bar, publisher_of
 from stream.cli.publishing import Spill
 
 if TYPE_CHECKING:
+    from store.tables.mapping import Columns
     from stream.client.publisher import Publisher
-    from stream.client.tables.mapping import Columns
     from stream.client.tables.rows import Row
 
 app = typer.Typer()
@@ -208,9 +208,9 @@ def _publish_rows(
 
 
 def _publish_row(publisher: Publisher, row: Row, columns: Columns, keep: bool, tally: Tally) -> None:
+    from store.tables.mapping import TIMES
+    from store.tables.moments import AmbiguousTimeError
     from stream.client.admission import InvalidEventError
-    from stream.client.tables.mapping import TIMES
-    from stream.client.times import AmbiguousTimeError
 
     if row.fault:
         tally.refuse(row.number, "not_an_event", "", row.fault)

@@ -11,7 +11,7 @@ import typer
 from store.topics import EventTopic
 
 if TYPE_CHECKING:
-    from stream.client.tables.mapping import Columns
+    from store.tables.mapping import Columns
 
 File = Annotated[
     Path, typer.Argument(help="The file; text may be gzip, and `-` reads standard input.", metavar="FILE|-")
@@ -61,7 +61,7 @@ Zone = Annotated[
 
 def pairs(said: Sequence[str] | None, option: str) -> dict[str, str]:
     """`NAME=VALUE` as a mapping. Raises `MappingError`."""
-    from stream.client.tables.mapping import MappingError
+    from store.tables.mapping import MappingError
 
     found: dict[str, str] = {}
     for each in said or ():
@@ -83,8 +83,8 @@ def mapping_of(
     zone: str,
 ) -> Columns:
     """The mapping that the options say. Raises `MappingError`."""
-    from stream.client.tables.mapping import columns_of
-    from stream.client.tables.moments import Clock
+    from store.tables.mapping import columns_of
+    from store.tables.moments import Clock
 
     said = {
         "columns": pairs(column, "--column"),

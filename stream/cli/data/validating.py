@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -86,9 +87,9 @@ def validate(
 
 
 def _judge_all(found: Findings, file: Path, form: str, columns: Any) -> None:
+    from store.tables.moments import AmbiguousTimeError
     from stream.client.tables.findings import Refused
     from stream.client.tables.rows import format_of, read_rows
-    from stream.client.times import AmbiguousTimeError
 
     if str(file) != "-" and not file.is_file():
         raise FileNotFoundError(f"no file {file}: give one, or - for standard input")
@@ -108,7 +109,7 @@ def _judge_all(found: Findings, file: Path, form: str, columns: Any) -> None:
 
 
 def _time_of(columns: Any) -> str:
-    from stream.client.tables.mapping import TIMES
+    from store.tables.mapping import TIMES
 
     return TIMES[columns.topic]
 
@@ -123,15 +124,18 @@ def _uploaded(settings: Settings, items: Path | None, column: str, on_log: bool)
         return None
     found = {hash64(each) for each in _ids_in(items, column)} if items is not None else set()
     if on_log:
-        from store.log import Log, uploaded_ids
+        from store.envelopes.newest_events import uploaded_ids
+        from store.envelopes.reading import event_reader
+        from store.log import Log
 
         with Log(settings.kafka) as log:
-            found |= {hash64(each) for each in uploaded_ids(log.read_all(settings.topic(UPLOADS)))}
+            records = log.read_all(settings.topic(UPLOADS))
+            found |= set(map(hash64, uploaded_ids(records, now=time.time(), reader=event_reader(settings))))
     return np.array(sorted(found), np.uint64)
 
 
 def _ids_in(file: Path, column: str) -> Iterator[str]:
-    from stream.client.tables.mapping import text_of
+    from store.tables.mapping import text_of
     from stream.client.tables.rows import format_of, read_rows
 
     def lacking(heading: list[str]) -> str:

@@ -19,9 +19,9 @@ import numpy as np
 
 from store.events import Decoded, Limits
 from store.keys import hash64
+from store.tables.mapping import TIMES
 from store.topics import ENGAGEMENTS, UPLOADS, EventTopic
 from stream.client.admission import Event, InvalidEventError, judged
-from stream.client.tables.mapping import TIMES
 
 REPORTED = 100
 """So many refusals are told one by one."""

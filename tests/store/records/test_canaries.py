@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from store.envelopes.newest_events import uploads
 from store.events import Engagement, Refusal, Upload, decode_engagements, decode_uploads, tombstone_id
 from store.keys import partition_of
-from store.log import LogRecord, engagements, uploads
+from store.log import LogRecord, engagements
 from store.records.canaries import canary_id, canary_in, engagement_canary, upload_canary
 
 PARTITIONS = 5

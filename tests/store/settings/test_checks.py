@@ -48,6 +48,11 @@ from store.settings.checks import KEYS, nearest, problems_of
             "serving.advertise = .*it begins with https://",
         ),
         ('[logging]\nlevel = "LOUD"\n', 'logging.level = "LOUD": expected one of DEBUG, INFO, WARNING, ERROR'),
+        (
+            '[kafka.envelopes.uploads]\nitemid = "sku"\n',
+            "envelopes.uploads: uploads have no field itemid: did you mean item_id",
+        ),
+        ('[kafka.envelopes.kinds]\ncart = "basket"\n', "kafka.envelopes.kinds.cart = basket: use impression"),
         ('[loging]\nlevel = "INFO"\n', "no setting loging.level: did you mean logging.level"),
         ("[candidates.quotas]\npopularity = 5\n", "did you mean candidates.quotas.popular"),
     ],

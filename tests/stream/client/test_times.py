@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.client.times import AmbiguousTimeError, epoch_of
+from store.tables.moments import AmbiguousTimeError
+from stream.client.times import epoch_of
 
 
 @given(st.datetimes(datetime(1971, 1, 1), datetime(2100, 1, 1)), st.integers(-14 * 60, 14 * 60))

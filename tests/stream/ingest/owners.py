@@ -10,7 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from store.events import Engagement, Limits
+from store.envelopes.reading import EventReader
+from store.events import Engagement
 from store.files.crash_points import Fault, no_fault
 from store.histories import HistoryRules, UserRow
 from store.items import ItemRow
@@ -82,7 +83,7 @@ class Owners:
 
     async def users(self, disk: str, generation: int = 1, fault: Fault = no_fault) -> UserPartition:
         rows = RowStore(self._folder / f"{disk}-users", UserRow)
-        side = UserSide(0, 1, rows, RULES, Limits())
+        side = UserSide(0, 1, rows, RULES, EventReader())
         emitter = await self.emitter()
         context = PartitionContext(
             settings=self.settings, emitter=emitter, metrics=Metrics(), generation=lambda: generation, fault=fault

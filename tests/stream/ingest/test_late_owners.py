@@ -21,7 +21,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store.events import KINDS, Limits
+from store.envelopes.reading import EventReader
+from store.events import KINDS
 from store.histories import HistoryRules, UserRow
 from store.items import ItemRow
 from store.rows import RowStore
@@ -221,7 +222,7 @@ class World:
         )
         if side == "users":
             rows = RowStore(self.folder / f"{disk}-users", UserRow)
-            return UserPartition(UserSide(0, 1, rows, RULES, Limits()), context, Unscored(), lambda: 1e9)
+            return UserPartition(UserSide(0, 1, rows, RULES, EventReader()), context, Unscored(), lambda: 1e9)
         rows_of_items = RowStore(self.folder / f"{disk}-items", ItemRow)
         vectors = item_vectors(self.folder / f"{disk}-vectors")
         return ItemPartition(ItemSide(0, rows_of_items, ItemRules(), vectors), context, lambda: 1e9, f"http://{disk}")

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from store.events import Limits
+from store.envelopes.reading import EventReader
 from store.histories import UserRow
 from store.items import ItemRow
 from store.rows import RowStore
@@ -105,7 +105,7 @@ async def work(partition: Partition, *topics: str) -> None:
 async def absorb(settings: Settings, disk: Path) -> None:
     """The owners of users and items work through all that is new."""
     async with emitter_on(settings) as emitter:
-        users = UserSide(0, 1, RowStore(disk / "users", UserRow), RULES, Limits())
+        users = UserSide(0, 1, RowStore(disk / "users", UserRow), RULES, EventReader())
         context = PartitionContext(settings=settings, emitter=emitter, metrics=Metrics(), generation=lambda: 1)
         owner = UserPartition(users, context, Unscored(), lambda: 1e9)
         await work(owner, settings.topic("engagements"))

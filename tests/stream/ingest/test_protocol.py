@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store.events import KINDS, Limits
+from store.envelopes.reading import EventReader
+from store.events import KINDS
 from store.histories import HistoryRules, UserRow
 from store.items import ItemRow
 from store.keys import partition_of
@@ -49,7 +50,7 @@ class World:
         return self.log.setdefault((name, partition), [])
 
     def open_users(self, p: int) -> UserSide:
-        side = UserSide(p, PARTITIONS, RowStore(self.folder / f"users-{p}", UserRow), RULES, Limits())
+        side = UserSide(p, PARTITIONS, RowStore(self.folder / f"users-{p}", UserRow), RULES, EventReader())
         for key, value in self.topic("user-states", p):
             if key == POSITION_KEY:
                 side.meet(decode_announcement(value).position)

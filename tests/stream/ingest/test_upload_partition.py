@@ -14,12 +14,13 @@ from store.records.canaries import canary_id, upload_canary
 from store.settings import Settings
 from stream.ingest.protocol.partition_context import PartitionContext
 from stream.ingest.upload_partition import Cataloguing, UploadPartition
-from stream.kafka.dead_letters import read_letters
+from stream.kafka.dead_letters import read_letters, replay
 from stream.kafka.emitter import Emitter
 from stream.kafka.records import Record
 from stream.kafka.topics import create_topics
 from stream.metrics.metrics import Metrics
 from tests.clusters import EmbeddedCluster
+from tests.store.envelopes.wrapped import change, cloud_event
 from tests.stream.log import read_topic, settings_on
 from trainer.content.encoders import text_encoder
 from trainer.semantic_ids.codebook import zero_codebook
@@ -83,6 +84,51 @@ def test_uploads_and_tombstones_keep_their_order_and_the_rest_goes_where_it_belo
     assert [(letter.reason, letter.offset) for letter in read_letters(settings)] == [("not_json", 5)]
     recorded = metrics.registry.get_sample_value("sidestream_events_total", {"topic": "uploads", "result": "absorbed"})
     assert recorded == 5
+
+
+def test_rows_and_envelopes_are_uploads_and_a_deleted_row_is_a_take_down(embedded_broker: EmbeddedCluster) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, "up5.")
+    create_topics(settings)
+    first, second = MINE[:2]
+    row = {"item_id": first, "uploaded_at": "1970-01-01T00:00:01Z", "title": "row"}
+    stray = {"item_id": STRAY, "uploaded_at": "1970-01-01T00:00:01Z", "title": "stray"}
+    values = [
+        change(row),
+        cloud_event({"item_id": second, "uploaded_at": 1, "title": "event"}),
+        change({**row, "title": "edited"}, "u", before=row),
+        change(None, "d", before=row),
+        change(stray),
+        change(None, "d", before=stray),
+    ]
+    tombstone = (json.dumps({"schema": {}, "payload": {"item_id": first}}).encode(), None)
+    asyncio.run(absorb(settings, Metrics(), *((b'{"id":1}', value) for value in values), tombstone))
+    cards = [
+        (r.key.decode(), r.value and msgspec.json.decode(r.value, type=ItemCard).title)
+        for r in read_topic(settings, "semantic-ids")
+    ]
+    assert cards == [(first, "row"), (second, "event"), (first, "edited"), (first, None), (first, None)]
+    moved = [(r.key, r.value, r.partition) for r in read_topic(settings, "uploads")]
+    assert [(key, partition) for key, _, partition in moved] == [(STRAY.encode(), 1)] * 2
+    assert [value and json.loads(value)["title"] for _, value, _ in moved] == ["stray", None]
+    assert list(read_letters(settings)) == []
+
+
+def test_the_letter_of_an_envelope_is_whole_and_counts_when_it_is_sent_again(embedded_broker: EmbeddedCluster) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, "up6.")
+    create_topics(settings)
+    value, key = change({"sku": MINE[0], "uploaded_at": "1970-01-01T00:00:01Z"}), MINE[0].encode()
+    asyncio.run(absorb(settings, Metrics(), (key, value)))
+    (letter,) = read_letters(settings)
+    assert (letter.reason, letter.value) == ("missing_field", value)
+    assert "in after of a Debezium envelope" in letter.detail
+    assert "`item_id`" in letter.detail
+    replay(settings, [letter])
+    again = [(r.key, r.value) for r in read_topic(settings, "uploads")]
+    assert again == [(key, value)]
+    mapped = {"envelopes": {"uploads": {"item_id": "sku"}}}
+    mended = settings_on(embedded_broker.bootstrap_servers, "up6.", kafka=mapped)
+    asyncio.run(absorb(mended, Metrics(), *again))
+    assert [r.key for r in read_topic(settings, "semantic-ids")] == [key]
 
 
 def test_a_tombstone_that_names_no_item_is_refused_and_stops_nothing(embedded_broker: EmbeddedCluster) -> None:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from store.events import Engagement, Limits
+from store.envelopes.reading import EventReader
+from store.events import Engagement
 from store.histories import HistoryRules, UserRow
 from store.keys import partition_of
 from store.records.frames import frame
@@ -48,7 +49,7 @@ async def absorb(settings: Settings, rows: RowStore[UserRow], *batches: list[byt
     """Takes batches of records, the offsets of each from 0 on, as after a crash."""
     emitter = Emitter(settings)
     await emitter.start()
-    side = UserSide(0, settings.kafka.partitions, rows, HistoryRules({"like": 1.0}), Limits())
+    side = UserSide(0, settings.kafka.partitions, rows, HistoryRules({"like": 1.0}), EventReader())
     partition = UserPartition(
         side, PartitionContext(settings=settings, emitter=emitter, metrics=Metrics()), Scores(), lambda: 100.0
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from store.events import Limits
+from store.envelopes.reading import EventReader
 from store.histories import HistoryRules, UserRow
 from store.keys import partition_of
 from store.records.canaries import canary_id, engagement_canary
@@ -37,7 +37,7 @@ def reopen() -> Iterator[Open]:
         for rows in opened:
             rows.close()
         opened[:] = [RowStore(folder / "rows", UserRow)]
-        return UserSide(0, PARTITIONS, opened[0], RULES, Limits())
+        return UserSide(0, PARTITIONS, opened[0], RULES, EventReader())
 
     yield reopen
     opened[0].close()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from store.tables.mapping import MappingError
 from stream.cli.data.table_options import pairs
-from stream.client.tables.mapping import MappingError
 
 
 def test_pairs_may_hold_the_sign_again() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from store.tables.mapping import Columns, MappingError, columns_of
+from store.tables.moments import Clock
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS
-from stream.client.tables.mapping import Columns, MappingError, columns_of
-from stream.client.tables.moments import Clock
 
 
 def test_columns_constants_kinds_and_lists() -> None:

@@ -23,10 +23,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from store.events import Engagement, Profile, Upload
+from store.tables.moments import PER_S, Clock
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
-from stream.client.tables.moments import PER_S, Clock
 
 EVENTS: Mapping[str, type[msgspec.Struct]] = {UPLOADS: Upload, ENGAGEMENTS: Engagement, PROFILES: Profile}
+KEYS: Mapping[str, str] = {UPLOADS: "item_id", ENGAGEMENTS: "user_id", PROFILES: "user_id"}
 TIMES: Mapping[str, str] = {UPLOADS: "uploaded_at", ENGAGEMENTS: "occurred_at", PROFILES: "updated_at"}
 SURE = Clock()
 _SAME = ("user_id", "item_id", "kind", "occurred_at")

@@ -13,7 +13,11 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from store.records.foreign import TIMES_END_S
-from stream.client.times import AmbiguousTimeError
+
+
+class AmbiguousTimeError(ValueError):
+    """The text is no moment, or could be several: the message says how to write it."""
+
 
 Unit = Literal["auto", "s", "ms", "us", "ns"]
 PER_S: dict[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}

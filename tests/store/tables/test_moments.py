@@ -6,8 +6,7 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from stream.client.tables.moments import Clock, unit_of
-from stream.client.times import AmbiguousTimeError
+from store.tables.moments import AmbiguousTimeError, Clock, unit_of
 
 AT = 1767323045.0  # 2026-01-02T03:04:05Z
 
