@@ -39,6 +39,8 @@ from store.records.frames import frame, raw_events
 from store.records.republish_request import REPUBLISH_KEY, request_in
 from store.requests import BadRequestError
 from store.rows import Position
+from store.schemas.avro import avro_reader
+from store.schemas.wire import SchemaError
 from store.settings import Settings
 from store.signals import Origin, Signal, SignalFrame, decode_frames, encode_frames
 from store.topics import (
@@ -65,6 +67,7 @@ from stream.kafka.dead_letters import decode as decode_letter
 from stream.kafka.state_topics import Announcement, announcement_in
 from stream.web import parameters
 from tests.store.envelopes.wrapped import WRAPS
+from tests.store.schemas.test_avro import SCHEMA, written
 from trainer.ranking.columns import NAMES
 from trainer.ranking.example import Example
 from trainer.ranking.impressions import ImpressionOutcome, Shown
@@ -121,6 +124,9 @@ def _events() -> Iterator[Target]:
     ):
         wrapped = [wrap(document) for wrap in WRAPS.values()]
         yield Target(f"envelopes: {name}", wrapped, lambda value, decode=decode: not decode(value, now=NOW).refusals)
+    text = msgspec.json.encode(SCHEMA).decode()
+    avro = written(SCHEMA, {"item_id": "i1", "uploaded_at": int(NOW * 1000), "title": "Käse", "tags": ["a"]})
+    yield Target("avro", [avro], lambda value: bool(avro_reader(text, [])(value)), (SchemaError,))
     yield Target("frames", _framed(_UPLOAD), lambda value: bool(raw_events(value)))
     canary = upload_canary(0, 4, NOW)
     yield Target("canaries", [canary], lambda value: canary_in(value, Upload, 0, 4) is not None)

@@ -104,6 +104,7 @@ REASONS = (
     "future_time",
     "oversized",
     "reserved_id",
+    "unknown_schema",
 )
 """Every reason a record can be refused for: the bounded label of `sidestream_dead_letters_total`."""
 

@@ -24,15 +24,12 @@ from store.headers import came_at_ms
 from store.items import ItemCard, card_in
 from store.records.card_order import CardOrder
 from store.records.foreign import ForeignRecordError, ForeignRecords, held_in, is_offset, is_time_ms
+from store.records.log_error import LogError as LogError
 from store.security import client_options
 from store.settings import Kafka
 
 Offsets = dict[int, int]
 """Partition → offset."""
-
-
-class LogError(RuntimeError):
-    """The log cannot be read: check that the broker runs at the address named and that the topic exists."""
 
 
 class LogRecord(NamedTuple):

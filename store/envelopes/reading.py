@@ -1,4 +1,4 @@
-"""Reading: the events of a record, plain, framed, or in an envelope.
+"""Reading: the events of a record, plain, framed, in an envelope, or written by a schema of a registry's.
 
 Invariant: a record that decodes as plain events costs nothing more here; of one that does not, an envelope is looked
 for, and where there is none its refusals stand as they are.
@@ -28,6 +28,9 @@ from store.events import (
     tombstone_id,
 )
 from store.records.foreign import UNREADABLE
+from store.records.frames import raw_events
+from store.schemas.registry import Registry, RegistryError
+from store.schemas.wire import SchemaError, is_registered, schema_id_of
 from store.settings import Kafka, Settings
 from store.tables.mapping import Columns, text_of
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
@@ -37,9 +40,17 @@ Decode = Callable[..., Decoded[Event]]
 
 
 class EventReader:
-    """Reads the records of the topics of events. `columns`: how rows of databases become events of each topic."""
+    """Reads the records of the topics of events. `columns`: how rows of databases become events of each topic;
+    `registry`: where the schemas of records are that have one. It raises `RegistryError` for a schema that is neither
+    known nor to be had: ask before where that must not be."""
 
-    def __init__(self, limits: Limits = Limits(), columns: Mapping[str, Columns] | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits = Limits(),
+        columns: Mapping[str, Columns] | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        self.registry = registry
         self._limits = limits
         topics: tuple[EventTopic, ...] = (UPLOADS, ENGAGEMENTS, PROFILES)
         self._columns = {topic: (columns or {}).get(topic) or Columns(topic=topic) for topic in topics}
@@ -64,6 +75,11 @@ class EventReader:
         it takes nothing away. A refusal: it is meant to, and cannot."""
         if value is None:
             return self.removed_by_key(topic, key)
+        if is_registered(value):
+            try:
+                value = self._written_by_schema(value)
+            except SchemaError:
+                return None
         if b'"op"' not in value:
             return None
         opened = self._open(topic, value)
@@ -71,6 +87,12 @@ class EventReader:
 
     def removed_by_key(self, topic: EventTopic, key: bytes | None) -> str | Refusal:
         """The id that a record without a value takes away: its key, or what the key of a row says."""
+        if key is not None and is_registered(key) and self.registry is not None:
+            try:
+                said = self.registry.value_of(key)
+            except SchemaError as error:
+                return Refusal(error.reason, f"the key is no id: {error}", b"")
+            key = _json(said) if isinstance(said, dict) else str(said).encode()
         found = tombstone_id(key)
         if isinstance(found, Refusal) or not found.startswith("{"):
             return found
@@ -84,6 +106,11 @@ class EventReader:
 
     def user_in(self, topic: EventTopic, value: bytes) -> str:
         """Whom a record is about, whatever else is wrong with it; empty where it names nobody."""
+        if is_registered(value):
+            try:
+                value = self._written_by_schema(value)
+            except (SchemaError, RegistryError):
+                return ""
         fields, column = _object(value), self._columns[topic].columns.get("user_id", "user_id")
         for place in _PLACES if fields is not None else ():
             row: Any = fields
@@ -98,6 +125,8 @@ class EventReader:
     ) -> Decoded[Event]:
         if decoded.events or len(decoded.refusals) > 1 or decoded.refusals[0].reason == "oversized":
             return decoded  # an envelope is a record of its own
+        if is_registered(value):
+            return self._by_schema(topic, decode, value, now)
         opened = self._open(topic, value)
         if opened is None:
             return decoded
@@ -108,6 +137,27 @@ class EventReader:
         inner = decode(opened.value or _json(opened.fields), now=now, limits=self._limits)
         refusals = [_refusal(each.reason, each.detail, opened, value) for each in inner.refusals]
         return Decoded(inner.events, inner.raw, refusals, inner.dropped)
+
+    def _by_schema(self, topic: EventTopic, decode: Decode[Event], value: bytes, now: float) -> Decoded[Event]:
+        try:
+            inner = self._written_by_schema(value)
+        except SchemaError as error:
+            return Decoded([], [], [Refusal(error.reason, str(error), value)])
+        decoded = decode(inner, now=now, limits=self._limits)
+        if decoded.refusals:
+            decoded = self._opened(topic, decode, inner, decoded, now)
+        place = f"schema {schema_id_of(value)}"
+        refusals = [Refusal(each.reason, f"{place}: {each.detail}", value) for each in decoded.refusals]
+        raw = raw_events(inner) if decoded.raw is None else decoded.raw
+        return Decoded(decoded.events, raw, refusals, decoded.dropped, decoded.removed)
+
+    def _written_by_schema(self, value: bytes) -> bytes:
+        """The JSON that a record stands for which has a schema. Raises `SchemaError` and `RegistryError`."""
+        schema_id = schema_id_of(value)
+        if self.registry is None:
+            remedy = "name its registry, kafka.registry.url"
+            raise SchemaError("unknown_schema", f"it begins as a record of schema {schema_id}: {remedy}")
+        return _json(self.registry.value_of(value))
 
     def _open(self, topic: EventTopic, value: bytes) -> Opened | None:
         fields = _object(value)
@@ -122,7 +172,9 @@ _PLACES = ((), ("data",), ("after",), ("before",), ("payload",), ("payload", "af
 
 def event_reader(settings: Settings) -> EventReader:
     """The reader of a process."""
-    return EventReader(settings.event_limits(), columns_of_rows(settings.kafka))
+    said = settings.kafka.registry
+    registry = Registry(said) if said.url else None
+    return EventReader(settings.event_limits(), columns_of_rows(settings.kafka), registry)
 
 
 def columns_of_rows(kafka: Kafka) -> dict[str, Columns]:
@@ -142,7 +194,7 @@ def _object(value: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _json(fields: Mapping[str, Any]) -> bytes:
+def _json(fields: Any) -> bytes:
     try:
         return msgspec.json.encode(fields)
     except (OverflowError, UnicodeEncodeError):  # a whole number of more than 64 bits

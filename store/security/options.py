@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from store.settings import Kafka, Security
+from store.settings import Kafka, Registry, Security
 
 LEGACY: Mapping[str, str] = {
     "security_protocol": "protocol",
@@ -87,10 +87,11 @@ def trusting(ca_file: str, key: str) -> ssl.SSLContext:
         raise SecurityError(f"{key} {ca_file} cannot be read: {error}") from None
 
 
-def secret_of(security: Security, name: str) -> str:
-    """A secret, as it stands or out of the file that `NAME_file` names (its last line break is no part of it)."""
-    value: str = getattr(security, name)
-    file = _existing(security, f"{name}_file")
+def secret_of(said: Security | Registry, name: str, table: str = "kafka.security") -> str:
+    """A secret of a table of the settings, as it stands or out of the file that `NAME_file` names (its last line break
+    is no part of it)."""
+    value: str = getattr(said, name)
+    file = _existing(said, f"{name}_file", table)
     return value if value or file is None else Path(file).read_text(encoding="utf-8").rstrip("\r\n")
 
 
@@ -148,13 +149,13 @@ def _async_token_provider(source: Callable[[], str]) -> object:
     return TokenProvider()
 
 
-def _existing(security: Security, name: str) -> str | None:
+def _existing(said: Security | Registry, name: str, table: str = "kafka.security") -> str | None:
     """A file that the settings name; refused where it cannot be read."""
-    file: str = getattr(security, name)
+    file: str = getattr(said, name)
     if not file:
         return None
     try:
         with open(file, "rb"):
             return file
     except OSError as error:
-        raise SecurityError(f"kafka.security.{name} = {file}: {error.strerror}") from None
+        raise SecurityError(f"{table}.{name} = {file}: {error.strerror}") from None

@@ -16,7 +16,7 @@ import msgspec
 
 from store.events import KINDS
 from store.settings.ranges import Table
-from store.settings.tables import Envelopes, Security, Serving, Settings
+from store.settings.tables import Envelopes, Registry, Security, Serving, Settings
 from store.tables.mapping import Columns, MappingError
 from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
 
@@ -111,6 +111,7 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _unusable(settings)
     yield from _insecure(kafka.security)
     yield from _unmapped(kafka.envelopes)
+    yield from _unusable_registry(kafka.registry)
     yield from _half_guarded(settings.serving)
     if store.context_length > store.history_length:
         yield (
@@ -187,6 +188,24 @@ def _unmapped(envelopes: Envelopes) -> Iterator[tuple[str, str]]:
     for name, kind in envelopes.kinds.items():
         if kind not in KINDS:
             yield "kafka.envelopes.kinds", f"kafka.envelopes.kinds.{name} = {kind}: use {', '.join(KINDS)}"
+
+
+def _unusable_registry(registry: Registry) -> Iterator[tuple[str, str]]:
+    here = "kafka.registry"
+    if registry.url and not re.match(r"https?://[^/\s]", registry.url):
+        yield f"{here}.url", f"{here}.url = {_shown(registry.url)}: expected http://host:port or https://host:port"
+    elif "@" in registry.url.partition("//")[2].partition("/")[0]:
+        yield f"{here}.url", f"{here}.url holds a password, which would be shown: use username and password_file"
+    for name in ("username", "password", "password_file", "ca_file"):
+        if getattr(registry, name) and not registry.url:
+            yield f"{here}.{name}", f"{here}.{name} is ignored without {here}.url"
+    if bool(registry.username) != bool(registry.password or registry.password_file):
+        given = "username" if registry.username else "password" if registry.password else "password_file"
+        yield f"{here}.{given}", f"{here} needs username and password (or password_file): both or none"
+    if registry.password and registry.password_file:
+        yield f"{here}.password", f"{here}.password and {here}.password_file are both given: remove one"
+    if registry.ca_file and registry.url.startswith("http:"):
+        yield f"{here}.ca_file", f"{here}.ca_file is ignored with http: use https"
 
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -83,6 +83,20 @@ class Envelopes(Table, frozen=True):
     kinds: dict[str, str] = field(default_factory=dict)
 
 
+class Registry(Table, frozen=True):
+    """The schema registry of records in Avro or by JSON Schema (empty: there is none): with `username`, `password` (or
+    `password_file`), whom to trust in `ca_file` (PEM; empty: what the system trusts). While it does not answer within
+    `timeout_s`, records that need it wait, `wait_s` at most: then the worker ends with an error. Nothing is lost."""
+
+    url: str = ""
+    username: str = ""
+    password: str = ""
+    password_file: str = ""
+    ca_file: str = ""
+    timeout_s: Positive = 5.0
+    wait_s: Positive = 300.0
+
+
 class Kafka(Table, frozen=True):
     """How to reach the log. With session timeout 10 s a dead worker's partitions move within 10 to 15 s. A client that
     finds no broker within `connect_timeout_s` says so."""
@@ -104,6 +118,7 @@ class Kafka(Table, frozen=True):
     """More properties for every Kafka client, by the names that kafka-python and aiokafka share."""
     security: Security = Security()
     envelopes: Envelopes = Envelopes()
+    registry: Registry = Registry()
 
 
 class Events(Table, frozen=True):

@@ -92,7 +92,7 @@ class UploadPartition(Partition):
     ) -> None:
         """`rows`: the disk; without one, what must be kept is kept as long as the partition, and on the log."""
         settings = context.settings
-        super().__init__(number, 0.02, hole_reader(settings), context.fault)
+        super().__init__(number, 0.02, hole_reader(settings), context.fault, context.schemas)
         self._settings = settings
         self._emitter = context.emitter
         self._metrics = context.metrics

@@ -65,7 +65,8 @@ class UserPartition(Partition):
         rows_per_s: Callable[[], float],
     ) -> None:
         settings = context.settings
-        super().__init__(side.partition, settings.store.user_publish_interval_s, hole_reader(settings), context.fault)
+        interval_s, read_hole = settings.store.user_publish_interval_s, hole_reader(settings)
+        super().__init__(side.partition, interval_s, read_hole, context.fault, context.schemas)
         self.side = side
         self._settings = settings
         self._emitter = context.emitter

@@ -13,23 +13,28 @@ from typing import Any
 
 import confluent_kafka
 import httpx
+import msgspec
 import pytest
 from kafka import KafkaProducer
 
 from store.keys import partition_of
-from store.settings import Settings, settings_from
+from store.schemas.wire import registered
+from store.settings import Freshness, Settings, settings_from
 from stream.client.publisher import Publisher
 from stream.kafka.dead_letters import decode
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess, read_topic
 from tests.clusters import ON_EMBEDDED
 from tests.store.envelopes.wrapped import change, cloud_event
+from tests.store.schemas.registry_stub import RegistryStub
+from tests.store.schemas.registry_stub import running as registry_running
+from tests.store.schemas.test_avro import SCHEMA, written
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(600)
 
 
-def settings_on(cluster: Any, *, standby: bool = True) -> Settings:
+def settings_on(cluster: Any, *, standby: bool = True, **more: Any) -> Settings:
     name = f"worker-{uuid.uuid4().hex[:8]}"
     kafka = {
         "bootstrap_servers": cluster.bootstrap_servers,
@@ -38,6 +43,7 @@ def settings_on(cluster: Any, *, standby: bool = True) -> Settings:
         "partitions": 2,
         "session_timeout_s": 6.0,
         "heartbeat_s": 0.5,
+        **more,
     }
     settings = settings_from({"kafka": kafka, "serving": {"explore_share": 0.0, "standby": standby}})
     create_topics(settings)
@@ -76,8 +82,15 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    running = Running(settings_on(cluster), tmp_path_factory.mktemp("worker"))
+def registry() -> Iterator[RegistryStub]:
+    with registry_running(RegistryStub()) as stub:
+        yield stub
+
+
+@pytest.fixture(scope="module")
+def running(cluster: Any, registry: RegistryStub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    settings = settings_on(cluster, registry={"url": registry.url})
+    running = Running(settings, tmp_path_factory.mktemp("worker"))
     yield running
     running.publisher.close()
     assert running.worker.stop() == 0
@@ -113,6 +126,7 @@ def test_uploads_that_another_producer_compressed_are_live_and_what_comes_after_
         eventually(lambda item_id=item_id: running.get(f"/v1/items/{item_id}").get("live"))
 
 
+@ON_EMBEDDED
 def test_what_other_systems_wrap_is_recommended_counted_and_taken_down(running: Running) -> None:
     producer = confluent_kafka.Producer({"bootstrap.servers": running.settings.kafka.bootstrap_servers})
 
@@ -137,6 +151,34 @@ def test_what_other_systems_wrap_is_recommended_counted_and_taken_down(running: 
     eventually(lambda: not running.get("/v1/items/row-1").get("live"))
     letters = eventually(lambda: [each for each in running.letters() if b"of-row" in (each.value or b"")])
     assert [(each.reason, each.topic) for each in letters] == [("not_an_event", running.settings.topic("engagements"))]
+
+
+@ON_EMBEDDED
+def test_records_with_a_schema_wait_for_their_registry_and_count(running: Running, registry: RegistryStub) -> None:
+    producer = confluent_kafka.Producer({"bootstrap.servers": running.settings.kafka.bootstrap_servers})
+
+    def send(topic: str, key: str, value: bytes) -> None:
+        producer.produce(running.settings.topic(topic), key=key, value=value)
+        assert producer.flush(10) == 0
+
+    avro, by_json = registry.add(SCHEMA), registry.add({"type": "object"}, "JSON")
+    registry.status, asked = 503, len(registry.asked)
+    upload = {"item_id": "avro-1", "uploaded_at": int(time.time() * 1000), "title": "By a schema", "tags": []}
+    send("uploads", "avro-1", registered(avro, written(SCHEMA, upload)))
+    eventually(lambda: len(registry.asked) >= asked + 2)
+    send("uploads", "avro-2", registered(avro, written(SCHEMA, {**upload, "item_id": "avro-2"})))
+    assert "error" in running.get("/v1/items/avro-1")
+    assert running.worker.process is not None
+    assert running.worker.process.poll() is None
+    registry.status = 0
+    for item_id in ("avro-1", "avro-2"):
+        eventually(lambda item_id=item_id: running.get(f"/v1/items/{item_id}").get("live"))
+    act = {"event_id": "s", "user_id": "by-schema", "item_id": "avro-1", "kind": "like", "occurred_at": time.time()}
+    send("engagements", "by-schema", registered(999, b"x"))
+    send("engagements", "by-schema", registered(by_json, json.dumps(act).encode()))
+    eventually(lambda: running.get("/v1/users/by-schema").get("history"))
+    letters = eventually(lambda: [each for each in running.letters() if each.reason == "unknown_schema"])
+    assert [each.value for each in letters] == [registered(999, b"x")]
 
 
 def test_a_click_changes_the_order_and_is_counted_once(running: Running) -> None:
@@ -238,6 +280,36 @@ def test_a_forgotten_user_is_forgotten(running: Running) -> None:
     running.publisher.forget("shy")
     running.publisher.flush(10)
     eventually(lambda: "error" in running.get("/v1/users/shy"))
+
+
+@pytest.mark.long
+@ON_EMBEDDED
+def test_a_worker_gives_up_on_a_registry_that_stays_away_and_loses_nothing(
+    cluster: Any, registry: RegistryStub, tmp_path: Path
+) -> None:
+    """While it waits it is not well: its canaries do not come through."""
+    settings = settings_on(cluster, registry={"url": registry.url, "wait_s": 30.0}, partitions=1)
+    settings = msgspec.structs.replace(settings, freshness=Freshness(canary_s=1.0))
+    running = Running(settings, tmp_path / "worker")
+    eventually(lambda: running.get("/v1/status")["verdict"] != "missed")
+    registry.status = 503
+    upload = {"item_id": "kept", "uploaded_at": int(time.time() * 1000), "title": "Kept", "tags": []}
+    value = registered(registry.add(SCHEMA), written(SCHEMA, upload))
+    running.publisher.send("uploads", "kept", value)
+    running.publisher.flush(10)
+    try:
+        eventually(lambda: running.get("/v1/status")["verdict"] == "missed")
+        assert running.worker.process is not None
+        assert eventually(running.worker.process.poll) == 1
+        assert "(kafka.registry.wait_s); nothing is lost" in running.worker.log.read_text()
+    finally:
+        registry.status = 0
+        running.publisher.close()
+    running.worker.start()
+    running.worker.await_ready()
+    eventually(lambda: running.get("/v1/items/kept").get("live"))
+    assert running.letters() == []
+    assert running.worker.stop() == 0
 
 
 @pytest.mark.long  # test_worker_peers has two workers, too

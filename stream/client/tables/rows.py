@@ -16,6 +16,7 @@ import msgspec
 
 from store.records.foreign import UNREADABLE
 from store.records.frames import raw_events
+from store.records.missing_extra import MissingExtraError
 from stream.client.csv_lines import Table, cells
 from stream.client.line_files import Convert, Line, RecordingError, read_lines
 
@@ -26,10 +27,6 @@ BATCH_ROWS = 1024
 
 Check = Callable[[list[str]], str]
 """What the columns of a file lack, in words; empty when nothing."""
-
-
-class MissingExtraError(RuntimeError):
-    """A library that only some need is not installed: the message names the extra."""
 
 
 class Row(NamedTuple):

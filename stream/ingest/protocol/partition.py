@@ -30,6 +30,7 @@ from typing import Any
 from store.files.crash_points import Fault, no_fault
 from store.rows import LogIdentity
 from stream.ingest.protocol.republication import Republication
+from stream.ingest.protocol.schema_wait import SchemaWait
 from stream.kafka.log_identity import ReadingStart
 from stream.kafka.records import ReadHole, Record, Refused
 from stream.metrics.publication_pace import BusyTime
@@ -100,8 +101,16 @@ class Partition(ABC):
     beat_s = math.inf
     """A partition with nothing to publish says after so long where it stands: so it finds what others have written."""
 
-    def __init__(self, number: int, interval_s: float, read_hole: ReadHole, fault: Fault = no_fault) -> None:
+    def __init__(
+        self,
+        number: int,
+        interval_s: float,
+        read_hole: ReadHole,
+        fault: Fault = no_fault,
+        schemas: SchemaWait | None = None,
+    ) -> None:
         self.number = number
+        self._schemas = schemas
         self.restored = asyncio.Event()
         self.cursors: dict[str, Cursor] = {}
         self._interval_s = interval_s
@@ -237,6 +246,8 @@ class Partition(ABC):
 
     async def _absorb_run(self, run: list[Record]) -> list[Record]:
         if run:
+            if self._schemas is not None:
+                await self._schemas.ready(run)
             self._sends.extend(await self.absorb(run))
             self._fault("absorbed")
             self._absorbed.extend(map(_without_bytes, run))

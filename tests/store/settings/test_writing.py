@@ -34,7 +34,7 @@ def valid(kind: Any) -> st.SearchStrategy[Any] | None:
 
 
 TOGETHER = {"kafka.heartbeat_s", "kafka.session_timeout_s", "model.width", "model.heads", "store.context_length"}
-TOGETHER |= {key for key in KEYS if key.startswith(("kafka.security.", "serving.tokens."))}
+TOGETHER |= {key for key in KEYS if key.startswith(("kafka.security.", "kafka.registry.", "serving.tokens."))}
 TOGETHER |= {"kafka.bootstrap_servers", "kafka.topic_prefix", "kafka.group", "kafka.replication"}
 TOGETHER |= {"serving.host", "serving.advertise", "serving.tls.key_file", "serving.tls.certificate_file"}
 """Right alone, but they may contradict each other; or texts that must have a form."""
