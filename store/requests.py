@@ -25,7 +25,11 @@ class BadRequestError(ValueError):
 class Request(msgspec.Struct, kw_only=True, frozen=True):
     """What an application asks. What it names in `exclude` is not in the answer: the next page excludes the ones
     before. A missing `query` in a search is imputed with the title of `item_id`. With `explain` each line tells what
-    the ranker's heads expect of it. An answer that is not begun `within_ms` is made without its late parts."""
+    the ranker's heads expect of it. An answer that is not begun `within_ms` is made without its late parts.
+
+    Filters: an item must bear one of the `categories`, of the `languages`, of the `creator_ids` and of the `tags`, as
+    far as each is given, and be no older than `max_age_s`. `candidates`: only these are ranked, all that are live, also
+    what the user has had: who names them has chosen."""
 
     user_id: str = ""
     task: Task = "home"
@@ -37,6 +41,12 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     exclude: tuple[str, ...] = ()
     explain: bool = False
     within_ms: int | None = None
+    categories: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    creator_ids: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    max_age_s: float | None = None
+    candidates: tuple[str, ...] = ()
 
     def due_s(self) -> float:
         """When its time is over (`time.monotonic`), if it came now."""

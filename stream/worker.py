@@ -174,7 +174,7 @@ class Worker:
                 known_card=self.scorer.card,
                 executor=self._encoding,
             ),
-            scoring=self.scorer,
+            scoring=self.scorer.examples,
             published=self.scorer.recommender.published,
             rows_per_s=self._rows_per_s,
             published_in=lambda agent, rows, busy_s: self._paces[agent].measured(rows, busy_s),

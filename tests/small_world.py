@@ -31,7 +31,7 @@ def direction(group: int) -> np.ndarray:
     return vector
 
 
-def card(number: int, at: float = START) -> ItemCard:
+def card(number: int, at: float = START, **labels: object) -> ItemCard:
     content = pack_parts({"text": direction(number % 2) + 0.1 * direction(2 + number)})
     return ItemCard(
         item_id=f"i{number}",
@@ -43,6 +43,7 @@ def card(number: int, at: float = START) -> ItemCard:
         published_at_ms=0,
         title=f"Item {number}",
         content=content,
+        **labels,  # type: ignore[arg-type]
     )
 
 

@@ -14,7 +14,8 @@ from store.requests import Answer, RecommendedItem
 from trainer.candidate_ranking import Ranking
 from trainer.exploration import Exploration
 from trainer.ranking.heads import CLICK, HEADS
-from trainer.reasons import EXPLORE, reason, winners
+from trainer.reasons import EXPLORE, GIVEN, reason, winners
+from trainer.selection import Selected
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,12 @@ class Served:
     now_s: float
 
 
-def lines_of(ranking: Ranking, exploration: Exploration) -> tuple[list[RecommendedItem], np.ndarray]:
-    """The lines (K) that `exploration` lets be shown, which it counts, and their features (K × F)."""
+def lines_of(ranking: Ranking, exploration: Exploration, shown: Selected) -> tuple[list[RecommendedItem], np.ndarray]:
+    """The lines at the places (K) that were selected, the last as `exploration` wants it, which counts what is shown,
+    and their features (K × F)."""
     request, ranker = ranking.moment.request, ranking.moment.ranker
-    places_K = np.arange(min(request.k, len(ranking.handles_B)))
-    explored = _explored(ranking, exploration)
+    places_K = shown.places_K.copy()
+    explored = _explored(ranking, exploration, places_K) if shown.may_explore else None
     if explored is not None:
         places_K[-1] = explored
     exploration.note(ranking.handles_B[places_K], explored is not None)
@@ -39,6 +41,7 @@ def lines_of(ranking: Ranking, exploration: Exploration) -> tuple[list[Recommend
     sources = winners(ranking.proposed, ranking.handles_B[places_K])
     if explored is not None:
         sources[-1] = EXPLORE
+    sources = [source or GIVEN for source in sources]
     lines = zip(places_K.tolist(), sources, heads, strict=True)
     return [_line(ranking, place, source, expected) for place, source, expected in lines], x_KF
 
@@ -57,15 +60,15 @@ def _line(ranking: Ranking, place: int, source: str, heads: list[float] | None) 
     )
 
 
-def _explored(ranking: Ranking, exploration: Exploration) -> int | None:
+def _explored(ranking: Ranking, exploration: Exploration, places_K: np.ndarray) -> int | None:
     """The place of the explored candidate that this answer shows last; None in most answers."""
     request, now_s = ranking.moment.request, ranking.moment.now_s
-    count = min(request.k, len(ranking.handles_B))
-    if not exploration.due(request, now_s, count):
+    if not exploration.due(request, now_s, len(places_K)):
         return None
+    others = np.setdiff1d(np.arange(len(ranking.handles_B)), places_K)
     known_B = ranking.evidence.catalog.positives_N[ranking.handles_B]
     newest_B = np.isin(ranking.handles_B, ranking.proposed.get("fresh", ()))
-    places = count + exploration.pool(request, now_s, known_B[count:], newest_B[count:])
+    places = others[exploration.pool(request, now_s, known_B[others], newest_B[others])]
     if not len(places):
         return None
     click_B = ranking.moment.ranker.probabilities(ranking.x_BF[places])[:, CLICK]

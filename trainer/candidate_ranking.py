@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -66,6 +66,19 @@ class Ranking:
     def scores_of(self, handles_A: np.ndarray) -> np.ndarray:
         """The ranker's scores of any items, as they would have them among these candidates (A)."""
         return self.moment.ranker.score(self.features_of(handles_A), self.moment.utility)
+
+
+def rank_named(pool: Ranking, request: Request, handles_B: np.ndarray, allowed_N: np.ndarray) -> Ranking:
+    """The items that a request names itself, in the order that they have among the candidates (`pool`) that the sources
+    would have proposed: a place among others says little where the others were chosen by somebody else."""
+    moment = replace(pool.moment, request=request)
+    x_BF = pool.features_of(handles_B)
+    scores_B = moment.ranker.score(x_BF, moment.utility) if len(handles_B) else np.zeros(0)
+    if pool.evidence.query is not None and len(handles_B):
+        scores_B = by_relevance(pool.evidence.dense["query"][handles_B], scores_B)
+    order = np.argsort(-scores_B, kind="stable")
+    ranking = replace(pool, moment=moment, allowed_N=allowed_N, handles_B=handles_B[order], scores_B=scores_B[order])
+    return replace(ranking, x_BF=x_BF[order])
 
 
 def rank_candidates(moment: Moment, evidence: Evidence, allowed_N: np.ndarray, *, ordered: bool = True) -> Ranking:

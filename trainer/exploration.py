@@ -49,9 +49,10 @@ class Exploration:
         self._hits: dict[int, int] = {}
 
     def due(self, request: Request, now_s: float, k: int) -> bool:
-        """Whether this answer, of `k` lines, is one that explores. A search is not the place, nor is a lone line."""
+        """Whether this answer, of `k` lines, is one that explores. A search is not the place, nor is a lone line, nor
+        what somebody else has chosen."""
         draw = self._draw(request, now_s, "due") / 2.0**64
-        return request.task != "search" and k > 1 and draw < self.share
+        return request.task != "search" and not request.candidates and k > 1 and draw < self.share
 
     def pool(self, request: Request, now_s: float, known_B: np.ndarray, newest_B: np.ndarray) -> np.ndarray:
         """Places of the candidates that are drawn for, of those with `known_B` engagements, best first; `newest_B`

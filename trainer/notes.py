@@ -13,6 +13,7 @@ from trainer.items.catalog import Catalog
 from trainer.retrieval.filters import Reason, left_out
 
 _TEXTS: Mapping[Reason, str] = {
+    "filtered": "the request's filters leave out {}",
     "excluded": "the request excludes {}",
     "on_show": "{}, the one on show, is not shown again",
     "turned_away": "the user has turned {} away",
@@ -21,16 +22,35 @@ _TEXTS: Mapping[Reason, str] = {
 
 
 def notes_of(
-    catalog: Catalog, request: Request, user: UserRow | None, *, lines: int, repeats: bool = False, late: bool = False
+    catalog: Catalog,
+    request: Request,
+    user: UserRow | None,
+    *,
+    lines: int,
+    repeats: bool = False,
+    late: bool = False,
+    poor: int = 0,
+    now_s: float = 0.0,
 ) -> list[Note]:
-    """The notes of an answer of `lines` items, made `late` or not. Costs something only where there is something to
-    note."""
+    """The notes of an answer of `lines` items, made `late` or not, for which `poor` items were not good enough. Costs
+    something only where there is something to note."""
     found = [] if is_known(catalog, request) else [_unknown(request)]
+    found += _unknown_candidates(catalog, request)
     if late:
         found.append(Note(reason="late", text=f"the model was not asked: more than {request.within_ms} ms had passed"))
-    if lines < request.k and (request.task != "similar" or is_known(catalog, request)):
-        found += _short(catalog, left_out(catalog, request, user, repeats), lines, request.k)
+    if lines < request.k and poor:
+        text = f"{_items(poor)} would hardly be clicked, or nobody knows yet: none is better than those"
+        found.append(Note(reason="poor", items=poor, text=text))
+    elif lines < request.k and (request.task != "similar" or is_known(catalog, request)):
+        found += _short(catalog, left_out(catalog, request, user, repeats, now_s=now_s), lines, request.k)
     return found
+
+
+def _unknown_candidates(catalog: Catalog, request: Request) -> list[Note]:
+    live = sum(bool(catalog.live_N[handle]) for handle in catalog.known(set(request.candidates)))
+    unknown = len(set(request.candidates)) - live
+    text = f"{unknown} of the candidates are not in the catalogue (never uploaded, or taken down)"
+    return [Note(reason="unknown_candidates", items=unknown, text=text)] if unknown else []
 
 
 def is_known(catalog: Catalog, request: Request) -> bool:

@@ -9,6 +9,9 @@ import numpy as np
 EXPLORE = "explore"
 """The source of a line that is shown for what it would teach."""
 
+GIVEN = "given"
+"""The source of a line that no source proposed: the request named it."""
+
 _REASONS: Mapping[str, str] = {
     "follows": "People who chose {title} went on to this",
     "together": "Often chosen together with {title}",
@@ -25,6 +28,7 @@ _REASONS: Mapping[str, str] = {
     "repeats": "You keep coming back to this",
     "model": "Continues your history",
     "rest": "Also in the catalogue",
+    GIVEN: "Among those to choose from",
     EXPLORE: "New here: tell us if it is for you",
 }
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import get_args
 
 import msgspec
 import numpy as np
@@ -23,10 +24,10 @@ from store.events import Engagement
 from store.histories import UserRow
 from store.items import ItemCard, ItemRow
 from store.keys import hash64
-from store.requests import Answer, Request
+from store.requests import Answer, Note, Request, Task
 from store.settings import Utility
 from trainer.answers import Served, lines_of
-from trainer.candidate_ranking import Moment, Ranking, rank_candidates
+from trainer.candidate_ranking import Moment, Ranking, rank_candidates, rank_named
 from trainer.examples import RankedEngagement, example_of, request_of
 from trainer.exploration import Exploration
 from trainer.items.catalog import Catalog
@@ -39,10 +40,11 @@ from trainer.model_bundle import ModelBundle
 from trainer.notes import is_known, notes_of
 from trainer.ranking.negatives import NegativeRules
 from trainer.ranking.ranker import HeuristicRanker, Ranker
-from trainer.retrieval.candidates import CandidateRules, Evidence, taste_of
+from trainer.retrieval.candidates import CandidateRules, Evidence, deeper, taste_of
 from trainer.retrieval.filters import allowed_items
 from trainer.retrieval.lexical import LexicalIndex
 from trainer.retrieval.search import Query, WordIndex
+from trainer.selection import TaskRules, selected
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,7 +61,15 @@ class RecommenderRules:
     explore_below: int = 5
     negatives: NegativeRules = field(default_factory=NegativeRules)
     repeats: bool = False
+    tasks: Mapping[Task, TaskRules] = field(default_factory=dict)
     seed: int = 0
+
+    def of_task(self, task: Task) -> TaskRules:
+        """What is particular to a task."""
+        return self.tasks.get(task, _OF_EVERY_TASK)
+
+
+_OF_EVERY_TASK = TaskRules()
 
 
 class Recommender:
@@ -86,6 +96,7 @@ class Recommender:
         self.exploration = Exploration(rules.explore_share, rules.explore_below, rules.seed)
         self._words, self._lexical = WordIndex(), LexicalIndex()
         self._answers = 0
+        self._depths = {task: deeper(rules.candidates, rules.of_task(task).depth) for task in get_args(Task)}
 
     # What it is fed with
 
@@ -157,12 +168,24 @@ class Recommender:
             now_s=self.now_s,
             bundle=self.serving,
             ranker=self.ranker,
-            utility=self.rules.utility,
+            utility=self.rules.of_task(request.task).utility or self.rules.utility,
             due_s=due_s,
         )
         evidence = self._evidence(request, user)
-        allowed_N = allowed_items(self.catalog, request, user, self.rules.repeats)[: evidence.size]
-        return rank_candidates(moment, evidence, allowed_N, ordered=ordered)
+        if request.candidates:
+            return self._rank_named(moment, evidence)
+        return rank_candidates(moment, evidence, self._allowed(moment, request, evidence), ordered=ordered)
+
+    def _rank_named(self, moment: Moment, evidence: Evidence) -> Ranking:
+        request = moment.request
+        open_ = msgspec.structs.replace(request, candidates=())
+        pool = rank_candidates(moment, evidence, self._allowed(moment, open_, evidence), ordered=False)
+        named_N = self._allowed(moment, request, evidence)
+        return rank_named(pool, request, np.flatnonzero(named_N), named_N)
+
+    def _allowed(self, moment: Moment, request: Request, evidence: Evidence) -> np.ndarray:
+        allowed_N = allowed_items(self.catalog, request, moment.user, self.rules.repeats, now_s=moment.now_s)
+        return allowed_N[: evidence.size]
 
     def answer(
         self, request: Request, user: UserRow | None, *, degraded: bool = False, due_s: float = math.inf
@@ -172,22 +195,45 @@ class Recommender:
         began = time.perf_counter()
         lost = request.task == "similar" and not is_known(self.catalog, request)
         ranking = self.rank(msgspec.structs.replace(request, k=0) if lost else request, user, due_s=due_s)
-        items, x_KF = lines_of(ranking, self.exploration)
-        self._answers += 1
-        number = hash64(f"{self._answers}/{request.user_id}/{ranking.moment.now_s}")
+        shown = selected(ranking, self.rules.of_task(request.task))
+        items, x_KF = lines_of(ranking, self.exploration, shown)
         bundle = ranking.moment.bundle
         answer = Answer(
             items=items,
             checkpoint=bundle.checkpoint,
             codebook=bundle.codebook.version,
-            request_id=f"{number:016x}",
+            request_id=self._number(request),
             took_ms=(time.perf_counter() - began) * 1000.0,
             degraded=degraded,
             notes=notes_of(
-                self.catalog, request, user, lines=len(items), repeats=self.rules.repeats, late=ranking.late
+                self.catalog,
+                request,
+                user,
+                lines=len(items),
+                repeats=self.rules.repeats,
+                late=ranking.late,
+                poor=shown.poor,
+                now_s=ranking.moment.now_s,
             ),
         )
         return Served(answer, x_KF, ranking.moment.now_s)
+
+    def nothing(self, request: Request, note: Note) -> Answer:
+        """An answer without items, and why."""
+        bundle = self.serving
+        return Answer(
+            items=[],
+            checkpoint=bundle.checkpoint,
+            codebook=bundle.codebook.version,
+            request_id=self._number(request),
+            took_ms=0.0,
+            notes=[note],
+        )
+
+    def _number(self, request: Request) -> str:
+        """The id of the next answer."""
+        self._answers += 1
+        return f"{hash64(f'{self._answers}/{request.user_id}/{self.now_s}'):016x}"
 
     def example(
         self, user: UserRow | None, engagement: Engagement, weight: float = 1.0, *, ordered: bool = True
@@ -202,7 +248,7 @@ class Recommender:
         return RankedEngagement(example_of(engagement, weight, ranking, handle, self.rules.negatives), ranking)
 
     def _evidence(self, request: Request, user: UserRow | None) -> Evidence:
-        catalog, rules = self.catalog, self.rules.candidates
+        catalog, rules = self.catalog, self._depths[request.task]
         viewed = catalog.handles.get(request.item_id or "") if request.task != "search" else None
         taste = taste_of(user, catalog, rules, viewed, self.rules.repeats)
         return Evidence(catalog, self.spectral, self.published, taste, rules, self._query(request), self._lexical)

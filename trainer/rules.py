@@ -12,7 +12,7 @@ import msgspec
 
 from store.embeddings import EmbeddingRules
 from store.histories import HistoryRules
-from store.settings import Settings
+from store.settings import Settings, TaskSettings
 from trainer.items.item_learning import ItemRules
 from trainer.items.spectral_embedding import SpectralRules
 from trainer.items.vector_learning import VectorRules
@@ -21,6 +21,7 @@ from trainer.ranking.learner import RankerRules
 from trainer.ranking.negatives import NegativeRules
 from trainer.recommender import RecommenderRules
 from trainer.retrieval.candidates import CandidateRules
+from trainer.selection import TaskRules
 
 
 def history_rules(settings: Settings) -> HistoryRules:
@@ -108,6 +109,17 @@ def recommender_rules(settings: Settings) -> RecommenderRules:
         explore_below=serving.explore_below,
         negatives=NegativeRules(candidates=settings.ranking.negatives, cold=settings.ranking.cold_negatives),
         repeats=serving.repeats,
+        tasks={task: _task_rules(of_task) for task, of_task in serving.tasks.items()},
+    )
+
+
+def _task_rules(of_task: TaskSettings) -> TaskRules:
+    return TaskRules(
+        most_per_creator=of_task.most_per_creator,
+        most_per_topic=of_task.most_per_topic,
+        least_click=of_task.least_click,
+        depth=of_task.depth,
+        utility=of_task.utility,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 from msgspec import field
 
 from store.events import Limits
+from store.requests import Task
 from store.settings.learning_tables import (
     Candidates,
     Codebook,
@@ -162,6 +163,23 @@ class Utility(Table, frozen=True):
     negative: float = 1.0
 
 
+class TaskSettings(Table, frozen=True):
+    """What is particular to a task; 0 is no bound. `within_ms`: an answer that is not begun by then goes without its
+    late parts, where the request does not say. `depth`: how many times as many candidates each source proposes.
+    `most_per_creator`, `most_per_topic` (the first code of a semantic ID): lines of an answer, as long as there are
+    others. `least_click`: what is less likely to be clicked is not shown, nor anything before heads are learned.
+    `most_per_day`: answers that a user gets in 24 hours, as far as the worker that gives them remembers: since its
+    start. `utility`: in place of `serving.utility`."""
+
+    within_ms: Count = 0
+    depth: Positive = 1.0
+    most_per_creator: Count = 0
+    most_per_topic: Count = 0
+    least_click: Share = 0.0
+    most_per_day: Count = 0
+    utility: Utility | None = None
+
+
 class Tokens(Table, frozen=True):
     """What a request to a worker must bear, by role, each including the ones before: read, write (the console's
     clicks), operate (workers among themselves). All three or none."""
@@ -219,6 +237,8 @@ class Serving(Table, frozen=True):
     impression_window_s: NotNegative = 1800.0
     repeats: bool = False
     utility: Utility = Utility()
+    tasks: dict[Task, TaskSettings] = field(default_factory=dict)
+    """By task, e.g. `[serving.tasks.notification]`."""
 
     def url_at(self, host: str, port: int) -> str:
         """The address of a worker's face, e.g. `https://[::1]:8470`."""

@@ -22,7 +22,8 @@ def _write_table(lines: list[str], name: str, table: Mapping[str, Any]) -> None:
     if name:
         lines.append(f"\n[{name}]")
     # Tables come after the values, or these would belong to them.
-    lines += [f"{_toml(key)} = {_toml(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    values = [(key, value) for key, value in table.items() if not isinstance(value, dict)]
+    lines += [f"{_toml(key)} = {_toml(value)}" for key, value in values if value is not None]  # what is not given
     for key, value in table.items():
         if isinstance(value, dict):
             _write_table(lines, f"{name}.{key}" if name else key, value)

@@ -31,8 +31,18 @@ def recommend(
     device: Annotated[str | None, typer.Option(help="On what the answer is shown.")] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many items.")] = 10,
     exclude: Annotated[list[str] | None, typer.Option(help="An item to leave out; may be given again.")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="Only of it; given again: of one of them.")] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Only in it; given again: in one of them.")] = None,
+    creator: Annotated[
+        list[str] | None, typer.Option(help="Only of this creator; given again: of one of them.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Only with it; given again: with one of them.")] = None,
+    max_age_s: Annotated[float | None, typer.Option(help="Only uploaded within so many seconds.")] = None,
+    candidate: Annotated[list[str] | None, typer.Option(help="Rank only this item; may be given again.")] = None,
 ) -> None:
     """Ask a running scorer for the best items now; where there are fewer, it says why.
+
+    Example: sidestream recommend --user u00042 --tag bread --max-age-s 3600
 
     Example: sidestream recommend --user u00042 -k 5
 
@@ -48,6 +58,12 @@ def recommend(
             device=device,
             k=k,
             exclude=exclude or (),
+            categories=category or (),
+            languages=language or (),
+            creator_ids=creator or (),
+            tags=tag or (),
+            max_age_s=max_age_s,
+            candidates=candidate or (),
         )
         titles = {} if options.as_json else {each.item_id: _title(client, each.item_id) for each in answer.items}
     if not options.as_json:

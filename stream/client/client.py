@@ -114,9 +114,16 @@ class Client:
         device: str | None = None,
         k: int = 10,
         exclude: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        languages: Sequence[str] = (),
+        creator_ids: Sequence[str] = (),
+        tags: Sequence[str] = (),
+        max_age_s: float | None = None,
+        candidates: Sequence[str] = (),
     ) -> Answer:
-        """The `k` best items for a user now, without those in `exclude`; an unknown user is answered too. Where there
-        are fewer, the answer's `notes` say why."""
+        """The `k` best items for a user now, without those in `exclude`, of those that pass the filters (one of each
+        list that is given); an unknown user is answered too. Only `candidates` are ranked where there are some (`k` up
+        to as many). Where there are fewer, the answer's `notes` say why."""
         asked = Request(
             user_id=user_id,
             task=task,
@@ -126,6 +133,12 @@ class Client:
             device=device,
             k=k,
             exclude=tuple(exclude),
+            categories=tuple(categories),
+            languages=tuple(languages),
+            creator_ids=tuple(creator_ids),
+            tags=tuple(tags),
+            max_age_s=max_age_s,
+            candidates=tuple(candidates),
         )
         return self._decoded(self._send("POST", "/v1/recommend", body=_fields(asked)), Answer)
 

@@ -17,10 +17,9 @@ from typing import Any
 
 import msgspec
 
-from store.events import Engagement
 from store.histories import UserRow
 from store.items import ItemCard, ItemRow, row_in
-from store.keys import hash64, partition_of
+from store.keys import partition_of
 from store.log import forgotten_in
 from store.records.card_order import CardOrder
 from store.records.foreign import ForeignRecords, id_in
@@ -32,31 +31,22 @@ from stream.kafka.state_topics import POSITION_KEY, announcement_in, ended_befor
 from stream.metrics.metrics import Metrics
 from stream.serving.arrivals import Arrivals
 from stream.serving.attribution import Attribution
+from stream.serving.frequency import Frequency
 from stream.serving.reading.published_records import Owners, PublishedRecords, refuse, row_offset_in
 from stream.serving.swaps import Swaps
-from stream.serving.time_share import TimeShare
 from stream.serving.traces import Traces
 from stream.serving.uncatalogued.strange_neighbours import StrangeNeighbours
 from stream.serving.uncatalogued.waiting_rows import WaitingRows
 from stream.serving.upkeep import Upkeep
-from stream.serving.watching.live_metric import LiveMetric
+from stream.serving.watching.examples import Examples
 from trainer.content.encoder import TextEncoder
 from trainer.model_bundle import ModelBundle
-from trainer.ranking.example import Example
 from trainer.reasons import EXPLORE
 from trainer.recommender import Recommender
 from trainer.rules import recommender_rules
 from trainer.semantic_ids.codebook import Codebook, zero_codebook
 
 log = logging.getLogger(__name__)
-
-RANKED_PER_S = 5.0
-"""Engagements ranked for the live metric, at most: each costs as much as a request. Others that are scored are examples
-only, which need no order."""
-
-MOST_LEAD = 100
-"""As many others (negative ones, impressions that were not served here) are scored as positive ones; so many of these
-may go before."""
 
 MOST_PUBLISHING = 1000
 """Answers whose lines may be on their way to the broker: beyond that they are not published."""
@@ -78,7 +68,6 @@ class Scorer:
     ) -> None:
         self.settings = settings
         self.metrics = metrics
-        self.live = LiveMetric()
         self.traces = traces or Traces()
         self.arrivals = Arrivals(metrics, self.traces)
         self.owner_urls: dict[int, str] = {}
@@ -101,11 +90,10 @@ class Scorer:
         self.upkeep = Upkeep(metrics, self.recommender)
         serving = settings.serving
         self.attribution = Attribution(serving.impression_sample, serving.impression_window_s, self._hit)
+        self.frequency = Frequency({task: of_task.most_per_day for task, of_task in serving.tasks.items()})
         self._emitter = emitter
         self._publishing: set[asyncio.Task[None]] = set()
-        self._sampling = TimeShare(serving.live_sample_time)
-        self._lead = 0
-        self._ranked_at = 0.0
+        self.examples = Examples(settings, self.recommender, self.swaps, self.attribution, metrics)
         self._forgotten_at_ms: dict[str, int] = {}
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._owners = owners
@@ -127,6 +115,7 @@ class Scorer:
         for user_id, one in forgotten_in([record], refuse).items():
             self._forgotten_at_ms[user_id] = max(one.forgotten_at_ms, self.forgotten_at_ms(user_id))
             self.attribution.forget(user_id)
+            self.frequency.forget(user_id)
 
     def forgotten_at_ms(self, user_id: str) -> int:
         """When a user was forgotten last (epoch milliseconds), -1 for never."""
@@ -268,12 +257,15 @@ class Scorer:
 
     async def recommend(self, request: Request, user: UserRow | None, *, degraded: bool = False) -> Answer:
         """The answer, made in the answering thread."""
+        if (note := self.frequency.spent(request)) is not None:
+            return self.recommender.nothing(request, note)
         if (now_s := self.now_s()) > self.recommender.now_s:
             self.recommender.observe(now_s)
         due_s = request.due_s()
         served = await asyncio.get_running_loop().run_in_executor(
             self._answering, lambda: self.recommender.answer(request, user, degraded=degraded, due_s=due_s)
         )
+        self.frequency.count(request, len(served.answer.items))
         self.traces.recommended(served.answer)
         self.metrics.showed(len(served.answer.items), sum(item.source == EXPLORE for item in served.answer.items))
         shown = self.attribution.serve(request, served)
@@ -295,54 +287,6 @@ class Scorer:
         handle = self.recommender.catalog.handles.get(item_id)
         if handle is not None:
             self.recommender.exploration.hit(handle)
-
-    def outcome(self, event: Engagement) -> bytes | None:
-        """What an engagement says of a line that was shown, encoded; told again whenever its record is read again."""
-        return self.attribution.outcome(event, self._weight(event))
-
-    def examine(self, event: Engagement, row_before: Callable[[], UserRow]) -> bytes | None:
-        """Hears of an engagement before it is learned from; returns a ranking example, encoded, if it was sampled. An
-        impression that was not served here is one, too."""
-        self.recommender.observe(event.occurred_at)
-        weight = self._weight(event)
-        elsewhere = event.kind == "impression" and event.request_id is None
-        if weight == 0 and not (elsewhere and not self.attribution.shown_here(event)):
-            return None
-        if not self._is_sampled(event, weight > 0):
-            return None
-        with self._sampling:
-            return self._example(row_before(), event, weight)
-
-    def _example(self, row: UserRow, event: Engagement, weight: float) -> bytes | None:
-        now = time.monotonic()
-        ordered = weight > 0 and now - self._ranked_at >= 1.0 / RANKED_PER_S
-        ranked = self.recommender.example(row, event, weight, ordered=ordered)
-        if ranked is None:
-            return None
-        example = ranked.example
-        self._lead = min(self._lead + 1, MOST_LEAD) if weight > 0 else self._lead - 1
-        if ordered:
-            self._ranked_at = now
-            self._measure(example)
-            self.swaps.watch(ranked)
-        elif weight == 0:
-            return self.attribution.elsewhere(event, example) if example.found else None
-        return msgspec.msgpack.encode(msgspec.structs.replace(example, ordered=ordered))
-
-    def _is_sampled(self, event: Engagement, positive: bool) -> bool:
-        if not self._sampling.free() or not (positive or self._lead > 0):
-            return False
-        share = self.settings.serving.live_sample
-        return share >= 1.0 or hash64(event.event_id) / 2.0**64 < share
-
-    def _weight(self, event: Engagement) -> float:
-        return self.settings.events.weights.get(event.kind, 0.0)
-
-    def _measure(self, example: Example) -> None:
-        slices = ["overall", example.task] + (["fresh"] if example.positives < 5 else [])
-        self.live.add(slices, 0 <= example.rank < 10)
-        for name in slices:
-            self.metrics.live_hits(10, name, self.live.slices[name].ratio)
 
     def close(self) -> None:
         self._answering.shutdown(wait=False, cancel_futures=True)

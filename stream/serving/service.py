@@ -73,12 +73,20 @@ class WorkerService:
     # ---- requests ----
 
     async def recommend(self, request: Request) -> Answer:
+        request = self._within_its_time(request)
         owned, row = self._row(request.user_id)
         if owned:
             return await self._scorer.recommend(request, row)
         due_s = request.due_s()
         forwarded = await self._peers.recommend(request)
         return forwarded or await self._recommend_away(request.left(due_s))
+
+    def _within_its_time(self, request: Request) -> Request:
+        """The request with the deadline of its task, where it has none of its own."""
+        of_task = self._settings.serving.tasks.get(request.task)
+        if request.within_ms is not None or of_task is None or not of_task.within_ms:
+            return request
+        return msgspec.structs.replace(request, within_ms=of_task.within_ms)
 
     async def _recommend_away(self, request: Request) -> Answer:
         """The answer for a user whose owner does not answer."""
@@ -93,7 +101,7 @@ class WorkerService:
         return list(await asyncio.gather(*map(self._recommend_line, requests)))
 
     async def _recommend_line(self, request: Request) -> Answer:
-        due_s = request.due_s()
+        due_s = self._within_its_time(request).due_s()
         async with self._batch_lines:
             return await self.recommend(request.left(due_s))
 

@@ -38,6 +38,7 @@ def routes(console: bool = True) -> list[web.RouteDef]:
         *(console_routes() if console else ()),
         web.get("/v1/recommend", recommend),
         web.post("/v1/recommend", recommend_posted),
+        web.post("/v1/rank", rank),
         web.get("/v1/items/{item_id:[^/]+}", item),
         web.get("/v1/items/{item_id:[^/]+}/similar", similar),
         web.get("/v1/users/{user_id:[^/]+}", user),
@@ -76,6 +77,13 @@ async def recommend_posted(request: web.Request) -> web.StreamResponse:
     if "requests" in fields:
         return await _answered_batch(request, fields)
     return await _answered(request, lambda: parameters.from_fields(fields), fields)
+
+
+async def rank(request: web.Request) -> web.StreamResponse:
+    """An application's own candidates, in the order that suits the user."""
+    parameters.only(request.query)
+    fields = await body(request)
+    return await _answered(request, lambda: parameters.to_rank(fields), fields)
 
 
 async def _answered(
@@ -144,7 +152,7 @@ async def similar(request: web.Request) -> web.StreamResponse:
     parameters.only(request.query, ("k", "exclude"))
     k = parameters.once(request.query, "k")
     number = parameters.bounded_k(parameters.whole_number("k", k)) if k is not None else 10
-    excluded = parameters.excluded_in(request.query)
+    excluded = parameters.every(request.query, "exclude")
     with request.app[ADMISSION].admitted():
         answer = await request.app[SERVICE].similar(request.match_info["item_id"], number, excluded)
     return reply(_found(answer, "item_id"))

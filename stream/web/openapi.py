@@ -56,20 +56,26 @@ def _paths(console: bool) -> Schema:
             "requestBody": _json({"oneOf": [_ref("SingleRequest"), _ref("Batch")]}, required=True),
         },
     }
-    recommend["post"]["responses"]["408"] = _error("The body did not come in time")
-    recommend["post"]["responses"]["413"] = _error("The body is larger than 1 MiB")
-    recommend["post"]["responses"]["415"] = _error("The body is not application/json")
+    rank = {
+        **_operation("rank", "Rank an application's own candidates for a user", "Answer", []),
+        "requestBody": _json(_ref("RankRequest"), required=True),
+    }
+    for posted in (recommend["post"], rank):
+        posted["responses"]["408"] = _error("The body did not come in time")
+        posted["responses"]["413"] = _error("The body is larger than 1 MiB")
+        posted["responses"]["415"] = _error("The body is not application/json")
     item_id, user_id = _path_parameter("item_id"), _path_parameter("user_id")
     k = _query_parameter("k", {"type": "integer", "minimum": 1, "maximum": parameters.MAX_K, "default": 10})
     excluded = _query_parameter("exclude", _request_schema()["properties"]["exclude"])
     since = _query_parameter("since", {"type": "string", "description": "`process:next` of the answer before"})
     similar = _lookup("similar", "Items most like this one", "Answer", [item_id, k, excluded])
-    for one in recommend.values():
+    for one in (*recommend.values(), rank):
         one["responses"]["404"] = _error("Like which item is not known: `similar` to one that is not in the catalogue")
-    for answering in (*recommend.values(), similar):
+    for answering in (*recommend.values(), rank, similar):
         answering["responses"]["503"] = _overloaded()
     paths = {
         "/v1/recommend": recommend,
+        "/v1/rank": {"post": rank},
         "/v1/items/{item_id}": {"get": _lookup("item", "What is known of an item", "Item", [item_id])},
         "/v1/items/{item_id}/similar": {"get": similar},
         "/v1/users/{user_id}": {"get": _lookup("user", "What is known of a user", "User", [user_id])},
@@ -193,6 +199,7 @@ def _schemas() -> Schema:
         **made,
         "Request": _request_schema(),
         "SingleRequest": _single_request_schema(),
+        "RankRequest": _rank_request_schema(),
         "Batch": _object({"requests": _array(_ref("Request"), maxItems=parameters.MAX_BATCH)}),
         "Answers": _object({"answers": _array(_ref("Answer"))}),
         "AnswerOrAnswers": {"oneOf": [_ref("Answer"), _ref("Answers")]},
@@ -260,14 +267,21 @@ def _request_schema() -> Schema:
     fields["user_id"] = {"type": "string", "pattern": NOT_BLANK, "maxLength": parameters.MAX_ID_CHARS}
     fields["task"] = {"type": "string", "enum": list(TASKS), "default": "home"}
     fields["k"] = {"type": "integer", "minimum": 1, "maximum": parameters.MAX_K, "default": 10}
+    fields["k"]["description"] = f"Up to {parameters.MAX_CANDIDATES} where there are candidates"
     longest = {"item_id": parameters.MAX_ID_CHARS, "query": parameters.MAX_QUERY_CHARS}
     for name in ("query", "item_id", "country", "device"):
         most = longest.get(name, parameters.MAX_LABEL_CHARS)
         text = {"type": "string", "maxLength": most, **({"pattern": NOT_BLANK} if name == "item_id" else {})}
         fields[name] = {"anyOf": [text, {"type": "null"}], "default": None}
     longest_id = {"type": "string", "maxLength": parameters.MAX_ID_CHARS}
-    fields["exclude"] = {"type": "array", "items": longest_id, "maxItems": parameters.MAX_EXCLUDED, "default": []}
+    for name, most in parameters.REPEATED.items():
+        fields[name] = {"type": "array", "items": longest_id, "maxItems": most, "default": []}
+        fields[name]["description"] = f"Only items that have one of these {name}"
     fields["exclude"]["description"] = "Ids that are not to be in the answer: what earlier pages showed"
+    fields["candidates"]["description"] = "Only these are ranked, also what the user has had"
+    oldest = {"type": "number", "exclusiveMinimum": 0, "maximum": parameters.MAX_AGE_S}
+    fields["max_age_s"] = {"anyOf": [oldest, {"type": "null"}], "default": None}
+    fields["max_age_s"]["description"] = "Only items that were uploaded within so many seconds"
     within = {"type": "integer", "minimum": 1, "maximum": parameters.MAX_WITHIN_MS}
     fields["within_ms"] = {"anyOf": [within, {"type": "null"}], "default": None}
     fields["within_ms"]["description"] = "An answer that is not begun by then is made without its late parts"
@@ -280,6 +294,16 @@ def _single_request_schema() -> Schema:
     """A request that is a whole body: what has `requests` is a batch."""
     schema = _request_schema()
     return {**schema, "properties": {**schema["properties"], "requests": False}}
+
+
+def _rank_request_schema() -> Schema:
+    """A request with candidates: as many lines as there are, where `k` does not say."""
+    schema = _request_schema()
+    fields = schema["properties"]
+    fields["k"] = {"type": "integer", "minimum": 1, "maximum": parameters.MAX_CANDIDATES}
+    fields["candidates"] = {**fields["candidates"], "minItems": 1}
+    del fields["candidates"]["default"]
+    return {**schema, "required": ["user_id", "candidates"]}
 
 
 def _object(properties: Schema) -> Schema:

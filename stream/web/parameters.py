@@ -25,9 +25,24 @@ MAX_ID_CHARS = 256
 MAX_QUERY_CHARS = 2000
 MAX_LABEL_CHARS = 64
 MAX_EXCLUDED = 1000
+MAX_CANDIDATES = 500
+MAX_LABELS = 50
+"""Values of one filter."""
+MAX_AGE_S = 3.2e9
+"""A century."""
 MAX_WITHIN_MS = 60_000
 MAX_NOTED = 10
 """Fields without a meaning that an answer tells of."""
+
+REPEATED: Mapping[str, int] = {
+    "exclude": MAX_EXCLUDED,
+    "categories": MAX_LABELS,
+    "languages": MAX_LABELS,
+    "creator_ids": MAX_LABELS,
+    "tags": MAX_LABELS,
+    "candidates": MAX_CANDIDATES,
+}
+"""Fields of many values (repeated in a query string), and how many they may have."""
 
 _WHERE = re.compile(r" - at `\$\.?(?:\[\.\.\.\]\.?)?([^`]*)`$")
 _TYPES = {
@@ -43,24 +58,24 @@ _TYPES = {
 def from_query(query: MultiMapping[str]) -> Request:
     """The request in a query string."""
     only(query, Request.__struct_fields__)
-    fields: dict[str, Any] = {}
-    if "exclude" in query:
-        fields["exclude"] = excluded_in(query)
+    fields: dict[str, Any] = {name: every(query, name) for name in REPEATED if name in query}
     for name in Request.__struct_fields__:
-        text = once(query, name) if name != "exclude" else None
+        text = once(query, name) if name not in REPEATED else None
         if text is not None:
             fields[name] = text
     for name in ("k", "within_ms"):
         if name in fields:
             fields[name] = whole_number(name, fields[name])
+    if "max_age_s" in fields:
+        fields["max_age_s"] = seconds("max_age_s", fields["max_age_s"])
     if "explain" in fields:
         fields["explain"] = truth("explain", fields["explain"])
     return from_fields(fields)
 
 
-def excluded_in(query: MultiMapping[str]) -> tuple[str, ...]:
-    """The ids that a query string excludes."""
-    return bounded_ids(tuple(_text("exclude", value) for value in query.getall("exclude", [])))
+def every(query: MultiMapping[str], name: str) -> tuple[str, ...]:
+    """All values of a parameter that may be repeated."""
+    return bounded_list(name, tuple(_text(name, value) for value in query.getall(name, [])))
 
 
 def only(query: Iterable[str], known: Sequence[str] = ()) -> None:
@@ -100,6 +115,18 @@ def from_fields(fields: Any, where: str = "") -> Request:
         raise BadRequestError(f"{where}{error.field}", error.remedy) from None
 
 
+def to_rank(fields: Mapping[str, Any]) -> Request:
+    """The request of a body that names the `candidates` to be ranked: all of them, where `k` does not say."""
+    request = from_fields({"k": min(MAX_CANDIDATES, _length(fields.get("candidates"))), **fields})
+    if not request.candidates:
+        raise BadRequestError("candidates", f"name 1 to {MAX_CANDIDATES} items to be ranked")
+    return request
+
+
+def _length(values: Any) -> int:
+    return max(1, len(values)) if isinstance(values, list) else 1
+
+
 def from_batch(requests: Any) -> list[Request]:
     """The requests of a batch."""
     if not isinstance(requests, list):
@@ -127,10 +154,13 @@ def checked(request: Request) -> Request:
     _within("query", request.query, MAX_QUERY_CHARS)
     _within("country", request.country, MAX_LABEL_CHARS)
     _within("device", request.device, MAX_LABEL_CHARS)
-    bounded_k(request.k)
+    bounded_k(request.k, MAX_CANDIDATES if request.candidates else MAX_K)
     if request.within_ms is not None and not 1 <= request.within_ms <= MAX_WITHIN_MS:
         raise BadRequestError("within_ms", f"allow 1 to {MAX_WITHIN_MS} milliseconds")
-    bounded_ids(request.exclude)
+    for name in REPEATED:
+        bounded_list(name, getattr(request, name))
+    if request.max_age_s is not None and not 0 < request.max_age_s <= MAX_AGE_S:
+        raise BadRequestError("max_age_s", f"allow more than 0 and at most {MAX_AGE_S:.0f} seconds")
     if not request.user_id.strip():
         raise BadRequestError("user_id", "name the user; one never seen before is answered too")
     if request.item_id is not None and not request.item_id.strip():
@@ -142,20 +172,27 @@ def checked(request: Request) -> Request:
     return request
 
 
-def bounded_ids(excluded: tuple[str, ...]) -> tuple[str, ...]:
-    """The excluded ids themselves, when there are not too many and each can be one."""
-    if len(excluded) > MAX_EXCLUDED:
-        raise BadRequestError("exclude", f"send at most {MAX_EXCLUDED} ids, not {len(excluded)}")
-    for item_id in excluded:
-        _within("exclude", item_id, MAX_ID_CHARS)
-    return excluded
+def bounded_list(name: str, values: tuple[str, ...]) -> tuple[str, ...]:
+    """The ids or labels of a field themselves, when there are not too many and each can be one."""
+    if len(values) > REPEATED[name]:
+        raise BadRequestError(name, f"send at most {REPEATED[name]} values, not {len(values)}")
+    for value in values:
+        _within(name, value, MAX_ID_CHARS)
+    return values
 
 
-def bounded_k(k: int) -> int:
-    """`k` itself, when it is from 1 to `MAX_K`."""
-    if not 1 <= k <= MAX_K:
-        raise BadRequestError("k", f"ask for 1 to {MAX_K} items")
+def bounded_k(k: int, most: int = MAX_K) -> int:
+    """`k` itself, when it is from 1 to `most`."""
+    if not 1 <= k <= most:
+        raise BadRequestError("k", f"ask for 1 to {most} items")
     return k
+
+
+def seconds(field: str, text: str) -> float:
+    """The number of seconds that `text` spells in ASCII digits."""
+    if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,9})?", text, re.ASCII):
+        raise BadRequestError(field, "send seconds in digits, such as 3600")
+    return float(text)
 
 
 def whole_number(field: str, text: str) -> int:

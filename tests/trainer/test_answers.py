@@ -6,13 +6,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from store.requests import Request
+from store.requests import RecommendedItem, Request
 from tests.small_world import START, World, card, two_tastes
 from trainer.answers import lines_of
 from trainer.candidate_ranking import Ranking
 from trainer.exploration import Exploration
 from trainer.ranking.heads import HEADS
 from trainer.recommender import RecommenderRules
+from trainer.selection import TaskRules, selected
 
 
 @pytest.fixture(scope="module")
@@ -24,23 +25,27 @@ def ranking(world: World, **fields: object) -> Ranking:
     return world.recommender.rank(Request(user_id="u1", **fields), world.users["u1"])  # type: ignore[arg-type]
 
 
+def shown_of(ranked: Ranking, exploration: Exploration) -> tuple[list[RecommendedItem], np.ndarray]:
+    return lines_of(ranked, exploration, selected(ranked, TaskRules()))
+
+
 def never() -> Exploration:
     return Exploration(share=0.0, below=5, seed=0)
 
 
 def test_lines_are_the_best_of_the_ranking_with_their_features(world: World) -> None:
     ranked, catalog = ranking(world, k=7), world.recommender.catalog
-    lines, x_KF = lines_of(ranked, never())
+    lines, x_KF = shown_of(ranked, never())
     assert [line.item_id for line in lines] == [catalog.ids[handle] for handle in ranked.handles_B[:7].tolist()]
     assert [line.score for line in lines] == ranked.scores_B[:7].tolist()
     assert x_KF.tobytes() == ranked.x_BF[:7].tobytes()
-    assert len(lines_of(ranking(world, k=500), never())[0]) == len(ranked.handles_B)
+    assert len(world.ask("u1", k=500).items) == len(ranked.handles_B)
 
 
 def test_only_who_asks_for_an_explanation_gets_probabilities(world: World) -> None:
-    plain, _ = lines_of(ranking(world), never())
+    plain, _ = shown_of(ranking(world), never())
     assert all(line.heads is msgspec.UNSET for line in plain)
-    explained, _ = lines_of(ranking(world, explain=True), never())
+    explained, _ = shown_of(ranking(world, explain=True), never())
     for line in explained:
         assert line.heads is not msgspec.UNSET
         assert list(line.heads) == list(HEADS)
@@ -51,7 +56,7 @@ def test_what_is_shown_is_counted_and_what_explores_is_among_what_nobody_knows(w
     for number in range(60, 70):
         world.recommender.insert(card(number, START))
     always = Exploration(share=1.0, below=5, seed=0)
-    lines, x_KF = lines_of(ranked := ranking(world, k=5), always)
+    lines, x_KF = shown_of(ranked := ranking(world, k=5), always)
     assert [line.source == "explore" for line in lines] == [False] * 4 + [True]
     handle = world.recommender.catalog.handles[lines[-1].item_id]
     assert world.recommender.catalog.positives_N[handle] < 5

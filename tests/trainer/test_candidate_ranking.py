@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
+from store.items import ItemRow
 from store.requests import Request
 from store.settings import Utility
-from tests.small_world import World, two_tastes
+from tests.small_world import START, World, card, two_tastes
 from trainer.candidate_ranking import Ranking, rank_candidates
 from trainer.ranking.columns import NAMES
 from trainer.ranking.ranker import HeuristicRanker
@@ -73,3 +75,34 @@ def test_a_search_is_ordered_by_what_was_asked_for(world: World) -> None:
 def test_nothing_allowed_is_an_empty_ranking(ranking: Ranking) -> None:
     empty = rank_candidates(ranking.moment, ranking.evidence, np.zeros_like(ranking.allowed_N))
     assert (len(empty.handles_B), len(empty.scores_B), empty.x_BF.shape) == (0, 0, (0, len(NAMES)))
+
+
+def test_named_items_are_ordered_as_they_stand_among_what_the_sources_would_propose(world: World) -> None:
+    ranked = world.recommender.rank(Request(user_id="u1"), world.users["u1"])
+    catalog = world.recommender.catalog
+    some = [catalog.ids[handle] for handle in ranked.handles_B[[3, 11, 0, 7]].tolist()]
+    had = "i1" if "i1" not in some else "i3"
+    answer = world.ask("u1", k=10, candidates=(*some, had, "never seen"))
+    by_id = {item.item_id: item for item in answer.items}
+    assert had in by_id
+    scores = dict(zip(ranked.handles_B.tolist(), ranked.scores_B.tolist(), strict=True))
+    for one in some:
+        assert by_id[one].score == pytest.approx(scores[catalog.handles[one]])
+    assert [item.score for item in answer.items] == sorted((item.score for item in answer.items), reverse=True)
+
+
+def test_a_narrow_filter_finds_what_is_popular_and_fresh_within_it() -> None:
+    """The lists of the hottest and of the newest hold none of them."""
+    world = World()
+    for number in range(2600):
+        one = card(number % 200, START + number, tags=["rare"] if number < 30 else [])
+        world.recommender.insert(msgspec.structs.replace(one, item_id=f"i{number}"))
+    for number in [*range(100, 950), 5]:
+        row = ItemRow(offset=1, positives=9 if number >= 100 else 3, first_at=START, last_at=START, decayed_at=START)
+        row.popularity = [float(row.positives)] * len(world.recommender.rules.item.half_lives_s)
+        world.recommender.update(f"i{number}", row)
+    answer = world.ask("nobody", k=10, tags=("rare",))
+    assert answer.items[0].item_id == "i5"
+    assert answer.items[0].source == "popular"
+    assert {item.item_id for item in answer.items} <= {f"i{number}" for number in range(30)}
+    assert "fresh" in {item.source for item in answer.items}

@@ -76,3 +76,12 @@ def test_like_an_item_that_is_not_there_is_nothing_and_elsewhere_it_is_noted(tak
 def test_items_that_came_while_the_answer_was_made_are_no_riddle() -> None:
     catalog = world_of({"i1", "i2", "i3"}).recommender.catalog
     assert [note.reason for note in notes_of(catalog, Request(k=2), None, lines=1)] == ["just_came"]
+
+
+def test_filters_and_unknown_candidates_are_told_of() -> None:
+    world = World()
+    for number in range(6):
+        world.recommender.insert(card(number, category="art" if number < 2 else "war"))
+    assert told(world.ask(k=3, categories=("art",))) == {"filtered": 4}
+    assert told(world.ask(k=2, candidates=("i1", "i2", "never seen"))) == {"unknown_candidates": 1}
+    assert told(world.ask(k=3, candidates=("i1", "i2", "never seen"))) == {"unknown_candidates": 1, "filtered": 4}

@@ -21,6 +21,7 @@ import numpy as np
 from store.items import ItemCard, ItemRow
 from store.keys import hash64
 from trainer.items.item_learning import ItemRules
+from trainer.items.labels import Labels
 from trainer.items.transitions import Transitions
 
 NEWEST = 2000
@@ -81,6 +82,7 @@ class Catalog:
         self.ids: list[str] = []
         self.cards: list[ItemCard | None] = []
         self.transitions = Transitions()
+        self.labels = Labels()
         self.hot = HotLists(len(rules.half_lives_s))
         self._newest: list[tuple[float, int]] = []
         self.uploads = 0
@@ -118,6 +120,7 @@ class Catalog:
             del self._newest[:-NEWEST]
             self.uploads += 1
         self.cards[handle] = card
+        self.labels.replace(handle, card)
         self.uploaded_at_N[handle] = card.uploaded_at
         return handle
 
@@ -128,6 +131,7 @@ class Catalog:
             self.live_N[handle] = False
             self.live_count -= 1
             self.cards[handle] = None
+            self.labels.replace(handle, None)
 
     def update(self, item_id: str, row: ItemRow) -> int:
         """Takes over the newest row of an item."""

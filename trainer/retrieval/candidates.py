@@ -7,12 +7,12 @@ once per request; `gather` takes the best of each source. A source proposes only
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from store.histories import UserRow
-from trainer.items.catalog import Catalog
+from trainer.items.catalog import NEVER, NEWEST, Catalog, HotLists
 from trainer.items.published_vectors import PublishedVectors
 from trainer.items.spectral_embedding import SpectralEmbedding, unit
 from trainer.retrieval.lexical import LexicalIndex
@@ -62,6 +62,13 @@ class CandidateRules:
     hop_from: int = 30
     fresh_below: int = 5
     quotas: Mapping[str, int] = field(default_factory=lambda: QUOTAS)
+
+
+def deeper(rules: CandidateRules, factor: float) -> CandidateRules:
+    """The same rules with sources that propose `factor` times as many, one at least where they propose any."""
+    if factor == 1.0:
+        return rules
+    return replace(rules, quotas={name: max(1, round(n * factor)) if n else 0 for name, n in rules.quotas.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,13 +263,23 @@ def gather(evidence: Evidence, allowed_N: np.ndarray) -> dict[str, np.ndarray]:
         for window in range(catalog.heat_NW.shape[1]):
             heat_N = catalog.heat_NW[:size, window]
             hottest = catalog.hot.hottest(window)
+            if _says_little(hottest, HotLists.DEPTH, allowed_N, quotas["popular"]):
+                hottest = np.flatnonzero(allowed_N & (heat_N > NEVER))
             proposed[f"popular_{window}"] = best_of(hottest[hottest < size], heat_N, allowed_N, quotas["popular"])
     if quotas.get("fresh"):
         newest = catalog.newest_handles()
+        if _says_little(newest, NEWEST, allowed_N, quotas["fresh"]):
+            newest = np.flatnonzero(allowed_N)
         newest = newest[newest < size]
         newest = newest[catalog.positives_N[newest] < rules.fresh_below]
         proposed["fresh"] = best_of(newest, catalog.uploaded_at_N[:size], allowed_N, quotas["fresh"])
     return proposed
+
+
+def _says_little(listed: np.ndarray, depth: int, allowed_N: np.ndarray, quota: int) -> bool:
+    """Whether a list that does not hold all items (it is `depth` long) holds too few of the allowed, as where a request
+    asks for one category only: then it takes a look at all."""
+    return len(listed) >= depth and int(np.count_nonzero(allowed_N[listed[listed < len(allowed_N)]])) < quota
 
 
 def rest(evidence: Evidence, allowed_N: np.ndarray, found_B: np.ndarray, count: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """Filters: which items may be returned to a request at all.
 
-Invariant: what is not live, what the user has (unless items repeat) or has turned away, the item viewed and what the
-request excludes never is.
+Invariant: what is not live, what the user has (unless items repeat) or has turned away, the item viewed, what the
+request excludes and what its filters leave out never is. Of candidates that the application names itself only what is
+not live, excluded or left out by filters is not.
 """
 
 from __future__ import annotations
@@ -15,21 +16,44 @@ from store.histories import UserRow
 from store.requests import Request
 from trainer.items.catalog import Catalog
 
-Reason = Literal["excluded", "on_show", "turned_away", "had"]
+Reason = Literal["filtered", "excluded", "on_show", "turned_away", "had"]
+LABELS = ("categories", "languages", "creator_ids", "tags")
+"""Fields of a request that name labels of items."""
 
 
-def allowed_items(catalog: Catalog, request: Request, user: UserRow | None, repeats: bool = False) -> np.ndarray:
-    """Which handles may be returned (N, bool). With `repeats`, what the user has may be."""
-    allowed_N = catalog.live_N[: len(catalog)].copy()
+def allowed_items(
+    catalog: Catalog, request: Request, user: UserRow | None, repeats: bool = False, *, now_s: float = 0.0
+) -> np.ndarray:
+    """Which handles may be returned (N, bool). With `repeats`, what the user has may be; ages are as of `now_s`."""
+    allowed_N = wanted_items(catalog, request, now_s)
+    allowed_N &= catalog.live_N[: len(allowed_N)]
     for _, handles in _left_out(catalog, request, user, repeats):
         allowed_N[[handle for handle in handles if 0 <= handle < len(allowed_N)]] = False
     return allowed_N
 
 
-def left_out(catalog: Catalog, request: Request, user: UserRow | None, repeats: bool = False) -> dict[Reason, int]:
+def wanted_items(catalog: Catalog, request: Request, now_s: float) -> np.ndarray:
+    """What the candidates and the filters of a request leave (N, bool)."""
+    wanted_N = np.ones(size := len(catalog), bool)
+    if request.candidates:
+        wanted_N[:] = False
+        wanted_N[[handle for handle in catalog.known(request.candidates) if handle < size]] = True
+    for field in LABELS:
+        if values := getattr(request, field):
+            wanted_N &= catalog.labels.bearers(field, values, size)
+    if request.max_age_s is not None:
+        wanted_N &= catalog.uploaded_at_N[:size] >= now_s - request.max_age_s
+    return wanted_N
+
+
+def left_out(
+    catalog: Catalog, request: Request, user: UserRow | None, repeats: bool = False, *, now_s: float = 0.0
+) -> dict[Reason, int]:
     """How many live items may not be returned, each counted under the first reason that it has."""
-    counts: dict[Reason, int] = {}
     live_N = catalog.live_N[: len(catalog)].copy()
+    unwanted_N = live_N & ~wanted_items(catalog, request, now_s)[: len(live_N)]
+    counts: dict[Reason, int] = {"filtered": int(np.count_nonzero(unwanted_N))}
+    live_N &= ~unwanted_N
     for reason, handles in _left_out(catalog, request, user, repeats):
         found = {handle for handle in handles if 0 <= handle < len(live_N) and live_N[handle]}
         live_N[list(found)] = False
@@ -42,6 +66,8 @@ def _left_out(
 ) -> Iterator[tuple[Reason, list[int]]]:
     """Why an item is not returned, and the handles that this holds for; -1 for an item without one."""
     yield "excluded", catalog.known(request.exclude)
+    if request.candidates:
+        return
     yield "on_show", catalog.known([request.item_id or ""])
     if user is not None:
         refused = catalog.known(entry.item_id for entry in user.decisions() if entry.weight < 0)

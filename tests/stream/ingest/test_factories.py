@@ -43,7 +43,7 @@ def test_ids_that_were_never_uploaded_and_who_knows_no_others_take_no_memory(tmp
             known_card=scorer.card,
             executor=ThreadPoolExecutor(1),
         ),
-        scoring=scorer,
+        scoring=scorer.examples,
         published=scorer.recommender.published,
         rows_per_s=lambda _: 100.0,
         own_url=lambda: "http://here",

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from store.items import ItemRow
-from store.requests import Answer, Request
-from store.settings import Settings
+from store.requests import Answer, Note, Request
+from store.settings import Serving, Settings, TaskSettings
 from stream.ingest.assignment import Assignment
 from stream.ingest.item_owners import ItemOwners
 from stream.ingest.protocol.partition import Partition
@@ -27,8 +27,8 @@ from trainer.content.encoders import text_encoder
 class Alone:
     """A worker that has read the catalogue and has no partition."""
 
-    def __init__(self) -> None:
-        settings, metrics = Settings(), Metrics()
+    def __init__(self, serving: Serving = Serving()) -> None:
+        settings, metrics = Settings(serving=serving), Metrics()
         emitter = Emitter(settings)
         self.failures: list[BaseException] = []
         self.assignment = Assignment({}, self.failures.append)
@@ -138,6 +138,43 @@ def test_a_single_request_waits_for_few_lines_of_a_batch() -> None:
         return order
 
     assert asyncio.run(scenario()) == ["single"] * 3 + ["batch"]
+
+
+def test_a_task_has_its_deadline_where_the_request_has_none() -> None:
+    async def scenario() -> list[int | None]:
+        worker = Alone(Serving(tasks={"next": TaskSettings(within_ms=70)}))
+        asked: list[int | None] = []
+
+        async def recommend(request: Request, *_: object, **__: object) -> Answer:
+            asked.append(request.within_ms)
+            return worker.scorer.recommender.nothing(request, Note(reason="", text=""))
+
+        worker.scorer.recommend = recommend  # type: ignore[method-assign]
+        for request in (Request(task="next"), Request(task="next", within_ms=9), Request(task="home")):
+            await worker.service.recommend(request)
+            await worker.service.recommend_many([request])
+        worker.close()
+        return asked
+
+    single, batched, *others = asyncio.run(scenario())
+    assert single == 70
+    assert batched in range(1, 71), "what is left of it"
+    assert others[0] == 9
+    assert others[2:] == [None, None]
+
+
+def test_a_user_gets_no_more_of_a_task_than_a_day_may_bring() -> None:
+    async def scenario() -> list[Answer]:
+        worker = Alone(Serving(tasks={"notification": TaskSettings(most_per_day=2)}, explore_share=0.0))
+        asked = [*[("u", "notification")] * 3, ("u", "home"), ("v", "notification"), *[("", "notification")] * 3]
+        answers = [await worker.service.recommend(Request(user_id=user, task=task)) for user, task in asked]  # type: ignore[arg-type]
+        worker.close()
+        return answers
+
+    answers = asyncio.run(scenario())
+    assert [len(answer.items) for answer in answers] == [3, 3, 0, 3, 3, 3, 3, 3]
+    assert [note.reason for note in answers[2].notes] == ["capped"]
+    assert answers[2].checkpoint == answers[1].checkpoint
 
 
 def test_what_is_known_of_an_item() -> None:

@@ -269,7 +269,7 @@ def test_what_the_scorer_ranks_for_its_live_metric_is_asked_of_a_model_on_probat
         following = asyncio.create_task(scorer.swaps.run(caught_up))
         scorer.swaps.on_checkpoint(on_log(offer(*manifest, "first", 10.0)))
         await until(lambda: scorer.swaps.serving.checkpoint == "first")
-        assert scorer.examine(stream(1, 1)[0], UserRow) is not None
+        assert scorer.examples.examine(stream(1, 1)[0], UserRow) is not None
         following.cancel()
         scorer.close()
         return None if scorer.swaps.probation is None else scorer.swaps.probation.report()

@@ -29,6 +29,20 @@ def test_recommend_passes_every_parameter() -> None:
     with_app(ask)
 
 
+def test_an_applications_own_candidates_are_ranked() -> None:
+    async def ask(client: TestClient[Any, Any], service: FakeService) -> None:
+        fields = {"user_id": "u1", "candidates": ["i1", "i3"], "task": "notification"}
+        response = await client.post("/v1/rank", json={**fields, "candidate": []})
+        assert response.status == 200
+        assert [note["reason"] for note in (await response.json())["notes"]] == ["unknown_field"]
+        asked = service.asked[0]
+        assert (asked.candidates, asked.k, asked.task) == (("i1", "i3"), 2, "notification")
+        await refused(await client.post("/v1/rank", json={"user_id": "u1"}), 400, "candidates")
+        await refused(await client.post("/v1/rank?k=1", json=fields), 400, "k")
+
+    with_app(ask)
+
+
 def test_batch_answers_in_order() -> None:
     async def ask(client: TestClient[Any, Any], service: FakeService) -> None:
         requests = [{"user_id": "u1", "k": 1}, {"user_id": "far", "k": 3}]

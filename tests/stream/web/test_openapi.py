@@ -20,6 +20,7 @@ from tests.stream.web.test_peer_handlers import Owner
 
 CONTRACT = {
     "/v1/recommend",
+    "/v1/rank",
     "/v1/items/{item_id}",
     "/v1/items/{item_id}/similar",
     "/v1/users/{user_id}",
@@ -113,6 +114,8 @@ def test_real_responses_have_the_documented_form() -> None:
         ("post", "/v1/recommend", {"user_id": "u1"}, "/v1/recommend"),
         ("post", "/v1/recommend", {"requests": [{"user_id": "u1"}]}, "/v1/recommend"),
         ("post", "/v1/recommend", {"user_id": 5}, "/v1/recommend"),
+        ("post", "/v1/rank", {"user_id": "u1", "candidates": ["i1"]}, "/v1/rank"),
+        ("post", "/v1/rank", {"user_id": "u1", "candidates": []}, "/v1/rank"),
         ("get", f"/v1/items/{quote('{braces}')}", None, "/v1/items/{item_id}"),
         ("get", "/v1/items/none", None, "/v1/items/{item_id}"),
         ("get", "/v1/items/i1/similar", None, "/v1/items/{item_id}/similar"),

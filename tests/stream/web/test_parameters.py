@@ -15,7 +15,17 @@ from multidict import MultiDict
 from store.requests import BadRequestError, Request
 from stream.metrics.metrics import TASKS
 from stream.web import parameters
-from stream.web.parameters import MAX_BATCH, MAX_ID_CHARS, MAX_K, MAX_LABEL_CHARS, MAX_QUERY_CHARS, MAX_WITHIN_MS
+from stream.web.parameters import (
+    MAX_BATCH,
+    MAX_CANDIDATES,
+    MAX_ID_CHARS,
+    MAX_K,
+    MAX_LABEL_CHARS,
+    MAX_LABELS,
+    MAX_QUERY_CHARS,
+    MAX_WITHIN_MS,
+    REPEATED,
+)
 
 text = st.text(st.characters(codec="utf-8"), max_size=20)
 named = text.filter(str.strip)
@@ -31,6 +41,12 @@ requests = st.builds(
     explain=st.booleans(),
     exclude=st.lists(text, max_size=3).map(tuple),
     within_ms=st.none() | st.integers(1, MAX_WITHIN_MS),
+    categories=st.lists(text, max_size=2).map(tuple),
+    languages=st.lists(text, max_size=2).map(tuple),
+    creator_ids=st.lists(text, max_size=2).map(tuple),
+    tags=st.lists(text, max_size=2).map(tuple),
+    max_age_s=st.none() | st.sampled_from([0.5, 60.0, 86_400.0]),
+    candidates=st.lists(text, max_size=2).map(tuple),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -56,8 +72,8 @@ def test_a_request_means_the_same_in_a_query_and_in_a_body(request: Request) -> 
     fields = msgspec.to_builtins(request)
     told = {name: value for name, value in fields.items() if value is not None}
     told["explain"] = json.dumps(told["explain"])
-    single = [(name, str(value)) for name, value in told.items() if name != "exclude"]
-    query = MultiDict(single + [("exclude", item_id) for item_id in request.exclude])
+    single = [(name, str(value)) for name, value in told.items() if name not in REPEATED]
+    query = MultiDict(single + [(name, value) for name in REPEATED for value in getattr(request, name)])
     assert parameters.from_query(query) == request
     assert parameters.from_fields(fields) == request
     assert parameters.from_batch([fields, {**fields, "of a later release": 1}]) == [request, request]
@@ -159,6 +175,42 @@ def test_a_parameter_that_does_nothing_is_refused_with_the_nearest(name: str, ne
         parameters.from_query(MultiDict({"user_id": "u", name: "3"}))
     assert refused.value.field == name
     assert parameters.from_fields({"user_id": "u", name: 3}).user_id == "u"  # a body may be of a later release
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("tags", ["t"] * (MAX_LABELS + 1)),
+        ("categories", ["c" * (MAX_ID_CHARS + 1)]),
+        ("languages", "de"),
+        ("max_age_s", 0),
+        ("max_age_s", -1),
+        ("max_age_s", 1e12),
+        ("max_age_s", "60"),
+        ("candidates", [f"i{number}" for number in range(MAX_CANDIDATES + 1)]),
+    ],
+)
+def test_a_filter_that_is_none_is_refused_by_its_field(field: str, wrong: Any) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        parameters.from_fields({"user_id": "u", field: wrong})
+    assert refused.value.field.startswith(field)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1e9", "-1", "", "٣", "1" * 40])
+def test_seconds_in_a_query_string_are_digits(text: str) -> None:
+    with pytest.raises(BadRequestError, match="max_age_s"):
+        parameters.from_query(MultiDict({"user_id": "u", "max_age_s": text}))
+
+
+def test_candidates_are_all_ranked_unless_k_says_how_many() -> None:
+    many = [f"i{number}" for number in range(300)]
+    assert parameters.to_rank({"user_id": "u", "candidates": many}).k == 300
+    assert parameters.to_rank({"user_id": "u", "candidates": many, "k": 5}).k == 5
+    for wrong in ({}, {"candidates": []}, {"candidates": "i1"}, {"candidates": None}, {"candidates": many, "k": 501}):
+        with pytest.raises(BadRequestError):
+            parameters.to_rank({"user_id": "u", **wrong})
+    with pytest.raises(BadRequestError, match="ask for 1 to 100"):
+        parameters.from_fields({"user_id": "u", "k": 101})
 
 
 def test_excluded_ids_are_repeated_in_a_query_string_and_bounded() -> None:
