@@ -23,7 +23,7 @@ from tests.clusters import EmbeddedCluster
 from tests.waiting import eventually
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-OPERATIONS = 15
+OPERATIONS = 16
 """Of the document; the one that gives the document itself is not asked again."""
 
 
@@ -53,11 +53,12 @@ def worker(embedded_broker: EmbeddedCluster, tmp_path_factory: pytest.TempPathFa
     assert worker.stop() == 0
 
 
-def ask_everything(worker: WorkerProcess, folder: Path, examples: int) -> str:
+def ask_everything(worker: WorkerProcess, folder: Path, examples: int, phases: str) -> str:
     """What schemathesis says, when it has nothing to object to."""
     program = Path(sys.executable).with_name("schemathesis")
     document = f"{worker.url}/openapi.json"
-    bounds = ("--max-examples", str(examples), "--seed", "1", "--workers", "2")
+    # One worker: two threads that parse source at once can fail in CPython 3.11 (gh-106905, "AST constructor").
+    bounds = ("--max-examples", str(examples), "--seed", "1", "--workers", "1", "--phases", phases)
     done = subprocess.run(
         [program, "--config-file", CONFIG, "run", document, *bounds], cwd=folder, capture_output=True, text=True
     )
@@ -67,13 +68,13 @@ def ask_everything(worker: WorkerProcess, folder: Path, examples: int) -> str:
 
 
 def test_every_operation_answers_as_the_document_says(worker: WorkerProcess, tmp_path: Path) -> None:
-    said = ask_everything(worker, tmp_path, examples=6)
+    said = ask_everything(worker, tmp_path, examples=8, phases="examples,fuzzing")
     assert f"Tested: {OPERATIONS - 1}\n" in said, said
 
 
 @pytest.mark.long
 def test_every_operation_answers_many_questions_as_the_document_says(worker: WorkerProcess, tmp_path: Path) -> None:
-    ask_everything(worker, tmp_path, examples=500)
+    ask_everything(worker, tmp_path, examples=500, phases="examples,coverage,fuzzing")
 
 
 def test_the_document_counts_what_is_asked(worker: WorkerProcess) -> None:
