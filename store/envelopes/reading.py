@@ -89,10 +89,12 @@ class EventReader:
         """The id that a record without a value takes away: its key, or what the key of a row says."""
         if key is not None and is_registered(key) and self.registry is not None:
             try:
-                said = self.registry.value_of(key)
-            except SchemaError as error:
-                return Refusal(error.reason, f"the key is no id: {error}", b"")
-            key = _json(said) if isinstance(said, dict) else str(said).encode()
+                key = self.registry.json_of(key)
+                said = msgspec.json.decode(key)
+            except (SchemaError, *UNREADABLE) as error:
+                reason = error.reason if isinstance(error, SchemaError) else "not_json"
+                return Refusal(reason, f"the key is no id: {error}", b"")
+            key = key if isinstance(said, dict) else str(said).encode()
         found = tombstone_id(key)
         if isinstance(found, Refusal) or not found.startswith("{"):
             return found
@@ -134,7 +136,10 @@ class EventReader:
             return Decoded([], [], [_refusal(*opened.fault, opened, value)])
         if opened.removed is not None:
             return Decoded([], [], [], removed=opened.removed)
-        inner = decode(opened.value or _json(opened.fields), now=now, limits=self._limits)
+        try:
+            inner = decode(opened.value or _json(opened.fields), now=now, limits=self._limits)
+        except RecursionError:  # nested just as deep as can still be read
+            return decoded
         refusals = [_refusal(each.reason, each.detail, opened, value) for each in inner.refusals]
         return Decoded(inner.events, inner.raw, refusals, inner.dropped)
 
@@ -157,7 +162,7 @@ class EventReader:
         if self.registry is None:
             remedy = "name its registry, kafka.registry.url"
             raise SchemaError("unknown_schema", f"it begins as a record of schema {schema_id}: {remedy}")
-        return _json(self.registry.value_of(value))
+        return self.registry.json_of(value)
 
     def _open(self, topic: EventTopic, value: bytes) -> Opened | None:
         fields = _object(value)

@@ -16,10 +16,13 @@ from io import BytesIO
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from store.records.missing_extra import MissingExtraError
 from store.schemas.wire import SchemaError
 
-Read = Callable[[bytes], Any]
+Read = Callable[[bytes], bytes]
+"""From what was written by a schema to JSON."""
 
 
 def fastavro() -> Any:
@@ -39,20 +42,47 @@ def avro_reader(text: str, named: list[str]) -> Read:
         for each in named:
             library.parse_schema(json.loads(each), known)
         schema = library.parse_schema(json.loads(text), known)
+        _least_bytes(schema, known, ())
+    except SchemaError:
+        raise
     except Exception as error:  # of a library that raises whatever it meets
         raise SchemaError("unknown_schema", f"no Avro schema that can be used: {error!r:.200}") from None
     return lambda payload: _read(library, schema, payload)
 
 
-def _read(library: Any, schema: Any, payload: bytes) -> Any:
+def _read(library: Any, schema: Any, payload: bytes) -> bytes:
     stream = BytesIO(payload)
     try:
-        found = library.schemaless_reader(stream, schema, None)
+        found = msgspec.json.encode(plain(library.schemaless_reader(stream, schema, None)))
+    except SchemaError:
+        raise
     except Exception as error:  # likewise: of bytes that nobody wrote by this schema
         raise SchemaError("wrong_type", f"it was not written by its schema: {error!r:.200}") from None
     if left := len(payload) - stream.tell():
         raise SchemaError("wrong_type", f"it was not written by its schema: {left} bytes are left over")
-    return plain(found)
+    return found
+
+
+def _least_bytes(schema: Any, known: Mapping[str, Any], inside: tuple[str, ...]) -> int:
+    """The least that a value of a schema takes. Raises `SchemaError` for a schema by which a few bytes could end the
+    process, or stand for more than memory holds: one within itself, and lists of what takes no room."""
+    if isinstance(schema, list):
+        return min(1 + _least_bytes(each, known, inside) for each in schema)
+    if isinstance(schema, str):
+        return _least_bytes(known[schema], known, inside) if schema in known else int(schema != "null")
+    kind, name = schema["type"], schema.get("name", "")
+    if name and name in inside:
+        raise SchemaError("unknown_schema", f"{name} lies within itself: records may not")
+    inside = (*inside, name) if name else inside
+    if kind in ("record", "error"):
+        return sum(_least_bytes(each["type"], known, inside) for each in schema["fields"])
+    if kind in ("array", "map"):
+        if _least_bytes(schema["items" if kind == "array" else "values"], known, inside) == 0:
+            raise SchemaError("unknown_schema", f"{kind}s of what takes no room may be endless")
+        return 1
+    if kind in ("enum", "fixed"):
+        return int(schema.get("size", 1))
+    return _least_bytes(kind, known, inside)  # a primitive with a logical type
 
 
 def plain(value: Any) -> Any:

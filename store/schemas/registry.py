@@ -54,8 +54,8 @@ class Registry:
         self._lock = Lock()
         self._away: tuple[float, str] = (0.0, "")
 
-    def value_of(self, data: bytes) -> Any:
-        """What a key or value of the wire format holds, in JSON's terms. Raises `SchemaError` and `RegistryError`."""
+    def json_of(self, data: bytes) -> bytes:
+        """The JSON that a key or value of the wire format stands for. Raises `SchemaError` and `RegistryError`."""
         schema_id = schema_id_of(data)
         if schema_id not in self._unknown:  # of late or not: whoever must not block has asked a moment ago
             self.fetch(schema_id)
@@ -95,7 +95,7 @@ class Registry:
 
     def _reader(self, schema: _Schema) -> Read:
         if schema.kind == "JSON":
-            return _json_value
+            return _as_it_is
         try:
             if schema.kind == "AVRO":
                 return avro_reader(schema.schema, self._named(schema))
@@ -187,15 +187,12 @@ def _client(said: Said) -> Any:
     return httpx.Client(auth=auth, verify=trusting(said.ca_file, "kafka.registry.ca_file"), timeout=said.timeout_s)
 
 
-def _json_value(payload: bytes) -> Any:
-    try:
-        return msgspec.json.decode(payload)
-    except UNREADABLE as error:
-        raise SchemaError("not_json", f"{error}: send one JSON object, UTF-8") from None
+def _as_it_is(payload: bytes) -> bytes:
+    return payload
 
 
 def _refusing(error: SchemaError) -> Read:
-    def read(_: bytes) -> Any:
+    def read(_: bytes) -> bytes:
         raise SchemaError(error.reason, str(error))
 
     return read

@@ -67,7 +67,7 @@ def reader() -> Iterator[EventReader]:
         reader.registry.close()
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(fields=ENGAGEMENT)
 def test_an_engagement_is_the_same_by_each_schema(reader: EventReader, fields: dict[str, Any]) -> None:
     plain = decode_engagements(json(fields), now=NOW, limits=Limits())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,18 +42,15 @@ def test_a_schema_is_asked_for_once(stub: RegistryStub, registry: Registry) -> N
     schema_id = stub.add(SCHEMA)
     assert not registry.is_known(schema_id)
     for _ in range(3):
-        value = registry.value_of(registered(schema_id, written(SCHEMA, RECORD)))
-        assert value == {**RECORD, "uploaded_at": 1767323045.0}
+        value = registry.json_of(registered(schema_id, written(SCHEMA, RECORD)))
+        assert json.loads(value) == {**RECORD, "uploaded_at": 1767323045.0}
     assert stub.asked == [f"/schemas/ids/{schema_id}"]
     assert registry.is_known(schema_id)
 
 
 def test_json_by_a_schema_is_json(stub: RegistryStub, registry: Registry) -> None:
     schema_id = stub.add({"type": "object"}, "JSON")
-    assert registry.value_of(registered(schema_id, b'{"a":1}')) == {"a": 1}
-    with pytest.raises(SchemaError, match="schema 1: ") as refused:
-        registry.value_of(registered(schema_id, b"{"))
-    assert refused.value.reason == "not_json"
+    assert registry.json_of(registered(schema_id, b'{"a":1}')) == b'{"a":1}'
 
 
 def test_schemas_refer_to_others(stub: RegistryStub, registry: Registry) -> None:
@@ -64,13 +62,13 @@ def test_schemas_refer_to_others(stub: RegistryStub, registry: Registry) -> None
     schema_id = stub.add(act, references=[("shop.Base", "base", 1), ("shop.Kind", "shop/kind", 1)])
     whole = {**act, "fields": [{"name": "a", "type": {**base, "fields": [{"name": "kind", "type": kind}]}}]}
     data = registered(schema_id, written(whole, {"a": {"kind": "like"}}))
-    assert registry.value_of(data) == {"a": {"kind": "like"}}
+    assert registry.json_of(data) == b'{"a":{"kind":"like"}}'
     missing = stub.add(act, references=[("shop.Base", "gone", 1)])
     with pytest.raises(SchemaError, match="refers to gone 1, which there is not"):
-        registry.value_of(registered(missing, b""))
+        registry.json_of(registered(missing, b""))
     circle = stub.add(base, subject="circle", references=[("shop.Base", "circle", 1)])
     with pytest.raises(SchemaError, match="no Avro schema that can be used"):
-        registry.value_of(registered(circle, b""))
+        registry.json_of(registered(circle, b""))
 
 
 def test_an_id_that_there_is_not_is_asked_for_again_after_a_while(
@@ -78,26 +76,26 @@ def test_an_id_that_there_is_not_is_asked_for_again_after_a_while(
 ) -> None:
     for _ in range(2):
         with pytest.raises(SchemaError, match="has no schema 1") as refused:
-            registry.value_of(registered(1, b""))
+            registry.json_of(registered(1, b""))
     assert refused.value.reason == "unknown_schema"
     assert (len(stub.asked), registry.is_known(1)) == (1, True)
     clock[0] += 61.0
     stub.add({"type": "object"}, "JSON")
     assert not registry.is_known(1)
     registry.fetch(1)
-    assert registry.value_of(registered(1, b"1")) == 1
+    assert registry.json_of(registered(1, b"1")) == b"1"
 
 
 def test_what_cannot_be_read_is_refused_by_its_id(stub: RegistryStub, registry: Registry) -> None:
     schema_id = stub.add('syntax = "proto3";', "PROTOBUF")
     for _ in range(2):
         with pytest.raises(SchemaError, match=f"schema {schema_id}: it is PROTOBUF: send Avro") as refused:
-            registry.value_of(registered(schema_id, b"x"))
+            registry.json_of(registered(schema_id, b"x"))
         assert refused.value.reason == "unknown_schema"
     assert len(stub.asked) == 1
     schema_id = stub.add(SCHEMA)
     with pytest.raises(SchemaError, match=f"schema {schema_id}: it was not written by its schema"):
-        registry.value_of(registered(schema_id, b"\xff"))
+        registry.json_of(registered(schema_id, b"\xff"))
 
 
 @pytest.mark.parametrize("status", [500, 503, 404, 302, 429])
@@ -121,6 +119,15 @@ def test_no_server_is_an_error_that_names_the_address() -> None:
     with pytest.raises(RegistryError, match=r"no schema registry answers at http://127.0.0.1:1"):
         registry.fetch(1)
     registry.close()
+
+
+def test_a_server_that_takes_the_connection_and_says_nothing_is_away() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        registry = Registry(Said(url=url, timeout_s=0.2))
+        with pytest.raises(RegistryError, match="no schema registry answers"):
+            registry.fetch(1)
+        registry.close()
 
 
 def test_the_password_comes_out_of_a_file_and_is_never_told(stub: RegistryStub, tmp_path: Path) -> None:
