@@ -207,8 +207,12 @@ def _in_silence(_: LogRecord, __: ForeignRecordError) -> None:
     pass
 
 
-def cards(records: Iterable[LogRecord], pass_over: PassOver = _in_silence) -> dict[str, ItemCard]:
-    """item_id → card, from records of `semantic-ids`, of each item the one that counts."""
+def cards(
+    records: Iterable[LogRecord],
+    pass_over: PassOver = _in_silence,
+    kept: Callable[[ItemCard], ItemCard] = lambda card: card,
+) -> dict[str, ItemCard]:
+    """item_id → card, from records of `semantic-ids`, of each item the one that counts; `kept`: what to keep of it."""
     found: dict[str, ItemCard] = {}
     order = CardOrder()
     for record in records:
@@ -227,7 +231,7 @@ def cards(records: Iterable[LogRecord], pass_over: PassOver = _in_silence) -> di
             pass_over(record, error)
             continue
         if order.admits(item_id, card.upload_offset, known):
-            found[item_id] = card
+            found[item_id] = kept(card)
     return found
 
 

@@ -3,15 +3,16 @@
     @command(app, takes=SCORER)
     def trace(options: Options, item_id: ...) -> None:
 
-A command takes `options` first and says which of them it has; it is registered with its own parameters, then these.
+A command takes `options` first and says which of them it has; it is registered with its own parameters, then these. A
+parameter whose type is a dataclass stands for its fields, each a parameter: so some commands share more.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -120,25 +121,39 @@ def client_of(system: System) -> Iterator[Client]:
 
 
 def _expanded(function: Command, takes: tuple[str, ...]) -> Command:
-    """The function with a parameter for each option in the place of `options`, as Typer reads signatures."""
+    """The function with a parameter for each option in the place of `options`, and for each field in that of another
+    dataclass, as Typer reads signatures."""
     hints = get_type_hints(function, include_extras=True)
-    shared = get_type_hints(Options, include_extras=True)
-    own = list(inspect.signature(function).parameters.values())[1:]
-    parameters = [each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY) for each in own]
-    for each in fields(Options):
-        if each.name in takes:
-            parameters.append(
-                inspect.Parameter(
-                    each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=shared[each.name]
-                )
-            )
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint) and hint is not Options}
+    parameters: list[inspect.Parameter] = []
+    for each in list(inspect.signature(function).parameters.values())[1:]:
+        if each.name in groups:
+            parameters += _parameters_of(groups[each.name], fields(groups[each.name]))
+        else:
+            parameters.append(each.replace(annotation=hints[each.name], kind=inspect.Parameter.KEYWORD_ONLY))
+    parameters += _parameters_of(Options, [each for each in fields(Options) if each.name in takes])
 
     @wraps(function)
     def called(**said: Any) -> None:
         chosen = {name: said.pop(name) for name in takes}
+        for name, group in groups.items():
+            said[name] = group(**{each.name: said.pop(each.name) for each in fields(group)})
         function(Options(**chosen), **said)
 
     del called.__wrapped__  # else its signature would be that of the function again
     called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     called.__annotations__ = {each.name: each.annotation for each in parameters}
     return called
+
+
+def _parameters_of(group: type, chosen: Iterable[Field[Any]]) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            each.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if each.default is MISSING else each.default,
+            annotation=hints[each.name],
+        )
+        for each in chosen
+    ]

@@ -13,18 +13,7 @@ import typer
 
 from store.topics import EventTopic
 from stream.cli.arguments.options import LOG, Options, command
-from stream.cli.data.table_options import (
-    As,
-    Column,
-    Constant,
-    File,
-    KindName,
-    MappingFile,
-    Split,
-    UnitOption,
-    Zone,
-    mapping_of,
-)
+from stream.cli.data.table_options import TableOptions
 from stream.cli.publish_file import Tally, ends_of, progress_bar, publisher_of
 from stream.cli.publishing import Spill
 
@@ -59,15 +48,7 @@ Resume = Annotated[
 def import_(
     options: Options,
     form: Format,
-    file: File,
-    topic: As,
-    column: Column = None,
-    constant: Constant = None,
-    kind: KindName = None,
-    split: Split = None,
-    mapping: MappingFile = None,
-    unit: UnitOption = "auto",
-    zone: Zone = "",
+    table: TableOptions,
     skip: Skip = 0,
     resume: Resume = None,
     spill: Spill = None,
@@ -89,8 +70,7 @@ def import_(
     Example: sidestream import parquet items.parquet --as uploads --column item_id=sku --column uploaded_at=created
     --column features.visual=embedding --zone UTC --resume items.progress
     """
-    columns = mapping_of(topic, mapping, column, constant, kind, split, unit, zone)
-    import_file(options, file, form, columns, skip, resume, spill)
+    import_file(options, table.file, form, table.columns(), skip, resume, spill)
 
 
 class ImportEndedError(RuntimeError):

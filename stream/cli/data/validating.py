@@ -11,18 +11,7 @@ import typer
 
 from store.topics import ENGAGEMENTS, UPLOADS
 from stream.cli.arguments.options import LOG, Options, command
-from stream.cli.data.table_options import (
-    As,
-    Column,
-    Constant,
-    File,
-    KindName,
-    MappingFile,
-    Split,
-    UnitOption,
-    Zone,
-    mapping_of,
-)
+from stream.cli.data.table_options import TableOptions
 from stream.terminal.output import moment, span
 from stream.terminal.text import plain
 
@@ -48,16 +37,8 @@ OnLog = Annotated[
 @command(app, takes=LOG)
 def validate(
     options: Options,
-    file: File,
-    topic: As,
+    table: TableOptions,
     form: Format = "auto",
-    column: Column = None,
-    constant: Constant = None,
-    kind: KindName = None,
-    split: Split = None,
-    mapping: MappingFile = None,
-    unit: UnitOption = "auto",
-    zone: Zone = "",
     items: Items = None,
     item_column: ItemColumn = "item_id",
     on_log: OnLog = False,
@@ -76,9 +57,9 @@ def validate(
     from stream.client.tables.findings import Findings
 
     settings = options.system().settings if on_log else options.settings()
-    columns = mapping_of(topic, mapping, column, constant, kind, split, unit, zone)
+    columns, topic = table.columns(), table.topic
     found = Findings(topic, settings.event_limits())
-    _judge_all(found, file, form, columns)
+    _judge_all(found, table.file, form, columns)
     uploaded = _uploaded(settings, items, item_column, on_log) if topic == ENGAGEMENTS else None
     document = _document(found, uploaded)
     options.emit(document, "\n".join(_lines(document, found)))

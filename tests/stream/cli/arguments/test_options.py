@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import typer
@@ -57,6 +59,27 @@ def test_what_was_said_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     assert CliRunner().invoke(app, ["i1"]).output == "i1 3\n"
     assert seen[-1] == Options(bootstrap_servers="kafka:1")
     assert seen[-1].settings().kafka.bootstrap_servers == "kafka:1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Together:
+    """Options that several commands share."""
+
+    item: str
+    often: Annotated[int, typer.Option("--often")] = 1
+
+
+def test_a_dataclass_stands_for_its_fields() -> None:
+    app, seen = typer.Typer(), []
+
+    @command(app, takes=OUTPUT)
+    def act(options: Options, together: Together, more: str = "m") -> None:
+        seen.append((options.as_json, together, more))
+
+    assert CliRunner().invoke(app, ["i", "--often", "3", "--json"]).exit_code == 0
+    assert CliRunner().invoke(app, ["j"]).exit_code == 0
+    assert seen == [(True, Together(item="i", often=3), "m"), (False, Together(item="j"), "m")]
+    assert CliRunner().invoke(app, []).exit_code == 2
 
 
 def test_a_failure_is_told_and_ends_with_one(capsys: pytest.CaptureFixture[str]) -> None:

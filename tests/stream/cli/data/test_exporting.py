@@ -11,10 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from kafka import KafkaProducer
 
+from store.histories import UserRow
+from store.items import ItemCard
 from store.log import Forgotten
 from store.settings import Settings
-from store.topics import FORGOTTEN_USERS
+from store.topics import FORGOTTEN_USERS, SEMANTIC_IDS, USER_STATES
 from stream.cli.data import exporting
+from stream.kafka.state_topics import GENERATION
 from tests.stream.conftest import Run
 
 
@@ -45,6 +48,24 @@ def test_interactions_in_each_form(
         found[form] = sorted((row["user_id"], float(row["value"])) for row in ours)
     assert found["csv"] == found["jsonl"] == found["parquet"] == [(f"out{n}", 0.5) for n in range(7)]
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_items_and_users_are_exported_too(on_broker: Run, cli_settings: Settings, tmp_path: Path) -> None:
+    producer = KafkaProducer(bootstrap_servers=cli_settings.kafka.bootstrap_servers)
+    card = ItemCard(
+        item_id="exported", codebook="v", codes=[1], suffix=2, assigned_at=1, uploaded_at=1, published_at_ms=1
+    )
+    headers = [(GENERATION, b"1")]
+    for topic, value in ((SEMANTIC_IDS, msgspec.json.encode(card)), (USER_STATES, msgspec.msgpack.encode(UserRow()))):
+        producer.send(cli_settings.topic(topic), value, b"exported", headers).get(10)
+    producer.close()
+    for what, column in (("items", "item_id"), ("users", "user_id")):
+        out = tmp_path / f"{what}.csv"
+        assert on_broker("export", what, out, "--json").document["rows"] >= 1
+        assert "exported" in {row[column] for row in csv.DictReader(out.read_text().splitlines())}
+    assert on_broker("export", "items", tmp_path / "i.parquet", "--vectors").status == 0
+    assert pq.read_table(tmp_path / "i.parquet").schema.names[-1] == "vector"
+    assert "users have no vectors" in on_broker("export", "users", tmp_path / "u.csv", "--vectors").err
 
 
 def test_an_export_that_fails_leaves_what_was_there(run: Run, on_broker: Run, tmp_path: Path) -> None:
