@@ -11,10 +11,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from store.schemas.registry import Registry
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, RANKING_EXAMPLES, UPLOADS, trainer_group
 from stream.kafka.access import TRAINER, WORKER, check_access
@@ -24,6 +26,8 @@ from stream.kafka.topics import TOPICS, TopicSpec, check_topics, describe_topics
 DAY_S = 86_400.0
 LEAST_DISK_SHARE, LEAST_DISK_BYTES = 0.1, 1 << 30
 MOST_CLOCK_S = 5.0
+NO_SCHEMA = (1 << 31) - 1
+"""An id that no registry has given."""
 OWNERS = ("up", "worker", "trainer", "broker")
 
 
@@ -61,6 +65,15 @@ def security(settings: Settings) -> str:
     check_access(settings, WORKER, group=settings.kafka.group)
     check_access(settings, TRAINER, group=trainer_group(settings.kafka.group))
     return f"{settings.kafka.security.protocol or 'PLAINTEXT'}: let in, and nothing that a process needs is refused"
+
+
+def schemas(settings: Settings) -> str:
+    said = settings.kafka.registry
+    if not said.url:
+        return "no schema registry is named (kafka.registry.url), so records with a schema would be refused"
+    with closing(Registry(said)) as registry:
+        registry.fetch(NO_SCHEMA)
+    return f"the registry at {said.url} answers"
 
 
 def topics(settings: Settings) -> str:
@@ -153,6 +166,7 @@ def folder_locks(settings: Settings) -> str:
 CHECKS: Mapping[str, Check] = {
     "brokers": brokers,
     "security": security,
+    "schemas": schemas,
     "topics": topics,
     "partitions": partitions,
     "retention": retention,

@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from store.files.folder_lock import FolderLock
-from store.settings import Settings
+from store.schemas.registry import RegistryDeniedError
+from store.settings import Registry, Settings
 from stream.cli.doctor import checks
 from stream.cli.doctor.checks import CHECKS, NotWellError, examine
 from stream.kafka.connections import admin_client
 from stream.kafka.topics import create_topics
 from tests.clusters import EmbeddedCluster, KafkaCluster, free_ports
+from tests.store.schemas.registry_stub import RegistryStub, running
 from tests.stream.log import settings_on
 from tests.waiting import eventually
 
@@ -41,6 +44,17 @@ def test_all_is_well(settings: Settings) -> None:
     assert not Path(settings.data_dir).exists()
 
 
+def test_a_registry_is_asked_where_one_is_named(settings: Settings) -> None:
+    assert "no schema registry is named" in checks.schemas(settings)
+    with running(RegistryStub()) as stub:
+        kafka = msgspec.structs.replace(settings.kafka, registry=Registry(url=stub.url))
+        named = msgspec.structs.replace(settings, kafka=kafka)
+        assert "answers" in checks.schemas(named)
+        stub.status = 401
+        with pytest.raises(RegistryDeniedError, match="answers 401"):
+            checks.schemas(named)
+
+
 def test_retention_and_compaction_that_lose_something(settings: Settings) -> None:
     alter(settings, "engagements", retention_ms="60000", cleanup_policy="delete")
     alter(settings, "item-states", cleanup_policy="delete")
@@ -62,7 +76,7 @@ def test_what_cannot_be_looked_at_is_not_well(tmp_path: Path) -> None:
     away = settings_on(f"127.0.0.1:{port}", "away.", data_dir=str(tmp_path))
     found = {each.check: each for each in examine(away)}
     wrong = {name for name, each in found.items() if not each.ok} - {"disk"}
-    assert wrong == {*CHECKS} - {"disk", "folder locks"}
+    assert wrong == {*CHECKS} - {"disk", "folder locks", "schemas"}  # no registry is named
     assert f"no connection to 127.0.0.1:{port}" in found["brokers"].told
     assert all(each.told for each in found.values())
 
