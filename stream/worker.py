@@ -54,6 +54,8 @@ from stream.serving.scorer import Scorer
 from stream.serving.service import WorkerService
 from stream.serving.trace_file import TraceFile
 from stream.serving.traces import Traces
+from stream.tracing.opening import open_export
+from stream.tracing.stages import Stages
 from stream.web.console.desk_routes import desk_routes
 from stream.web.peer_handlers import peer_routes
 from stream.web.request_partition import RequestPartition
@@ -84,6 +86,8 @@ class Worker:
         # What all parts share
         self._metrics = Metrics(freshness=settings.freshness)
         self._foreign = ForeignRecords(self._metrics.foreign_record)
+        self._export = open_export(settings.tracing, self._metrics.spans)
+        stages = Stages(self._export, self._metrics.malformed_traceparent)
         self._load = EventLoopLoad()
         guess = settings.store.published_rows_per_s
         self._paces = {
@@ -121,7 +125,7 @@ class Worker:
             later=(ITEM_STATES,),
             foreign=self._foreign,
         )
-        self.scorer.arrivals.is_news = self._broadcast.is_news
+        self.scorer.arrivals.is_news, self.scorer.arrivals.stages = self._broadcast.is_news, stages
         own_url = lambda: self.url  # noqa: E731  (known once the web server has started)
         self._peers = Peers(
             owner_of=self.scorer.owner_of,
@@ -164,6 +168,7 @@ class Worker:
             generation=lambda: self._assignment.generation,
             fault=reached,
             foreign=self._foreign,
+            stages=stages,
         )
         ingest = IngestFactories(
             context=context,
@@ -231,6 +236,8 @@ class Worker:
         self.scorer.close()
         self.scorer.traces.close()
         self._encoding.shutdown(wait=False, cancel_futures=True)
+        if self._export is not None:
+            self._export.stop()  # at last, for a moment: nothing else waits for a collector
 
     def fail(self, error: BaseException) -> None:
         """Notes what stopped a part; the process ends soon after."""

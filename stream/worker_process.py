@@ -22,6 +22,7 @@ from store.topics import ENGAGEMENTS
 from stream.kafka.access import WORKER, check_access
 from stream.kafka.connections import BrokerUnavailableError
 from stream.kafka.topics import TopicState, check_topics, describe_topics
+from stream.tracing.opening import check
 from stream.worker import ROWS, Worker
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,7 @@ def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _:
     gc.set_threshold(*GARBAGE)
     if reason := unguarded(settings.serving):
         raise SettingsError(reason)
+    check(settings.tracing)
     states = _topics_of(settings)
     check_topics(states, settings)
     check_access(settings, WORKER, group=settings.kafka.group)

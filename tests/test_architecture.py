@@ -51,20 +51,21 @@ PACKAGES: dict[str, set[str]] = {
     "stream.terminal": set(),
     "stream.metrics": {"store"},
     "stream.kafka": {"store"},
-    "stream.client": {"store", "stream.kafka"},
+    "stream.tracing": {"store"},
+    "stream.client": {"store", "stream.kafka", "stream.tracing"},
     "stream.up": {"store", "stream.kafka"},
     "stream.ingest": {
         *("store", "trainer", "trainer.content", "trainer.items", "trainer.semantic_ids"),
-        *("stream.kafka", "stream.metrics"),
+        *("stream.kafka", "stream.metrics", "stream.tracing"),
     },
     "stream.serving": {
         *("store", "trainer", "trainer.content", "trainer.ranking", "trainer.semantic_ids"),
-        *("stream.kafka", "stream.metrics", "stream.ingest"),
+        *("stream.kafka", "stream.metrics", "stream.ingest", "stream.tracing"),
     },
     "stream.web": {"store", "stream.kafka", "stream.metrics", "stream.ingest"},
     "stream": {
         *("store", "trainer", "trainer.content", "trainer.items"),
-        *("stream.kafka", "stream.metrics", "stream.ingest", "stream.serving", "stream.web"),
+        *("stream.kafka", "stream.metrics", "stream.ingest", "stream.serving", "stream.tracing", "stream.web"),
     },
     "stream.demo": {"store", "stream.client", "stream.terminal"},
     "stream.cli": {
@@ -234,7 +235,8 @@ def test_the_public_methods_are_frozen() -> None:
 
 def test_an_application_that_only_asks_loads_neither_kafka_nor_torch() -> None:
     script = (
-        "import sys, sidestream; sidestream.Client; print(*(m for m in ('kafka','faust','torch') if m in sys.modules))"
+        "import sys, sidestream; sidestream.Client\n"
+        "print(*(m for m in ('kafka', 'faust', 'torch', 'opentelemetry') if m in sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == ""

@@ -38,6 +38,7 @@ from store.settings.tables import (
     TaskSettings,
     Tls,
     Tokens,
+    Tracing,
     Utility,
 )
 from store.settings.writing import to_toml
@@ -72,6 +73,7 @@ __all__ = [
     "TaskSettings",
     "Tls",
     "Tokens",
+    "Tracing",
     "Training",
     "Utility",
     "Vectors",

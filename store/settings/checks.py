@@ -143,9 +143,22 @@ def _unusable(settings: Settings) -> Iterator[tuple[str, str]]:
             "serving.advertise",
             f"serving.advertise = {_shown(serving.advertise)}: expected http://host:port or https://host:port",
         )
-    for key, text in (("kafka.group", kafka.group), ("serving.host", serving.host)):
+    tracing = settings.tracing
+    if fault := _no_collector(tracing.endpoint):
+        yield "tracing.endpoint", f"tracing.endpoint: {fault}"
+    named = {"kafka.group": kafka.group, "serving.host": serving.host, "tracing.service_name": tracing.service_name}
+    for key, text in named.items():
         if not text.strip():
             yield key, f"{key} = {_shown(text)}: expected a text that is not empty"
+
+
+def _no_collector(endpoint: str) -> str:
+    """Why no collector can be there; an address that holds a password is not repeated."""
+    if "@" in endpoint:
+        return "a password in an address is seen by many: write the credentials into tracing.headers_file"
+    if endpoint and not re.fullmatch(r"https?://[^/\s?#]+[^\s?#]*", endpoint):
+        return f"{_shown(endpoint)}: expected http://host:port or https://host:port"
+    return ""
 
 
 def _is_address(server: str) -> bool:

@@ -273,6 +273,21 @@ class Logging(Table, frozen=True):
     levels: dict[str, Level] = field(default_factory=dict)
 
 
+class Tracing(Table, frozen=True):
+    """OpenTelemetry (the extra `otel`): spans of single events go to the collector at `endpoint`, by OTLP over HTTP;
+    empty: none. Of the traces that others began, and said to be sampled, the share `sample_share` is gone on with, and
+    of what a publisher sends outside of any, the same share begins one. `headers_file`: what each request to the
+    collector bears, one `name: value` a line. `ca_file`: the authorities that it is trusted by; empty: the machine's. A
+    collector that does not answer within `timeout_s` has not taken what it was sent."""
+
+    endpoint: str = ""
+    sample_share: Share = 0.01
+    service_name: str = "sidestream"
+    headers_file: str = ""
+    ca_file: str = ""
+    timeout_s: Positive = 5.0
+
+
 class Settings(Table, frozen=True):
     """All settings. `data_dir` holds the worker's rows; `checkpoint_dir` is shared by trainer and workers."""
 
@@ -293,6 +308,7 @@ class Settings(Table, frozen=True):
     serving: Serving = Serving()
     freshness: Freshness = Freshness()
     logging: Logging = Logging()
+    tracing: Tracing = Tracing()
 
     def topic(self, name: str) -> str:
         """The full name of one of the topics in docs/contracts.md."""

@@ -1,3 +1,4 @@
 """What applications use: the publisher and the client, recorded streams, and asking the trainer for a run.
 
-May import `store` and `stream.kafka`. Invariant: an application that only asks loads neither Kafka nor torch."""
+May import `store`, `stream.kafka` and `stream.tracing`. Invariant: an application that only asks loads
+neither Kafka nor torch."""

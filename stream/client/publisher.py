@@ -31,10 +31,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from kafka.codec import has_gzip, has_lz4, has_snappy, has_zstd
@@ -48,6 +48,8 @@ from stream.client.sending import Sending
 from stream.client.spilling.spill import Spill
 from stream.client.spilling.spilled_sending import SpilledSending
 from stream.kafka.deliveries import Delivery, DeliveryError, Framing, Patience, PublishTimeoutError
+from stream.kafka.emitter_lane import Header
+from stream.tracing.publishing import Caller, PublishTraces
 
 LOOK_S = 0.1
 """How often deliveries are looked at that are not acknowledged."""
@@ -60,11 +62,13 @@ _FRAME_BYTES = len(frame([]))
 class _OpenFrame:
     """Events of one partition that wait for company."""
 
-    __slots__ = ("delivery", "events", "key", "opened_at", "size")
+    __slots__ = ("caller", "delivery", "events", "headers", "key", "opened_at", "size")
 
-    def __init__(self, delivery: Delivery, key: bytes) -> None:
+    def __init__(self, delivery: Delivery, key: bytes, caller: Caller, headers: Sequence[Header]) -> None:
         self.delivery = delivery
         self.key = key
+        self.caller = caller
+        self.headers = headers
         self.events: list[bytes] = []
         self.size = _FRAME_BYTES
         self.opened_at = time.monotonic()
@@ -115,12 +119,17 @@ class Publisher:
         self._open: dict[tuple[str, int], _OpenFrame] = {}
         self._closed = False
         self._ended = threading.Event()
+        self._traces = PublishTraces(settings.tracing, on_delivery)
         patience = Patience(delivery_timeout_s, max_buffered_bytes, block_s)
-        if spill is None:
-            self._sending = Sending(settings, patience, compression=compression, on_delivery=on_delivery)
-        else:
-            kept = Spill(Path(spill), spill_limit_bytes)
-            self._sending = SpilledSending(settings, patience, kept, compression=compression, on_delivery=on_delivery)
+        how: Any = {"compression": compression, "on_delivery": self._traces.ended}
+        try:
+            if spill is None:
+                self._sending = Sending(settings, patience, **how)
+            else:
+                self._sending = SpilledSending(settings, patience, Spill(Path(spill), spill_limit_bytes), **how)
+        except BaseException:
+            self._traces.stop()
+            raise
         self._lock, self._begun = self._sending.lock, self._sending.begun
         self._watcher = threading.Thread(target=self._watch, name="sidestream-publisher", daemon=True)
         self._watcher.start()
@@ -192,7 +201,8 @@ class Publisher:
         size = len(value or b"")
         with self._lock:
             self._reserve(size)
-            self._sending.hand_over(delivery, key.encode(), value, size)
+            headers = self._traces.begin(topic, delivery, self._traces.caller())
+            self._sending.hand_over(delivery, key.encode(), value, size, headers)
         return delivery
 
     def flush(self, timeout_s: float | None = None) -> None:
@@ -217,6 +227,7 @@ class Publisher:
             self._ended.set()
             self._watcher.join()
             self._sending.close()
+            self._traces.stop()
 
     def __enter__(self) -> Publisher:
         return self
@@ -237,12 +248,13 @@ class Publisher:
         partition = partition_of(key, self._sending.partitions(topic))
         with self._lock:
             self._reserve(len(value))
-            held = self._open.get((topic, partition))
-            if held is not None and held.size + len(value) + 1 > self._frame_bytes:
+            held, caller = self._open.get((topic, partition)), self._traces.caller()
+            if held is not None and (held.caller != caller or held.size + len(value) + 1 > self._frame_bytes):
                 self._send_frame(self._open.pop((topic, partition)))
                 held = None
             if held is None:
-                held = _OpenFrame(Delivery(self._settings.topic(topic), partition), key.encode())
+                delivery = Delivery(self._settings.topic(topic), partition)
+                held = _OpenFrame(delivery, key.encode(), caller, self._traces.begin(topic, delivery, caller))
                 self._open[topic, partition] = held
                 if len(self._open) == 1:
                     self._begun.notify_all()
@@ -254,7 +266,8 @@ class Publisher:
         return held.delivery
 
     def _send_frame(self, held: _OpenFrame) -> None:
-        self._sending.hand_over(held.delivery, held.key, frame(held.events), sum(map(len, held.events)))
+        size = sum(map(len, held.events))
+        self._sending.hand_over(held.delivery, held.key, frame(held.events), size, held.headers)
 
     def _reserve(self, size: int) -> None:
         if self._closed:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,7 @@ from stream.client.outstanding import Outstanding
 from stream.client.steady_producer import SteadyProducer
 from stream.kafka.connections import connect_producer
 from stream.kafka.deliveries import Delivery, Patience, PublishTimeoutError
+from stream.kafka.emitter_lane import Header
 from stream.kafka.topics import partition_count
 
 log = logging.getLogger(__name__)
@@ -88,14 +89,16 @@ class Sending:
             deadline = time.monotonic() + self._patience.block_s
         self.buffered += size
 
-    def hand_over(self, delivery: Delivery, key: bytes, value: bytes | None, size: int) -> None:
+    def hand_over(
+        self, delivery: Delivery, key: bytes, value: bytes | None, size: int, headers: Sequence[Header] = ()
+    ) -> None:
         """Gives the record to the Kafka client; `size` was reserved for it. Whatever becomes of it ends its delivery.
 
         Called with the lock held, so that the records of a partition leave in the order of their events.
         """
         self.outstanding.open(delivery)
         self._tell_begun()
-        self._send(delivery, key, value, size)
+        self._send(delivery, key, value, size, headers)
 
     def end_overdue(self) -> None:
         """Deliveries whose time is over have failed."""
@@ -150,9 +153,9 @@ class Sending:
 
     # How it happens.
 
-    def _send(self, delivery: Delivery, key: bytes, value: bytes | None, size: int) -> None:
+    def _send(self, delivery: Delivery, key: bytes, value: bytes | None, size: int, headers: Sequence[Header]) -> None:
         try:
-            sent = self._producer.send(delivery.topic, key, value, delivery.partition)
+            sent = self._producer.send(delivery.topic, key, value, delivery.partition, headers)
         except Exception as error:  # whatever it is: the event was accepted, so its delivery must end
             self._said(delivery, size, None, error)
             return

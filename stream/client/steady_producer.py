@@ -10,12 +10,13 @@ they still are, it takes over. What the old one holds is given up, and fails.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kafka import KafkaProducer
 
 from stream.kafka.connections import BrokerUnavailableError, close_producer
+from stream.kafka.emitter_lane import Header
 
 RETRY_S = 1.0
 """Between two attempts, and the time in which the old client may come to itself once the broker answers."""
@@ -32,9 +33,9 @@ class SteadyProducer:
         self._renewal: threading.Thread | None = None
         self._closed = threading.Event()
 
-    def send(self, topic: str, key: bytes, value: bytes | None, partition: int) -> Any:
+    def send(self, topic: str, key: bytes, value: bytes | None, partition: int, headers: Sequence[Header] = ()) -> Any:
         """A future of kafka-python's."""
-        return self._producer.send(topic, value=value, key=key, partition=partition)
+        return self._producer.send(topic, value=value, key=key, partition=partition, headers=list(headers))
 
     def partitions_for(self, topic: str) -> set[int]:
         found: set[int] = self._producer.partitions_for(topic)

@@ -20,7 +20,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from store.headers import CAME_AT, number_in
+from store.headers import CAME_AT, TRACEPARENT, bytes_in, number_in
 from stream.ingest.protocol.partition import Partition
 from stream.ingest.protocol.published_rows import LostPartitionError
 from stream.kafka.log_identity import LogReplacedError, moved_keys
@@ -209,6 +209,7 @@ def _record_of(event: Any) -> Record:
         message.value,
         event.ack,
         number_in(headers, CAME_AT, -1) if headers else -1,
+        bytes_in(headers, TRACEPARENT) if headers else b"",
     )
     message.key = message.value = event.key = event.value = None
     return record

@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import aclosing
-from itertools import islice
+from contextlib import aclosing, suppress
+from itertools import chain, islice
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from store.headers import CANARY_AT, numbered
 from store.items import ItemRow
+from store.records.foreign import UNREADABLE
 from store.rows import Position
+from store.signals import decode_frames
 from store.topics import ITEM_SIGNALS, ITEM_STATES
 from stream.ingest.item_side import Change, ItemSide
 from stream.ingest.protocol.partition import Cursor, Partition
 from stream.ingest.protocol.partition_context import PartitionContext
-from stream.ingest.protocol.published_rows import BEAT_S, Publication, PublishedRows
+from stream.ingest.protocol.published_rows import BEAT_S, PublishedRows
 from stream.ingest.protocol.refusals import send_refusals
 from stream.ingest.protocol.republication import Republication
 from stream.kafka.emitter_lane import Header
@@ -34,6 +36,10 @@ from stream.kafka.state_topics import (
     hole_reader,
     read_partition,
 )
+from stream.tracing.stages import NO_STAGES, TracedRows
+
+if TYPE_CHECKING:
+    from stream.tracing.spans import Stage
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +71,7 @@ class ItemPartition(Partition):
         self._metrics = context.metrics
         self._foreign = context.foreign
         self._generation = context.generation
+        self._stages, self._traced = context.stages, TracedRows(context.stages)
         self._rows_per_s = rows_per_s
         self._url = url
         self._published = PublishedRows(settings, context.emitter, ITEM_STATES, side.partition, side, context.foreign)
@@ -121,11 +128,23 @@ class ItemPartition(Partition):
 
     async def absorb(self, records: list[Record]) -> list[asyncio.Future[Any]]:
         cursor = self.cursors.setdefault(self._signals, Cursor())
-        effects = self.side.absorb(cursor.counted(records))
+        records = cursor.counted(records)
+        traced = self._stages.taken(ITEM_SIGNALS, records)
+        effects = self.side.absorb(records)
+        for record in records if traced else ():
+            self._trace(record, traced.get(record.offset))
         refused = cursor.as_read(effects.refused)
         for record, refusal in refused:  # sidestream alone writes here
             self._foreign.met(ITEM_SIGNALS, record, refusal.detail)
         return await send_refusals(self._emitter, self._metrics, ITEM_SIGNALS, refused)
+
+    def _trace(self, record: Record, stage: Stage | None) -> None:
+        """What a traced record has changed is absorbed now."""
+        if stage is not None:
+            stage.end()
+            with suppress(*UNREADABLE):  # such a record is refused
+                frames = decode_frames(record.value or b"")
+                self._traced.changed((signal.item_id for frame in frames for signal in frame.signals), stage)
 
     def gathered_rows(self) -> int:
         return self.side.rows.staged
@@ -139,8 +158,10 @@ class ItemPartition(Partition):
     def publish(self) -> Coroutine[Any, Any, None]:
         ends = self._published.ends()
         dirty = self.side.flush()
+        traced = self._traced.publishing(dirty)
         self._fault("written")
-        return self._publish(dirty, self._announcement(), [*self.republication.headers(), *self._canary()], ends)
+        told = [*self.republication.headers(), *self._canary()]
+        return self._publish(dirty, self._announcement(), told, ends, traced)
 
     def _canary(self) -> list[Header]:
         """Of a position: when the newest canary came of which all that came before it is published by then."""
@@ -176,18 +197,23 @@ class ItemPartition(Partition):
         announcement: bytes,
         told: Sequence[Header] = (),
         ends: Mapping[str, int] = NONE,
+        traced: Mapping[str, list[Stage]] = NO_STAGES,
     ) -> None:
-        """`told`: headers of the position."""
+        """`told`: headers of the position. `traced`: the stages in which rows are published now, by item."""
         generation = self._generation()
         header = (GENERATION, str(generation).encode())
-        rows: list[Publication] = [
+        rows: list[tuple[bytes, bytes | None, list[Header]]] = [
             (item_id.encode(), change.row, [header, (CAUSED_AT, str(change.caused_at_ms).encode())])
             for item_id, change in dirty.items()
         ]
+        for place, item_id in enumerate(dirty if traced else ()):
+            rows[place][2].extend(header for stage in traced.get(item_id, ()) for header in stage.headers)
         rows += [(key.encode(), None, [header, *numbered(**{EXPIRED: before})]) for key, before in ends.items()]
         rows.append((POSITION_KEY, announcement, [header, *told]))  # last: it vouches for the rows
         if await self._published.publish(rows, generation):
             self._unpublished = True
+        for stage in chain.from_iterable(traced.values()):
+            stage.end()
         self.republication.landed([each for each in told if each[0] == REPUBLISHED])
         self._metrics.expired("items", len(self.side.expiry.landed(ends)))
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -53,9 +53,13 @@ from stream.kafka.state_topics import (
     encode_announcement,
     hole_reader,
 )
+from stream.tracing.stages import NO_STAGES
 from trainer.content.encoder import TextEncoder
 from trainer.semantic_ids.cards import cards_of, renewed_cards
 from trainer.semantic_ids.codebook import Codebook
+
+if TYPE_CHECKING:
+    from stream.tracing.spans import Stage
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +109,7 @@ class UploadPartition(Partition):
             self._no_disk = TemporaryDirectory()
             rows = RowStore(Path(self._no_disk.name) / "rows", TakeDown)
         self._gone = TakeDowns(rows)
-        self._generation = context.generation
+        self._generation, self._stages = context.generation, context.stages
         self._published = PublishedRows(settings, context.emitter, UPLOAD_STATES, number, self._gone, context.foreign)
         self.republication: Republication = Republication(rows, f"{UPLOAD_STATES}-{number}")
         self._uploads = KnownUploads(self._gone, cataloguing.known_card)
@@ -295,18 +299,20 @@ class UploadPartition(Partition):
     async def _publish_cards(self, uploads: list[tuple[Upload, Record]]) -> list[asyncio.Future[Any]]:
         if not uploads:
             return []
+        traced = self._stages.assigning(uploads)
         cards = await self._encode(uploads)
         items = [card for card in cards if not card.item_id.startswith(RESERVED)]
         fresh = [card for card in items if not self._is_known(card)]
         self._metrics.duplicated(UPLOADS, len(items) - len(fresh))
         self._metrics.absorbed(UPLOADS, len(fresh))
         async with self._writing:
-            sends = await self._emitter.queue_rows(SEMANTIC_IDS, self.number, map(_row_of, cards))
+            rows = [_row_of(card, traced) for card in cards]
+            sends = await self._emitter.queue_rows(SEMANTIC_IDS, self.number, rows)
         self._fault("cards_sent")
         published_at = [card.published_at_ms for card in fresh if card.upload_offset > self._read_before]
         canary_at_ms = max((card.published_at_ms for card in cards if card.item_id.startswith(RESERVED)), default=-1)
         # The batches end in order.
-        sends[-1].add_done_callback(lambda sent: self._assigned(sent, published_at, canary_at_ms))
+        sends[-1].add_done_callback(lambda sent: self._assigned(sent, published_at, canary_at_ms, traced))
         return sends
 
     async def _encode(self, uploads: list[tuple[Upload, Record]]) -> list[ItemCard]:
@@ -321,30 +327,24 @@ class UploadPartition(Partition):
     def _is_known(self, card: ItemCard) -> bool:
         """Whether this very card is live here: its upload was read before."""
         known = self._known(card.item_id)
-        return known is not None and msgspec.structs.replace(known, **_when(card)) == card
+        when = {name: getattr(card, name) for name in ("assigned_at", "published_at_ms", "upload_offset")}
+        return known is not None and msgspec.structs.replace(known, **when) == card
 
-    def _assigned(self, sent: asyncio.Future[Any], published_at_ms: Sequence[int], canary_at_ms: int) -> None:
+    def _assigned(
+        self, sent: asyncio.Future[Any], published_at_ms: Sequence[int], canary_at_ms: int, traced: Mapping[str, Stage]
+    ) -> None:
         if not sent.cancelled() and sent.exception() is None:
             self._gone.position.cards_end = max(self._gone.position.cards_end, sent.result().offset + 1)
             for at_ms in published_at_ms:
-                self._metrics.semantic_id_assigned(_age_s(at_ms))
+                self._metrics.semantic_id_assigned(max(0.0, time.time() - at_ms / 1000))
+            for stage in traced.values():
+                stage.end()
             self._metrics.canaries.came("upload_to_semantic_id", self.number, canary_at_ms)
 
 
-def _row_of(card: ItemCard) -> Publication:
+def _row_of(card: ItemCard, traced: Mapping[str, Stage] = NO_STAGES) -> Publication:
     """The card, or of a canary, which is no item, that it has come so far."""
     if card.item_id.startswith(RESERVED):
         return card.item_id.encode(), None, numbered(**{CANARY_AT: card.published_at_ms})
-    return card.item_id.encode(), _json.encode(card), ()
-
-
-def _when(card: ItemCard) -> dict[str, float | int]:
-    return {
-        "assigned_at": card.assigned_at,
-        "published_at_ms": card.published_at_ms,
-        "upload_offset": card.upload_offset,
-    }
-
-
-def _age_s(since_ms: int) -> float:
-    return max(0.0, time.time() - since_ms / 1000)
+    headers = traced[card.item_id].headers if card.item_id in traced else ()
+    return card.item_id.encode(), _json.encode(card), headers

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from store.events import Engagement
 from store.headers import numbered
@@ -34,6 +34,9 @@ from stream.kafka.state_topics import (
     hole_reader,
     read_partition,
 )
+
+if TYPE_CHECKING:
+    from stream.tracing.spans import Stage
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +77,7 @@ class UserPartition(Partition):
         self._foreign = context.foreign
         self._scoring = scoring
         self._generation = context.generation
+        self._stages = context.stages
         self._rows_per_s = rows_per_s
         self._engagements = settings.topic(ENGAGEMENTS)
         self._profiles = settings.topic(PROFILES)
@@ -124,15 +128,19 @@ class UserPartition(Partition):
         cursor = self.cursors.setdefault(records[0].topic, Cursor())
         records = cursor.counted(records)
         if records[0].topic == self._engagements:
-            name, effects = ENGAGEMENTS, self.side.absorb(records)
+            traced = self._stages.taken(ENGAGEMENTS, records)
+            name, effects = ENGAGEMENTS, self.side.absorb(records, traced)
         else:
+            traced = self._stages.taken(PROFILES, records)
             name, effects = PROFILES, self.side.absorb_profiles(records)
+        for stage in traced.values():
+            stage.end()
         self._metrics.absorbed(name, effects.absorbed)
         self._metrics.duplicated(name, effects.duplicates)
         self._metrics.dropped(name, effects.dropped)
         self._metrics.canaries.came("engagement_to_history", self.number, effects.canary_at_ms)
         effects.refused = cursor.as_read(effects.refused)
-        return await self._send(name, effects)
+        return await self._send(name, effects, traced)
 
     def keep_safe(self) -> None:
         position = self.side.rows.position
@@ -142,11 +150,12 @@ class UserPartition(Partition):
             self.side.rows.write({})
         self._fault("kept")
 
-    async def _send(self, name: str, effects: Effects) -> list[asyncio.Future[Any]]:
+    async def _send(self, name: str, effects: Effects, traced: Mapping[int, Stage]) -> list[asyncio.Future[Any]]:
         send = self._emitter.send
-        sends = [
-            await send(ITEM_SIGNALS, frame, key=key, partition=partition) for partition, key, frame in effects.signals
-        ]
+        sends = []
+        for place, (partition, key, frame) in enumerate(effects.signals):
+            headers = traced[effects.traced[place]].headers if place in effects.traced else ()
+            sends.append(await send(ITEM_SIGNALS, frame, key=key, partition=partition, headers=headers))
         sends += [await send(RANKING_EXAMPLES, value, key=user.encode()) for user, value in self._score(effects.read)]
         sends += await send_refusals(self._emitter, self._metrics, name, effects.refused)
         sends += await send_strays(self._emitter, name, effects.strays)

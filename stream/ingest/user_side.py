@@ -12,7 +12,7 @@ Pure of Kafka: records in, effects out. The protocol (docs/exactly-once.md):
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -69,8 +69,9 @@ class UserSide:
     def row(self, user_id: str) -> UserRow | None:
         return self.rows.get(user_id)
 
-    def absorb(self, records: Iterable[Record]) -> Effects:
-        """Takes engagement records in order; `read` names every engagement, each with the row that it met."""
+    def absorb(self, records: Iterable[Record], traced: Container[int] = ()) -> Effects:
+        """Takes engagement records in order; `read` names every engagement, each with the row that it met. What a
+        record causes whose offset is `traced` travels by itself."""
         effects = Effects()
         changed: dict[str, UserRow] = {}
         frames: dict[int, list[SignalFrame]] = {}
@@ -80,7 +81,10 @@ class UserSide:
         for row in changed.values():
             trim(row, self.rows.position.safe + 1, self._rules)
         for item_partition, held in frames.items():
-            effects.signals.extend(_bundles(item_partition, held))
+            for bundle in _bundles(held, traced):
+                if traced and (offset := bundle[0].origin.offset) in traced:
+                    effects.traced[len(effects.signals)] = offset
+                effects.signals.append((item_partition, bundle[0].signals[0].item_id.encode(), encode_frames(bundle)))
         return effects
 
     def flush(self) -> dict[str, bytes | None]:
@@ -296,13 +300,23 @@ class UserSide:
         effects.absorbed += 1
 
 
-def _bundles(item_partition: int, frames: list[SignalFrame]) -> Iterator[tuple[int, bytes, bytes]]:
-    """Records for one item partition: its frames in order, some together."""
+def _bundles(frames: list[SignalFrame], traced: Container[int]) -> Iterator[list[SignalFrame]]:
+    """What is in each record for one item partition: its frames in order, some together."""
     held: list[SignalFrame] = []
     signals = 0
     for frame in frames:
+        if held and traced and _part(held[-1].origin.offset, frame.origin.offset, traced):
+            yield held
+            held, signals = [], 0
         held.append(frame)
         signals += len(frame.signals)
-        if signals >= CHUNK or frame is frames[-1]:
-            yield item_partition, held[0].signals[0].item_id.encode(), encode_frames(held)
+        if signals >= CHUNK:
+            yield held
             held, signals = [], 0
+    if held:
+        yield held
+
+
+def _part(before: int, offset: int, traced: Container[int]) -> bool:
+    """Whether what two records cause must not travel together."""
+    return before != offset and (before in traced or offset in traced)

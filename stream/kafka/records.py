@@ -14,7 +14,8 @@ from store.records.frames import raw_events
 
 class Record(NamedTuple):
     """One record of a partition. `acknowledge` may be called once everything that it causes is safe. `came_at_ms`: when
-    the broker first had what it holds, if that was moved here or sent again (-1: with this record)."""
+    the broker first had what it holds, if that was moved here or sent again (-1: with this record). `traceparent`: the
+    header of that name, as whoever published the record wrote it."""
 
     topic: str
     partition: int
@@ -24,6 +25,7 @@ class Record(NamedTuple):
     value: bytes | None
     acknowledge: Callable[[], None]
     came_at_ms: int = -1
+    traceparent: bytes = b""
 
     @property
     def first_ms(self) -> int:
@@ -50,6 +52,7 @@ class Stray(NamedTuple):
     key: bytes
     value: bytes | None
     came_at_ms: int
+    traceparent: bytes = b""
 
 
 class ReadEngagement(NamedTuple):
@@ -82,15 +85,16 @@ def strays_of(
     if not elsewhere:
         return []
     raw = decoded.raw if decoded.raw is not None else raw_events(record.value or b"")
-    return [Stray(record.topic, key.encode(), raw[index], record.first_ms) for index, key in elsewhere]
+    trace = record.traceparent
+    return [Stray(record.topic, key.encode(), raw[index], record.first_ms, trace) for index, key in elsewhere]
 
 
 @dataclass(slots=True)
 class Effects:
     """What absorbing some records leads to. `signals`: (item partition, key, frame); `absorbed` and `duplicates` count
     events, not records; `read` are the engagements in order, those that were absorbed earlier too; `dropped` names the
-    field of each optional value that was wrong and cost itself; `canary_at_ms`: when the newest canary came (-1: none).
-    """
+    field of each optional value that was wrong and cost itself; `canary_at_ms`: when the newest canary came (-1: none);
+    `traced`: place in `signals` → the offset of the traced record that alone caused it."""
 
     signals: list[tuple[int, bytes, bytes]] = field(default_factory=list)
     strays: list[Stray] = field(default_factory=list)
@@ -101,3 +105,4 @@ class Effects:
     absorbed: int = 0
     duplicates: int = 0
     canary_at_ms: int = -1
+    traced: dict[int, int] = field(default_factory=dict)

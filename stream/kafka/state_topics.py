@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from store.headers import CAME_AT, number_in
+from store.headers import CAME_AT, TRACEPARENT, bytes_in, number_in
 from store.records.foreign import ForeignRecordError, held_in
 from store.rows import POSITION_KEY as POSITION_KEY
 from store.rows import Position
@@ -121,8 +121,9 @@ def hole_reader(settings: Settings) -> ReadHole:
     async def read(topic: str, partition: int, begin: int) -> AsyncGenerator[Record, None]:
         async with aclosing(read_partition(settings, topic, partition, begin)) as records:
             async for record in records:
-                came = number_in(record.headers, CAME_AT, -1)
-                yield Record(topic, partition, record.offset, record.timestamp, record.key, record.value, _nobody, came)
+                came, trace = number_in(record.headers, CAME_AT, -1), bytes_in(record.headers, TRACEPARENT)
+                at = (topic, partition, record.offset, record.timestamp)
+                yield Record(*at, record.key, record.value, _nobody, came, trace)
 
     return read
 

@@ -38,6 +38,7 @@ EXPIRING = ("users", "items")
 SHOWN_SOURCES = ("ranked", "explore")
 PEER_FAILURES = ("unknown", "unreachable", "timeout", "refused")
 CANARY_RESULTS = ("sent", "failed")
+SPAN_RESULTS = ("exported", "dropped")
 SWAP_RESULTS = ("swapped", "rolled_back", "refused", "failed")
 
 RECOMMEND_EDGES_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -92,6 +93,8 @@ class Metrics:
         self._expired = self._counter("expired_rows", "rows that went because nobody touched them for long", "of")
         self._shown = self._counter("shown_lines", "lines of answers", "source")
         self._hits = self._counter("shown_line_hits", "shown lines that somebody engaged with positively", "source")
+        self._spans = self._counter("trace_spans", "spans of traced events, by what became of them", "result")
+        self._malformed = self._counter("malformed_traceparents", "headers traceparent that name no trace")
         self._recommend = self._histogram("recommend_seconds", "time to answer", RECOMMEND_EDGES_S, "task")
         self._pause = self._histogram("swap_pause_seconds", "time in which a swap held up answers", PAUSE_EDGES_S)
         self._start_at_zero()
@@ -120,6 +123,8 @@ class Metrics:
             self._peer_failures.labels(reason)
         for result in SWAP_RESULTS:
             self._swaps.labels(result)
+        for result in SPAN_RESULTS:
+            self._spans.labels(result)
 
     # ---- events ----
 
@@ -273,6 +278,16 @@ class Metrics:
         task = _bounded(task, TASKS)
         self._requests.labels(task, _bounded(result, REQUEST_RESULTS)).inc()
         self._recommend.labels(task).observe(took_s)
+
+    # ---- traces ----
+
+    def spans(self, result: str, n: int) -> None:
+        """`n` spans came to their end: one of `SPAN_RESULTS`."""
+        self._spans.labels(_bounded(result, SPAN_RESULTS)).inc(n)
+
+    def malformed_traceparent(self) -> None:
+        """A header `traceparent` names no trace, and was ignored."""
+        self._malformed.inc()
 
     def snapshot(self) -> dict[str, Any]:
         """What is true now, for `status` and the page (see `stream.metrics.status.report`)."""

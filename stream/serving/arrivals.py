@@ -20,13 +20,16 @@ from store.records.foreign import ForeignRecordError
 from stream.kafka.state_topics import CAUSED_AT
 from stream.metrics.metrics import Metrics
 from stream.serving.traces import Traces
+from stream.tracing.stages import Stages
 
 
 class Arrivals:
-    """Of one scorer. `is_news`: whether a record came to its topic after the start; until it is set, every one did."""
+    """Of one scorer. `is_news`: whether a record came to its topic after the start; until it is set, every one did.
+    `stages`: what is told of traced records."""
 
     def __init__(self, metrics: Metrics, traces: Traces) -> None:
         self.is_news: Callable[[Any], bool] = lambda _: True
+        self.stages = Stages()
         self._metrics = metrics
         self._traces = traces
 
@@ -52,6 +55,7 @@ class Arrivals:
             return
         if self.is_news(record):
             self._metrics.became_recommendable(_age_s(card.published_at_ms))
+            self.stages.seen("recommendable", record, card.item_id)
         self._traces.live(card)
 
     def row(self, record: Any, item_id: str, is_further: bool) -> None:
@@ -61,6 +65,7 @@ class Arrivals:
             return
         if is_further and self.is_news(record):
             self._metrics.embedded(_age_s(caused_at_ms))
+            self.stages.seen("visible", record, item_id)
         self._traces.engaged(item_id)
 
 

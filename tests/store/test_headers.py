@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from store.headers import CAME_AT, came_at_ms, number_in, numbered
+from store.headers import CAME_AT, TRACEPARENT, bytes_in, came_at_ms, number_in, numbered
 
 
 def test_a_number_is_found_again() -> None:
@@ -21,3 +21,9 @@ def test_what_is_no_number_is_passed_over(value: bytes) -> None:
 def test_a_record_can_only_be_older_than_it_says() -> None:
     assert came_at_ms(50, numbered(came_at_ms=7)) == 7
     assert came_at_ms(50, numbered(came_at_ms=70)) == came_at_ms(50, []) == 50
+
+
+def test_what_is_no_number_is_found_as_it_is() -> None:
+    headers: list[tuple[str, bytes]] = [("other", b"x"), (TRACEPARENT, b"00-a"), (TRACEPARENT, b"00-b")]
+    assert (bytes_in(headers, TRACEPARENT), bytes_in(headers, "missing")) == (b"00-a", b"")
+    assert bytes_in([(TRACEPARENT, None)], TRACEPARENT) == b"", "clients may send None"  # type: ignore[list-item]

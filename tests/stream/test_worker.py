@@ -16,6 +16,8 @@ import httpx
 import msgspec
 import pytest
 from kafka import KafkaProducer
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import format_span_id, format_trace_id
 
 from store.keys import partition_of
 from store.schemas.wire import registered
@@ -29,12 +31,15 @@ from tests.store.envelopes.wrapped import change, cloud_event
 from tests.store.schemas.registry_stub import RegistryStub
 from tests.store.schemas.registry_stub import running as registry_running
 from tests.store.schemas.test_avro import SCHEMA, written
+from tests.stream.tracing.collector import ENGAGEMENT, UPLOAD, Collector, collecting
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.timeout(600)
 
 
-def settings_on(cluster: Any, *, standby: bool = True, **more: Any) -> Settings:
+def settings_on(
+    cluster: Any, *, standby: bool = True, tracing: dict[str, Any] | None = None, **more: Any
+) -> Settings:
     name = f"worker-{uuid.uuid4().hex[:8]}"
     kafka = {
         "bootstrap_servers": cluster.bootstrap_servers,
@@ -45,7 +50,8 @@ def settings_on(cluster: Any, *, standby: bool = True, **more: Any) -> Settings:
         "heartbeat_s": 0.5,
         **more,
     }
-    settings = settings_from({"kafka": kafka, "serving": {"explore_share": 0.0, "standby": standby}})
+    serving = {"explore_share": 0.0, "standby": standby}
+    settings = settings_from({"kafka": kafka, "serving": serving, "tracing": tracing or {}})
     create_topics(settings)
     return settings
 
@@ -88,8 +94,20 @@ def registry() -> Iterator[RegistryStub]:
 
 
 @pytest.fixture(scope="module")
-def running(cluster: Any, registry: RegistryStub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    settings = settings_on(cluster, registry={"url": registry.url})
+def collector() -> Iterator[tuple[Collector, str]]:
+    with collecting() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def running(
+    cluster: Any,
+    registry: RegistryStub,
+    collector: tuple[Collector, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Running]:
+    tracing = {"endpoint": collector[1], "sample_share": 1.0}
+    settings = settings_on(cluster, tracing=tracing, registry={"url": registry.url})
     running = Running(settings, tmp_path_factory.mktemp("worker"))
     yield running
     running.publisher.close()
@@ -270,6 +288,46 @@ def test_a_request_over_kafka_is_answered_over_kafka(running: Running) -> None:
 
     assert [answer["request_id"] for answer in eventually(answers)] == ["letter-1"]
     assert any(letter.topic.endswith("recommend-requests") for letter in eventually(running.letters))
+
+
+@ON_EMBEDDED
+def test_what_is_published_in_a_span_is_one_trace_to_where_it_is_seen(
+    running: Running, collector: tuple[Collector, str]
+) -> None:
+    tracer, seen = TracerProvider().get_tracer("application"), collector[0]
+    with tracer.start_as_current_span("request") as first:
+        running.upload("traced", "Traced roses")
+    eventually(lambda: running.get("/v1/items/traced").get("live"))
+    with tracer.start_as_current_span("request") as second:
+        running.engage("tracer", "traced")
+    uploaded = seen.chain(format_trace_id(first.get_span_context().trace_id), *UPLOAD)
+    engaged = seen.chain(format_trace_id(second.get_span_context().trace_id), *ENGAGEMENT)
+    for spans, caller in ((uploaded, first), (engaged, second)):
+        assert spans[0].parent_id == format_span_id(caller.get_span_context().span_id)
+        assert len({span.resource["service.instance.id"] for span in spans}) == 2, "the publisher's process and another"
+        assert spans[-1].attributes["sidestream.item_id"] == "traced"
+        assert not any(value == "tracer" for span in spans for value in span.attributes.values()), "a user is named"
+
+
+@ON_EMBEDDED
+def test_a_trace_that_another_client_names_is_gone_on_with_also_from_a_foreign_partition(
+    running: Running, collector: tuple[Collector, str]
+) -> None:
+    producer = confluent_kafka.Producer({"bootstrap.servers": running.settings.kafka.bootstrap_servers})
+    partition = 1 - partition_of("foreign-trace", 2)
+    for item_id, traceparent in (("foreign-trace", f"00-{7:032x}-{9:016x}-01"), ("no-trace", "00-soon")):
+        value = json.dumps({"item_id": item_id, "uploaded_at": time.time(), "title": "Foreign roses"})
+        headers = [("traceparent", traceparent.encode())]
+        producer.produce(
+            running.settings.topic("uploads"), key=item_id, value=value, partition=partition, headers=headers
+        )
+    assert producer.flush(10) == 0
+    received, *_ = collector[0].chain(f"{7:032x}", *UPLOAD[1:])
+    assert received.parent_id == f"{9:016x}"
+    assert received.attributes["messaging.destination.partition.id"] == str(1 - partition)
+    eventually(lambda: running.get("/v1/items/no-trace").get("live"))
+    counted = httpx.get(f"{running.worker.url}/metrics").text
+    assert "sidestream_malformed_traceparents_total 1.0" in counted
 
 
 def test_a_forgotten_user_is_forgotten(running: Running) -> None:

@@ -9,13 +9,14 @@ Invariant: `client` is connected, and the only one that sends; or it is None, an
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kafka import KafkaProducer
 
 from store.reporting.outages import Outage
 from stream.kafka.connections import BrokerRefusedError, BrokerUnavailableError, abort_producer, close_producer
+from stream.kafka.emitter_lane import Header
 
 RETRY_S = 1.0
 """Between two attempts to connect."""
@@ -42,9 +43,9 @@ class FreshProducer:
             self._away.met(error)
             self._renew(None)
 
-    def send(self, topic: str, key: bytes, value: bytes | None, partition: int) -> Any:
+    def send(self, topic: str, key: bytes, value: bytes | None, partition: int, headers: Sequence[Header] = ()) -> Any:
         """A future of kafka-python's. Raises `BrokerUnavailableError` while there is no client."""
-        return self._current().send(topic, value=value, key=key, partition=partition)
+        return self._current().send(topic, value=value, key=key, partition=partition, headers=list(headers))
 
     def partitions_for(self, topic: str) -> set[int]:
         found: set[int] = self._current().partitions_for(topic)

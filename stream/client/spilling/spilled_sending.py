@@ -10,7 +10,7 @@ the records of a partition reach the log in the order in which they were handed 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +26,7 @@ from stream.client.spilling.spill import Spill, Spilled, SpillError
 from stream.client.spilling.spilling import Spilling
 from stream.kafka.connections import BrokerUnavailableError, close_producer
 from stream.kafka.deliveries import Delivery, Patience, is_away
+from stream.kafka.emitter_lane import Header
 from stream.kafka.topics import TopicsError
 
 NEVER_MS = 2**31 - 1
@@ -71,7 +72,10 @@ class SpilledSending(Sending):
         waiting: int = self._spilling.waiting
         return waiting
 
-    def hand_over(self, delivery: Delivery, key: bytes, value: bytes | None, size: int) -> None:
+    def hand_over(
+        self, delivery: Delivery, key: bytes, value: bytes | None, size: int, headers: Sequence[Header] = ()
+    ) -> None:
+        """As without a spill; what goes there loses its headers."""
         now_ms = self._clock.now_ms()
         record = Spilled(delivery.topic, delivery.partition, key, value, now_ms, delivery.events)
         self._sizes[delivery] = size
@@ -81,7 +85,7 @@ class SpilledSending(Sending):
             return
         self.outstanding.open(delivery, record)
         self._tell_begun()
-        self._send(delivery, key, value, size)
+        self._send(delivery, key, value, size, headers)
 
     def end_overdue(self) -> None:
         with self.lock:

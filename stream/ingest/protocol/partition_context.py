@@ -12,13 +12,14 @@ from store.settings import Settings
 from stream.ingest.protocol.schema_wait import SchemaWait
 from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
+from stream.tracing.stages import Stages
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PartitionContext:
     """`generation` is the group's as of now; `fault` is called at each boundary of the protocol; `foreign` is told of
-    records that are passed over; `reader` decodes events as the settings say, and
-    `schemas` waits for what it needs."""
+    records that are passed over, `stages` of what becomes of traced ones; `reader` decodes events as the settings say,
+    and `schemas` waits for what it needs."""
 
     settings: Settings
     emitter: Emitter
@@ -26,6 +27,7 @@ class PartitionContext:
     generation: Callable[[], int] = lambda: 0
     fault: Fault = no_fault
     foreign: ForeignRecords = field(default_factory=ForeignRecords)
+    stages: Stages = field(default_factory=Stages)
     reader: EventReader = field(init=False)
     schemas: SchemaWait | None = field(init=False)
 

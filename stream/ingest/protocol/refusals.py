@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from store.events import Refusal
-from store.headers import CAME_AT, numbered
+from store.headers import CAME_AT, TRACEPARENT, numbered
 from store.topics import DEAD_LETTERS
 from stream.kafka.connections import LARGEST_RECORD_BYTES
 from stream.kafka.dead_letters import DeadLetter
@@ -64,7 +64,10 @@ async def send_refusals(
 
 async def send_strays(emitter: Emitter, topic: str, strays: Iterable[Stray]) -> list[asyncio.Future[Any]]:
     """Publishes events of the wrong partition again, under their own key."""
-    return [
-        await emitter.send(topic, stray.value, key=stray.key, headers=numbered(**{CAME_AT: stray.came_at_ms}))
-        for stray in strays
-    ]
+    sends = []
+    for stray in strays:
+        headers = numbered(**{CAME_AT: stray.came_at_ms})
+        if stray.traceparent:
+            headers.append((TRACEPARENT, stray.traceparent))
+        sends.append(await emitter.send(topic, stray.value, key=stray.key, headers=headers))
+    return sends

@@ -47,6 +47,13 @@ from store.settings.checks import KEYS, nearest, problems_of
             '[serving]\nadvertise = "http://worker-1:8470"\n[serving.tls]\ncertificate_file = "c.pem"\n',
             "serving.advertise = .*it begins with https://",
         ),
+        ('[tracing]\nendpoint = "collector:4318"\n', 'tracing.endpoint: "collector:4318": expected http://host:port'),
+        (
+            '[tracing]\nendpoint = "http://me:hush@c:4318"\n',
+            "tracing.endpoint: a password in an address is seen by many",
+        ),
+        ('[tracing]\nservice_name = ""\n', "tracing.service_name = .*not empty"),
+        ("[tracing]\nsample_share = 2\n", "tracing.sample_share = 2: expected a number from 0 to 1"),
         ('[logging]\nlevel = "LOUD"\n', 'logging.level = "LOUD": expected one of DEBUG, INFO, WARNING, ERROR'),
         (
             '[kafka.envelopes.uploads]\nitemid = "sku"\n',

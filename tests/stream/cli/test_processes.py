@@ -21,7 +21,7 @@ def test_help_loads_nothing_heavy() -> None:
     script = (
         "import sys\nfrom stream.cli import main\n"
         "try: main(['--help'])\nexcept SystemExit: pass\n"
-        "heavy = ('torch', 'faust', 'kafka', 'numpy', 'aiohttp', 'httpx')\n"
+        "heavy = ('torch', 'faust', 'kafka', 'numpy', 'aiohttp', 'httpx', 'opentelemetry')\n"
         "print('heavy:', *(name for name in heavy if name in sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

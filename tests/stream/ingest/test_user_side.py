@@ -254,3 +254,14 @@ def test_a_canary_is_told_to_the_items_owner_and_to_nobody_else(side: UserSide) 
 def test_anothers_canary_is_an_empty_frame(side: UserSide) -> None:
     effects = side.absorb([record(0, engagement_canary(1, PARTITIONS, 1.0))])
     assert (effects.canary_at_ms, effects.signals, effects.strays, effects.refused) == (-1, [], [], [])
+
+
+def test_what_a_traced_record_causes_travels_by_itself_and_in_order(side: UserSide) -> None:
+    records = [record(n, click(n, item_id="i")) for n in range(5)]
+    effects = side.absorb(records, traced={1, 3})
+    origins = [[one.origin.offset for one in decode_frames(value)] for _, _, value in effects.signals]
+    assert origins == [[0], [1], [2], [3], [4]]
+    assert effects.traced == {1: 1, 3: 3}
+    effects = side.absorb([record(n, click(n, item_id="i")) for n in range(5, 8)], traced=())
+    assert [[one.origin.offset for one in decode_frames(value)] for _, _, value in effects.signals] == [[5, 6, 7]]
+    assert effects.traced == {}

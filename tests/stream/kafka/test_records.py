@@ -32,13 +32,14 @@ def test_a_record_that_was_moved_is_as_old_as_it_was(came_at_ms: int, first_ms: 
 @pytest.mark.parametrize("framed", [False, True])
 def test_a_stray_keeps_its_bytes_its_own_key_and_the_time_at_which_it_came(framed: bool) -> None:
     frame = json.dumps({"events": [event(n) for n in range(3)]} if framed else event(0)).encode()
-    sent = record(frame, came_at_ms=4_000)
+    sent = record(frame, came_at_ms=4_000)._replace(traceparent=b"00-trace")
     decoded = decode_engagements(frame, now=5.0)
     elsewhere = [(2, "u2"), (0, "u0")] if framed else [(0, "u0")]
     strays = strays_of(sent, decoded, elsewhere)
     assert [(one.topic, one.key.decode(), one.came_at_ms) for one in strays] == [
         ("engagements", key, 4_000) for _, key in elsewhere
     ]
+    assert [one.traceparent for one in strays] == [b"00-trace"] * len(elsewhere)
     assert [json.loads(one.value or b"") for one in strays] == [event(place) for place, _ in elsewhere]
 
 

@@ -35,6 +35,8 @@ CONTRACT_NAMES = {
     "sidestream_recommend_requests": "counter",
     "sidestream_peer_failures": "counter",
     "sidestream_copy_answers": "counter",
+    "sidestream_trace_spans": "counter",
+    "sidestream_malformed_traceparents": "counter",
     "sidestream_swaps": "counter",
     "sidestream_swap_pause_seconds": "histogram",
     "sidestream_live_hit_ratio": "gauge",
@@ -75,7 +77,12 @@ def test_what_happened_is_counted(metrics: Metrics) -> None:
     metrics.refused("uploads", "not_json")
     metrics.swapped("swapped", 0.0002)
     metrics.recommended("home", "ok", 0.012)
+    metrics.spans("exported", 5)
+    metrics.malformed_traceparent()
     series = scrape(metrics)
+    assert series['sidestream_trace_spans_total{result="exported"}'] == 5
+    assert series['sidestream_trace_spans_total{result="dropped"}'] == 0
+    assert series["sidestream_malformed_traceparents_total{}"] == 1
     assert series['sidestream_events_total{result="absorbed",topic="engagements"}'] == 200
     assert series['sidestream_events_total{result="duplicate",topic="engagements"}'] == 3
     assert series['sidestream_events_total{result="refused",topic="uploads"}'] == 1

@@ -76,7 +76,7 @@ def test_the_largest_record_does_not_stop_the_worker(settings: Settings) -> None
         refused = [Refused(record(value), Refusal("oversized", "too large", value))]
         refused.append(Refused(record(b"x", offset=8), Refusal("not_json", "mend it", b"x")))
         await emitter.settle(await send_refusals(emitter, metrics, "uploads", refused))
-        strays = [Stray("uploads", b"item-1", b'{"a":1}', 7), Stray("uploads", b"item-1", None, 8)]
+        strays = [Stray("uploads", b"item-1", b'{"a":1}', 7, b"00-trace"), Stray("uploads", b"item-1", None, 8)]
         await emitter.settle(await send_strays(emitter, "uploads", strays))
         await emitter.stop()
 
@@ -87,6 +87,10 @@ def test_the_largest_record_does_not_stop_the_worker(settings: Settings) -> None
     assert [(found.key, found.value) for found in read_topic(settings, "uploads")] == [
         (b"item-1", b'{"a":1}'),
         (b"item-1", None),
+    ]
+    assert [found.headers for found in read_topic(settings, "uploads")] == [
+        [("came_at_ms", b"7"), ("traceparent", b"00-trace")],
+        [("came_at_ms", b"8")],
     ]
     counted = metrics.registry.get_sample_value("sidestream_events_total", {"topic": "uploads", "result": "refused"})
     assert counted == 2
