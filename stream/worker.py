@@ -60,6 +60,7 @@ from stream.web.console.desk_routes import desk_routes
 from stream.web.peer_handlers import peer_routes
 from stream.web.request_partition import RequestPartition
 from stream.web.server import WebServer
+from stream.web.traced import traced
 from trainer.content.encoders import text_encoder
 
 log = logging.getLogger(__name__)
@@ -158,7 +159,8 @@ class Worker:
         )
         self._desk = WorkerDesk(settings, scorer=self.scorer, lineage=self._lineage, owners=seen)
         levers = desk_routes(self._desk) if settings.serving.console else []
-        self._web = WebServer(service, self._metrics, settings.serving, [*peer_routes(service), *levers])
+        around = [traced(stages)] if self._export is not None else []
+        self._web = WebServer(service, self._metrics, settings.serving, [*peer_routes(service), *levers], around)
 
         # What absorbs: the partitions that the group gives this worker
         context = PartitionContext(

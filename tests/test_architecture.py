@@ -62,7 +62,7 @@ PACKAGES: dict[str, set[str]] = {
         *("store", "trainer", "trainer.content", "trainer.ranking", "trainer.semantic_ids"),
         *("stream.kafka", "stream.metrics", "stream.ingest", "stream.tracing"),
     },
-    "stream.web": {"store", "stream.kafka", "stream.metrics", "stream.ingest"},
+    "stream.web": {"store", "stream.kafka", "stream.metrics", "stream.ingest", "stream.tracing"},
     "stream": {
         *("store", "trainer", "trainer.content", "trainer.items"),
         *("stream.kafka", "stream.metrics", "stream.ingest", "stream.serving", "stream.tracing", "stream.web"),

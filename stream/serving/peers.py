@@ -22,6 +22,7 @@ import msgspec
 from store.records.foreign import UNREADABLE
 from store.requests import Answer, Request
 from stream.metrics.metrics import Metrics
+from stream.tracing.requests import outgoing
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +130,8 @@ class Peers:
         timeout_s = min(within_s, self._timeout_s)
         try:
             timeout = aiohttp.ClientTimeout(total=timeout_s)
-            async with self._session.request(method, url + path, data=data, timeout=timeout) as response:
+            asked = self._session.request(method, url + path, data=data, timeout=timeout, headers=outgoing())
+            async with asked as response:
                 if response.status == 200:
                     return await response.read()
                 raise _PeerError("refused", f"{url} answered {response.status}: {(await response.text())[:200]}")

@@ -19,6 +19,8 @@ from store.headers import TRACEPARENT
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, PROFILES, UPLOADS
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import SpanKind
+
     from stream.tracing.export import Export
     from stream.tracing.spans import Stage
 
@@ -110,11 +112,33 @@ class Stages:
             if stage is not None:
                 stage.end()
 
+    def of_request(self, method: str, route: str, traceparent: bytes) -> Stage | None:
+        """The stage in which a request is answered, from now on; None if its trace is not sampled."""
+        if self._export is None:
+            return None
+        from opentelemetry.trace import SpanKind
+
+        return self._behind(
+            traceparent, f"{method} {route}", {"http.request.method": method, "http.route": route}, SpanKind.SERVER
+        )
+
     def _of_record(
         self, name: str, record: Any, since_ms: int, traceparent: bytes, **attributes: str | int
     ) -> Stage | None:
         from opentelemetry.trace import SpanKind
 
+        where = place(record.topic, record.partition) | {"messaging.kafka.offset": record.offset, **attributes}
+        return self._behind(traceparent, name, where, SpanKind.CONSUMER, since_ms)
+
+    def _behind(
+        self,
+        traceparent: bytes,
+        name: str,
+        attributes: dict[str, str | int],
+        kind: SpanKind,
+        since_ms: int | None = None,
+    ) -> Stage | None:
+        """A stage behind the one that a header names."""
         from stream.tracing.spans import begun, parent_in
 
         assert self._export is not None
@@ -122,8 +146,7 @@ class Stages:
         if parent is None:
             self._malformed()
             return None
-        where = place(record.topic, record.partition) | {"messaging.kafka.offset": record.offset, **attributes}
-        return begun(self._export.tracer, name, parent, where, since_ms=since_ms, kind=SpanKind.CONSUMER)
+        return begun(self._export.tracer, name, parent, attributes, since_ms=since_ms, kind=kind)
 
 
 class TracedRows:

@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
+from aiohttp.typedefs import Middleware
 
 from store.security import server_context
 from store.settings import Serving
@@ -62,10 +63,15 @@ class AddressError(OSError):
 
 
 def application(
-    service: Service, metrics: Metrics, serving: Serving = Serving(), more: Iterable[web.RouteDef] = ()
+    service: Service,
+    metrics: Metrics,
+    serving: Serving = Serving(),
+    more: Iterable[web.RouteDef] = (),
+    around: Iterable[Middleware] = (),
 ) -> web.Application:
-    """The application of a worker; `more` are its own routes, beside the contract."""
-    app = web.Application(middlewares=[leave_in_peace, guard(serving), as_json], client_max_size=MAX_BODY_BYTES)
+    """The application of a worker; `more` are its own routes, beside the contract, `around` sees every answer."""
+    middlewares = [*around, leave_in_peace, guard(serving), as_json]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = service
     app[METRICS] = metrics
     app[ADMISSION] = Admission(serving.most_waiting, serving.most_waiting_batches)
@@ -102,10 +108,18 @@ async def leave_in_peace(request: web.Request, handler: Handler) -> web.StreamRe
 
 class WebServer:
     """Serves a worker's application in the running event loop, at `serving.host` and `serving.port` (0 takes a free
-    one); `more` are the worker's own routes, beside the contract; `start` may fail with `AddressError`."""
+    one); `more` are the worker's own routes, beside the contract, `around` sees every answer; `start` may fail with
+    `AddressError`."""
 
-    def __init__(self, service: Service, metrics: Metrics, serving: Serving, more: Iterable[web.RouteDef] = ()) -> None:
-        self._app = application(service, metrics, serving, more)
+    def __init__(
+        self,
+        service: Service,
+        metrics: Metrics,
+        serving: Serving,
+        more: Iterable[web.RouteDef] = (),
+        around: Iterable[Middleware] = (),
+    ) -> None:
+        self._app = application(service, metrics, serving, more, around)
         self._host = serving.host
         self._port = serving.port
         self._serving = serving

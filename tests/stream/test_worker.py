@@ -310,6 +310,15 @@ def test_what_is_published_in_a_span_is_one_trace_to_where_it_is_seen(
 
 
 @ON_EMBEDDED
+def test_a_request_is_a_part_of_the_trace_that_it_names(running: Running, collector: tuple[Collector, str]) -> None:
+    headers = {"traceparent": f"00-{8:032x}-{9:016x}-01"}
+    answer = httpx.get(f"{running.worker.url}/v1/recommend", params={"user_id": "u"}, headers=headers, timeout=30)
+    assert answer.status_code == 200
+    [span] = collector[0].chain(f"{8:032x}", "GET /v1/recommend")
+    assert (span.parent_id, span.attributes["http.response.status_code"]) == (f"{9:016x}", 200)
+
+
+@ON_EMBEDDED
 def test_a_trace_that_another_client_names_is_gone_on_with_also_from_a_foreign_partition(
     running: Running, collector: tuple[Collector, str]
 ) -> None:

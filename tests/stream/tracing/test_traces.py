@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -49,6 +50,11 @@ def event(item_id: str, user_id: str) -> dict[str, object]:
     }
 
 
+def ask(worker: WorkerProcess, user_id: str, headers: dict[str, str]) -> Any:
+    url = f"{worker.url}/v1/recommend"
+    return httpx.get(url, params={"user_id": user_id}, headers=headers, timeout=30).json()
+
+
 def processes(spans: list[Seen], name: str) -> list[object]:
     return [span.resource["service.instance.id"] for span in spans if span.name == name]
 
@@ -86,6 +92,16 @@ def test_each_worker_tells_its_part_of_one_trace(
     for spans, last, before in ((uploaded, "recommendable", UPLOAD[-2]), (engaged, "visible", ENGAGEMENT[-2])):
         [parent] = [span.span_id for span in spans if span.name == before]
         assert {span.parent_id for span in spans if span.name == last} == {parent}
+    headers = {"traceparent": f"00-{5:032x}-{9:016x}-01"}
+    for worker in workers:
+        eventually(lambda worker=worker: not ask(worker, user_id, {})["degraded"])
+        ask(worker, user_id, headers)
+    names = Counter({"GET /v1/recommend": 2, "POST /internal/recommend": 1})
+    eventually(lambda: Counter(one.name for one in seen.of(f"{5:032x}")) == names)
+    asked = {one.span_id: one for one in seen.of(f"{5:032x}")}
+    [forwarded] = [one for one in asked.values() if one.name == "POST /internal/recommend"]
+    assert asked[forwarded.parent_id].name == "GET /v1/recommend"
+    assert asked[forwarded.parent_id].resource != forwarded.resource, "the one that was asked, and the owner"
     assert [worker.stop() for worker in workers] == [0, 0]
 
 
