@@ -126,7 +126,8 @@ class Worker:
             later=(ITEM_STATES,),
             foreign=self._foreign,
         )
-        self.scorer.arrivals.is_news, self.scorer.arrivals.stages = self._broadcast.is_news, stages
+        self.scorer.arrivals.is_news = self._broadcast.is_news
+        self.scorer.arrivals.stages = None if self._export is None else stages
         own_url = lambda: self.url  # noqa: E731  (known once the web server has started)
         self._peers = Peers(
             owner_of=self.scorer.owner_of,

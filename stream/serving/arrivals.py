@@ -25,11 +25,11 @@ from stream.tracing.stages import Stages
 
 class Arrivals:
     """Of one scorer. `is_news`: whether a record came to its topic after the start; until it is set, every one did.
-    `stages`: what is told of traced records."""
+    `stages`: what tells of traced records, if anything does."""
 
     def __init__(self, metrics: Metrics, traces: Traces) -> None:
         self.is_news: Callable[[Any], bool] = lambda _: True
-        self.stages = Stages()
+        self.stages: Stages | None = None
         self._metrics = metrics
         self._traces = traces
 
@@ -55,7 +55,8 @@ class Arrivals:
             return
         if self.is_news(record):
             self._metrics.became_recommendable(_age_s(card.published_at_ms))
-            self.stages.seen("recommendable", record, card.item_id)
+            if self.stages is not None:
+                self.stages.seen("recommendable", record, card.item_id)
         self._traces.live(card)
 
     def row(self, record: Any, item_id: str, is_further: bool) -> None:
@@ -65,7 +66,8 @@ class Arrivals:
             return
         if is_further and self.is_news(record):
             self._metrics.embedded(_age_s(caused_at_ms))
-            self.stages.seen("visible", record, item_id)
+            if self.stages is not None:
+                self.stages.seen("visible", record, item_id)
         self._traces.engaged(item_id)
 
 

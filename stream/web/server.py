@@ -69,8 +69,9 @@ def application(
     more: Iterable[web.RouteDef] = (),
     around: Iterable[Middleware] = (),
 ) -> web.Application:
-    """The application of a worker; `more` are its own routes, beside the contract, `around` sees every answer."""
-    middlewares = [*around, leave_in_peace, guard(serving), as_json]
+    """The application of a worker; `more` are its own routes, beside the contract, `around` stands around
+    what is answered to those who may ask."""
+    middlewares = [leave_in_peace, guard(serving), *around, as_json]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app[SERVICE] = service
     app[METRICS] = metrics
@@ -108,8 +109,8 @@ async def leave_in_peace(request: web.Request, handler: Handler) -> web.StreamRe
 
 class WebServer:
     """Serves a worker's application in the running event loop, at `serving.host` and `serving.port` (0 takes a free
-    one); `more` are the worker's own routes, beside the contract, `around` sees every answer; `start` may fail with
-    `AddressError`."""
+    one); `more` are the worker's own routes, beside the contract, `around` as for `application`; `start` may fail
+    with `AddressError`."""
 
     def __init__(
         self,

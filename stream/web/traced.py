@@ -17,7 +17,7 @@ ROUTES = ("/v1/recommend", "/v1/items/{item_id}/similar", "/internal/recommend")
 
 
 def traced(stages: Stages) -> Middleware:
-    """A middleware around all others: it sees what is answered in the end."""
+    """A middleware that knows who may ask: strangers fill no collector."""
 
     @web.middleware
     async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -37,9 +37,7 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.timeout(600)
 
 
-def settings_on(
-    cluster: Any, *, standby: bool = True, tracing: dict[str, Any] | None = None, **more: Any
-) -> Settings:
+def settings_on(cluster: Any, *, standby: bool = True, tracing: dict[str, Any] | None = None, **more: Any) -> Settings:
     name = f"worker-{uuid.uuid4().hex[:8]}"
     kafka = {
         "bootstrap_servers": cluster.bootstrap_servers,

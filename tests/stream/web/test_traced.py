@@ -6,6 +6,7 @@ import asyncio
 
 from aiohttp.test_utils import TestClient, TestServer
 
+from store.settings import Serving, Tokens
 from stream.metrics.metrics import Metrics
 from stream.web.server import application
 from stream.web.traced import traced
@@ -13,6 +14,20 @@ from tests.stream.tracing.test_stages import SAMPLED, Told
 from tests.stream.web.fake_service import FakeService
 
 NAMED = {"traceparent": SAMPLED.decode()}
+
+
+def test_a_stranger_fills_no_collector() -> None:
+    told, metrics = Told(), Metrics()
+    serving = Serving(tokens=Tokens(read="r", write="w", operate="o"))
+
+    async def main() -> list[int]:
+        app = application(FakeService(metrics), metrics, serving, around=[traced(told.stages)])
+        async with TestClient(TestServer(app)) as client:
+            known = NAMED | {"Authorization": "Bearer r"}
+            return [(await client.get("/v1/recommend?user_id=u", headers=one)).status for one in (NAMED, known)]
+
+    assert asyncio.run(main()) == [401, 200]
+    assert told.names == ["GET /v1/recommend"]
 
 
 def test_answers_are_told_with_their_status_and_no_user() -> None:
