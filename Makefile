@@ -8,7 +8,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check audit chaos alerts bench docs long profile hooks clean
+.PHONY: help install demo test coverage check audit chaos alerts bench docs long manifests profile hooks clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ docs: install  ## the documents as a site in build/site, API pages inside; a war
 		-W "ignore:Error parsing type annotation" -m pdoc -o build/api store trainer stream
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open build/site/index.html"
+
+manifests: install  ## the rules for the Prometheus operator, made of deploy/alerts.yml
+	$(BIN)/python deploy/kubernetes/rules.py
 
 PID ?= $(shell pgrep -f '(stream.cli|bin/sidestream) worker' | head -1)
 SECONDS ?= 30

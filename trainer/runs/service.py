@@ -32,7 +32,6 @@ from contextlib import suppress
 
 import msgspec
 from kafka.errors import KafkaError
-from prometheus_client import start_http_server
 
 from store.checkpoints import CODEBOOK, SERVABLE, CheckpointError, CheckpointFolder, Manifest
 from store.files.crash_points import reached
@@ -40,13 +39,14 @@ from store.log import Log, LogError
 from store.records.foreign import ForeignRecords
 from store.reporting.outages import Outage
 from store.settings import Settings
-from store.topics import ENGAGEMENTS
+from store.topics import CHECKPOINTS, ENGAGEMENTS
 from trainer.checkpoint_loading import LoadedCheckpoint, load_checkpoint
 from trainer.ranking.example import Example
 from trainer.runs.background_jobs import BackgroundJob, BackgroundJobs
 from trainer.runs.causes.codebook_choice import CodebookRequest
 from trainer.runs.causes.drift import Drift
 from trainer.runs.causes.triggers import TriggerState, allowance, seconds_allowed, trigger
+from trainer.runs.face.server import readiness, serve_face
 from trainer.runs.leadership import Leadership
 from trainer.runs.log_window import read_window, still_known
 from trainer.runs.metrics import TrainerMetrics
@@ -118,6 +118,10 @@ class TrainerService:
         """Ends `serve` soon, and a run in progress at its next step. Safe in a signal handler."""
         self._stopping = True
 
+    def ready(self) -> tuple[bool, str]:
+        """Whether it hears of the group and of the log, and why (not). Safe in any thread."""
+        return readiness(self._leadership.standing, away=self._away.lasts)
+
     def serve(self) -> None:
         """Watches and trains until stopped. A broker that is away is waited for."""
         for left in self._folder.clean():
@@ -129,6 +133,7 @@ class TrainerService:
                 try:
                     if not self._leads():
                         restored = False
+                        self._look()
                         self._sleep(_POLL_S)
                         continue
                     self._run_log.follow()
@@ -161,6 +166,12 @@ class TrainerService:
             log.info("another trainer is at work: standing by")
         self._stands_by = standing == "standing by"
         return standing == "leading"
+
+    def _look(self) -> None:
+        """One that stands by asks for the log, too: else it would not know that no broker answers."""
+        if self._stands_by:
+            self._log.ends(self._settings.topic(CHECKPOINTS))
+            self._away.over()
 
     def _insist(self) -> None:
         """Goes on only as the trainer at work; waits while the group decides. Raises `LeadershipLostError`."""
@@ -208,13 +219,7 @@ class TrainerService:
         new = self._new.count(self._since(manifest), time.time())
         since_s = time.time() - max(self._last_run_at, manifest.created_at if manifest is not None else 0.0)
         self._codebook_due = self._codebook_drift.due(self._serving_codebook(manifest), self._items)
-        return TriggerState(
-            first=manifest is None,
-            new=new,
-            since_s=since_s,
-            drifted=self._drift.drifted(),
-            codebook_drifted=bool(self._codebook_due),
-        )
+        return TriggerState(manifest is None, new, since_s, self._drift.drifted(), bool(self._codebook_due))
 
     def _serving_codebook(self, manifest: Manifest | None) -> Codebook | None:
         if manifest is None:
@@ -340,11 +345,6 @@ def run_trainer(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: service.stop())
     os.nice(settings.training.niceness)  # serving comes first on a machine that both share
-    port = settings.training.metrics_port
-    if port >= 0:
-        try:
-            start_http_server(port, settings.training.metrics_host, service.metrics.registry)
-        except OSError as error:
-            log.warning("no metrics on port %d (%s): set training.metrics_port", port, error)
+    serve_face(settings.training, service.metrics.registry, service.ready)
     service.serve()
     return 0

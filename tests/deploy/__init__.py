@@ -1,0 +1,1 @@
+"""Tests of what deploys: the manifests as they are built, the units as systemd reads them."""
