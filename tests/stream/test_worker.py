@@ -22,6 +22,7 @@ from opentelemetry.trace import format_span_id, format_trace_id
 from store.keys import partition_of
 from store.schemas.wire import registered
 from store.settings import Freshness, Settings, settings_from
+from stream.cli.data import exported
 from stream.client.publisher import Publisher
 from stream.kafka.dead_letters import decode
 from stream.kafka.topics import create_topics
@@ -166,6 +167,14 @@ def test_what_other_systems_wrap_is_recommended_counted_and_taken_down(running: 
     send("uploads", '{"item_id":"row-1"}', None)
     eventually(lambda: not running.get("/v1/items/row-1").get("live"))
     letters = eventually(lambda: [each for each in running.letters() if b"of-row" in (each.value or b"")])
+
+    def likes() -> dict[str, int]:
+        return {row["item_id"]: row["like"] for row in exported.items(running.settings)}
+
+    eventually(lambda: likes().get("ce-1") == 2)
+    assert "row-1" not in likes()
+    kept = lambda: {row["user_id"]: row["kept_engagements"] for row in exported.users(running.settings)}  # noqa: E731
+    eventually(lambda: kept().get("wrapped") == 2)
     assert [(each.reason, each.topic) for each in letters] == [("not_an_event", running.settings.topic("engagements"))]
 
 
