@@ -15,6 +15,7 @@ import pytest
 
 from store.security import RefusedError, find_server
 from store.settings import Settings, settings_from
+from stream.cli.data import exported
 from stream.client.publisher import Publisher
 from stream.client.training_runs import follow, request_training
 from stream.kafka.connections import BrokerRefusedError
@@ -76,6 +77,8 @@ def the_whole_way(settings: Settings, folder: Path) -> None:
             publisher.engagement(event).result(20)
         eventually(lambda: recommended(worker, "bob") == ["v1"])
         eventually(lambda: recommended(worker, "ada") == [])
+        eventually(lambda: [row["item_id"] for row in exported.items(settings)] == ["v1"])
+        eventually(lambda: [row["user_id"] for row in exported.users(settings)] == ["ada"])
         request, offset = request_training(settings)
         states = [record.state for record in follow(settings, request.run, offset, answer_s=60.0, timeout_s=90.0)]
         assert states, (folder / "trainer.log").read_text()

@@ -98,7 +98,7 @@ def test_what_cannot_be_read_is_refused_by_its_id(stub: RegistryStub, registry: 
         registry.json_of(registered(schema_id, b"\xff"))
 
 
-@pytest.mark.parametrize("status", [500, 503, 404, 302, 429])
+@pytest.mark.parametrize("status", [503, 404, 302])
 def test_a_server_that_is_none_or_is_ill_is_an_error_of_the_log(
     stub: RegistryStub, registry: Registry, clock: list[float], status: int
 ) -> None:
