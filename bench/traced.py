@@ -84,7 +84,7 @@ def taken(folder: Path) -> list[Picture]:
             publisher.flush()
             time.sleep(3.0)
         publisher.close()
-        found = [spans_of(collector, uploaded, 6), spans_of(collector, engaged, 7)]
+        found = [spans_of(collector, uploaded, 5), spans_of(collector, engaged, 6)]
     headings = ("An upload: recommendable by both workers", "An engagement: visible in the answers of both workers")
     return [Picture(heading, spans) for heading, spans in zip(headings, found, strict=True)]
 

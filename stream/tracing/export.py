@@ -11,9 +11,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+import requests
 from opentelemetry.exporter.otlp.proto.http import trace_exporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -114,11 +116,14 @@ class Export:
     (`OTEL_EXPORTER_OTLP_HEADERS`)."""
 
     def __init__(self, tracing: Tracing, headers: Mapping[str, str], counted: Counted) -> None:
+        session = requests.Session()
+        session.trust_env = False  # else REQUESTS_CA_BUNDLE outdoes `ca_file`, and a .netrc the headers
         sender = OTLPSpanExporter(
             endpoint=spans_url(tracing.endpoint),
-            certificate_file=tracing.ca_file or None,
+            certificate_file=tracing.ca_file or ssl.get_default_verify_paths().cafile,
             headers=dict(headers),
             timeout=tracing.timeout_s,
+            session=session,
         )
         ratio = TraceIdRatioBased(tracing.sample_share)
         self._provider = TracerProvider(

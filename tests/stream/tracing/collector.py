@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,8 +97,8 @@ def _plain(attributes: Iterator[KeyValue]) -> dict[str, str | int | bool]:
 
 
 @contextmanager
-def collecting(port: int = 0) -> Iterator[tuple[Collector, str]]:
-    """A collector at work, and its address."""
+def collecting(port: int = 0, context: ssl.SSLContext | None = None) -> Iterator[tuple[Collector, str]]:
+    """A collector at work, and its address; with a `context` it speaks TLS."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -115,12 +117,25 @@ def collecting(port: int = 0) -> Iterator[tuple[Collector, str]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     server.daemon_threads = True
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()
     try:
-        yield collector, f"http://127.0.0.1:{server.server_port}"
+        yield collector, f"http{'s' if context else ''}://127.0.0.1:{server.server_port}"
     finally:
         collector.answers.set()
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def main() -> None:
+    """A collector as a process of its own, to be paused: says where it answers, and ends with its input."""
+    with collecting() as (_, url):
+        print(url, flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

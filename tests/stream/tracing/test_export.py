@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import ssl
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 
 from store.settings import Tracing
 from stream.tracing import export as module
@@ -25,9 +28,9 @@ def at_work() -> Iterator[tuple[Collector, str]]:
         yield found
 
 
-def exporting(url: str, timeout_s: float = 5.0, share: float = 1.0) -> tuple[Export, Counter[str]]:
+def exporting(url: str, timeout_s: float = 5.0, share: float = 1.0, ca_file: str = "") -> tuple[Export, Counter[str]]:
     counted: Counter[str] = Counter()
-    settings = Tracing(endpoint=url, sample_share=share, timeout_s=timeout_s)
+    settings = Tracing(endpoint=url, sample_share=share, timeout_s=timeout_s, ca_file=ca_file)
     return Export(settings, {"Authorization": SECRET}, lambda result, n: counted.update({result: n})), counted
 
 
@@ -109,3 +112,26 @@ def test_one_that_hangs_holds_neither_those_who_tell_nor_the_stop(
 def test_the_address_may_be_that_of_the_collector_or_of_its_traces() -> None:
     whole = "http://c:4318/v1/traces"
     assert {spans_url(one) for one in ("http://c:4318", "http://c:4318/", whole, f"{whole}/")} == {whole}
+
+
+def test_a_collector_that_speaks_tls_is_trusted_by_its_authority_only(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`requests` would take the authorities of this variable instead."""
+    authority, stranger = trustme.CA(), trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    for ca, name in ((authority, "ours.pem"), (stranger, "theirs.pem")):
+        ca.cert_pem.write_to_path(str(tmp_path / name))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "theirs.pem"))
+    found = {}
+    with collecting(context=context) as (collector, url):
+        for name in ("ours.pem", "theirs.pem"):
+            patience_s = 5.0 if name == "ours.pem" else 0.3
+            export, counted = exporting(url, timeout_s=patience_s, ca_file=str(tmp_path / name))
+            tell(export)
+            export.stop(30.0)
+            found[name] = dict(counted)
+        assert len(collector.seen) == 1
+    assert found == {"ours.pem": {"exported": 1}, "theirs.pem": {"dropped": 1}}
+    assert SECRET not in caplog.text

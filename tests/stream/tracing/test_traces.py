@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -18,7 +21,7 @@ from store.settings import Settings
 from stream.client.publisher import Publisher
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess
-from tests.clusters import EmbeddedCluster
+from tests.clusters import REPOSITORY, EmbeddedCluster
 from tests.stream.log import settings_on
 from tests.stream.tracing.collector import ENGAGEMENT, UPLOAD, Collector, Seen, collecting
 from tests.waiting import eventually
@@ -105,11 +108,28 @@ def test_each_worker_tells_its_part_of_one_trace(
     assert [worker.stop() for worker in workers] == [0, 0]
 
 
-def test_a_collector_that_hangs_costs_nothing_but_spans(
-    embedded_broker: EmbeddedCluster, tmp_path: Path, collector: tuple[Collector, str]
+@pytest.fixture
+def paused() -> Iterator[str]:
+    """The address of a collector that stands still."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.stream.tracing.collector"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=REPOSITORY,
+        text=True,
+    )
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    process.send_signal(signal.SIGSTOP)
+    yield url
+    process.kill()
+    process.communicate()
+
+
+def test_a_collector_that_stands_still_costs_nothing_but_spans(
+    embedded_broker: EmbeddedCluster, tmp_path: Path, paused: str
 ) -> None:
-    seen, settings = collector[0], settings_for(embedded_broker, "hanging", collector[1])
-    seen.answers.clear()
+    settings = settings_for(embedded_broker, "paused", paused)
     worker = WorkerProcess(settings, tmp_path)
     worker.start()
     worker.await_ready()
