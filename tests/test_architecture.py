@@ -233,13 +233,15 @@ def test_the_public_methods_are_frozen() -> None:
     assert public(Publisher) >= {"upload", "engagement", "profile", "publish", "flush", "close"}
 
 
-def test_an_application_that_only_asks_loads_neither_kafka_nor_torch() -> None:
+def test_an_application_that_only_asks_loads_neither_kafka_nor_torch_and_none_loads_opentelemetry() -> None:
     script = (
         "import sys, sidestream; sidestream.Client\n"
-        "print(*(m for m in ('kafka', 'faust', 'torch', 'opentelemetry') if m in sys.modules))"
+        "print('heavy:', *(m for m in ('kafka', 'faust', 'torch', 'opentelemetry') if m in sys.modules))\n"
+        "import stream.tracing.stages; sidestream.Publisher\n"
+        "print('heavy:', *(m for m in ('torch', 'opentelemetry') if m in sys.modules))"
     )
     ran = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == ""
+    assert ran.stdout == "heavy:\nheavy:\n"
 
 
 def test_files_are_one_idea_long() -> None:
