@@ -37,7 +37,6 @@ from stream.up.process_identity import started
 
 log = logging.getLogger(__name__)
 
-READY_TIMEOUT_S = 60.0
 MOST_ATTEMPTS = 3
 TELL_EVERY_S = 60.0
 
@@ -204,13 +203,18 @@ class Supervisor:
         return child
 
     def _await(self, child: Child, port: int, answered: Callable[[], bool]) -> None:
-        """Returns when the child itself, and nobody else, answers at its port."""
-        end = time.monotonic() + READY_TIMEOUT_S
+        """Returns when the child itself, and nobody else, answers at its port. One that lives is waited for, however
+        long: on an empty folder, or a busy machine, a worker reads for minutes before it is ready."""
+        told = time.monotonic()
         while not (answered() and listens(child.pid or 0, port) is not False):
             if self._stopped():
                 raise StoppedError
-            if child.ended() or time.monotonic() > end:
-                raise StartError(f"the {child.name} did not start: {child.last_words()} (all of it: {child.log})")
+            for part in (child, self.children[0]):  # nobody starts a broker again until all are ready
+                if part.ended():
+                    raise StartError(f"the {part.name} did not start: {part.last_words()} (all of it: {part.log})")
+            if time.monotonic() - told > TELL_EVERY_S:
+                told = time.monotonic()
+                tell(f"the {child.name} is still starting: {child.last_words()} (all of it: {child.log})")
             time.sleep(0.05)
 
     def _note_addresses(self, stopped: bool = False) -> None:

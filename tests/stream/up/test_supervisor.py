@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from sidestream import Client, Publisher
-from store.settings import load_settings
+from store.settings import Settings, load_settings
+from stream.up import supervisor
+from stream.up.child import Child
 from tests.waiting import PATIENCE_S, eventually
 
 ROOT = Path(__file__).parents[3]
@@ -202,3 +205,24 @@ def test_two_that_start_at_once_take_different_ports(tmp_path: Path) -> None:
                 process.communicate(timeout=PATIENCE_S)
             process.kill()  # nothing, where it has ended
             process.communicate()
+
+
+def test_a_part_that_lives_is_waited_for_and_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that reads its rows back takes as long as it takes; one that ended is not waited for."""
+    told: list[str] = []
+    monkeypatch.setattr(supervisor, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(supervisor, "tell", told.append)
+    monkeypatch.setattr(supervisor, "listens", lambda pid, port: True)
+    settings = msgspec.structs.replace(Settings(), data_dir=str(tmp_path))
+    system = supervisor.Supervisor(settings, web_port=0, broker_port=0, embedded=False)
+    part = Child("worker", [sys.executable, "-c", "import time; time.sleep(600)"], tmp_path / "worker.log", told.append)
+    system.children.append(part)
+    part.start()
+    try:
+        system._await(part, 0, lambda: len(told) > 2)
+        assert "the worker is still starting" in told[-1]
+        part.stop()
+        with pytest.raises(supervisor.StartError, match="the worker did not start"):
+            system._await(part, 0, lambda: False)
+    finally:
+        part.stop()
