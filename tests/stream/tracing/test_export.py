@@ -15,7 +15,7 @@ from store.settings import Tracing
 from stream.tracing import export as module
 from stream.tracing.export import Export, spans_url
 from stream.tracing.spans import Stage, begun, parent_in
-from stream.up.ports import free_port
+from tests.clusters import free_ports
 from tests.stream.tracing.collector import Collector, collecting
 from tests.waiting import eventually
 
@@ -63,7 +63,7 @@ def test_only_the_share_of_traces_is_told(at_work: tuple[Collector, str]) -> Non
 
 def test_a_collector_that_is_away_costs_spans_and_one_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    port = free_port()
+    [port] = free_ports(1)
     export, counted = exporting(f"http://127.0.0.1:{port}", timeout_s=0.3)
     tell(export, 2)
     eventually(lambda: counted["dropped"] == 2)

@@ -16,11 +16,14 @@ from opentelemetry.trace import NonRecordingSpan, format_trace_id, use_span
 
 from store.settings import Settings
 from stream.client.publisher import Publisher
-from stream.kafka.deliveries import Delivery
+from stream.kafka.deliveries import Delivery, Framing
 from stream.kafka.topics import create_topics
 from tests.clusters import EmbeddedCluster
 from tests.stream.log import events_of, read_topic, settings_on
 from tests.stream.tracing.collector import Collector, collecting
+
+PATIENT = Framing(linger_s=60.0)
+"""A slow machine closes no frame before its time."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,7 @@ def click(number: int) -> dict[str, Any]:
 def sent(settings: Settings, *spans: Any) -> list[tuple[str, int]]:
     """Publishes two engagements in each of these; of each record the trace that it names, and its events."""
     known = len(read_topic(settings, "engagements"))
-    with Publisher(settings=settings) as publisher:
+    with Publisher(settings=settings, framing=PATIENT) as publisher:
         for span in spans:
             with span:
                 publisher.engagement(click(1))
@@ -83,8 +86,8 @@ def collector() -> Iterator[tuple[Collector, str]]:
 
 def test_with_a_collector_a_share_begins_traces(settings: Settings, collector: tuple[Collector, str]) -> None:
     tracing = msgspec.structs.replace(settings.tracing, endpoint=collector[1], sample_share=1.0)
-    told: list[Delivery] = []
-    with Publisher(settings=msgspec.structs.replace(settings, tracing=tracing), on_delivery=told.append) as publisher:
+    traced, told = msgspec.structs.replace(settings, tracing=tracing), list[Delivery]()
+    with Publisher(settings=traced, framing=PATIENT, on_delivery=told.append) as publisher:
         deliveries = {publisher.engagement(click(n)) for n in range(3)}
         deliveries.add(publisher.upload({"item_id": "i", "uploaded_at": 1.0}))
         publisher.take_down("i")
