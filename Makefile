@@ -8,10 +8,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test coverage check audit chaos alerts bench docs long manifests profile hooks clean
+.PHONY: help install demo test coverage check audit chaos alerts containers bench docs long manifests profile hooks clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## create .venv and install sidestream in it
 
@@ -41,8 +41,8 @@ check: install  ## ruff and mypy
 audit: install  ## known vulnerabilities of the pinned packages; status 2 where nobody could be asked
 	@$(BIN)/python .ci/audit.py
 
-long: install  ## all tests, and those that take a minute or more each
-	SIDESTREAM_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+long: install  ## all tests, and those that take a minute or more each (but for make containers)
+	SIDESTREAM_TEST_LONG=1 $(BIN)/python -m pytest -m "not containers" -n 2 --dist loadfile $(ARGS)
 
 chaos: install  ## the schedules of kills and pauses at full length
 	SIDESTREAM_TEST_LONG=1 SIDESTREAM_CHAOS_KILLS=30 $(BIN)/python -m pytest -m chaos -n 2 --dist loadfile \
@@ -51,6 +51,10 @@ chaos: install  ## the schedules of kills and pauses at full length
 # In one process, with nothing beside it: what it judges are seconds.
 alerts: install  ## each stage stopped in turn, and a rolling restart, before a real Prometheus server
 	SIDESTREAM_TEST_LONG=1 $(BIN)/python -m pytest -s tests/chaos/test_alerts.py $(ARGS)
+
+# The first run builds Debian and the image of its packages; layers are kept. -s: it tells what it does.
+containers: install  ## the image and the compose file under podman: build, feed, kill, upgrade, train
+	SIDESTREAM_TEST_LONG=1 $(BIN)/python -m pytest -s -m containers tests/containers $(ARGS)
 
 bench: install  ## the end-to-end path on the embedded broker
 	$(BIN)/python -m bench.path $(ARGS)

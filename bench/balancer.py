@@ -32,11 +32,13 @@ class Asked:
 
 @dataclass(eq=False)
 class Balancer(threading.Thread):
-    """Sends requests at a steady rate to workers that are ready."""
+    """Sends requests at a steady rate to workers that are ready. `silent_polls`: so many polls in a row that nobody
+    answers in time, and a worker is taken for gone; who says that it is not ready, or refuses, is at once."""
 
     urls: Sequence[str]
     rate: float
     users: int
+    silent_polls: int = 1
     asked: list[Asked] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -89,12 +91,15 @@ class Balancer(threading.Thread):
                 poll.cancel()
 
     async def _poll(self, session: aiohttp.ClientSession, url: str) -> None:
-        timeout = aiohttp.ClientTimeout(total=POLL_TIMEOUT_S)
+        timeout, silent = aiohttp.ClientTimeout(total=POLL_TIMEOUT_S), 0
         while True:
             try:
                 async with session.get(f"{url}/readyz", timeout=timeout) as response:
-                    self._ready[url] = response.status == 200
-            except (aiohttp.ClientError, TimeoutError):
+                    self._ready[url], silent = response.status == 200, 0
+            except TimeoutError:
+                silent += 1
+                self._ready[url] &= silent < self.silent_polls
+            except aiohttp.ClientError:
                 self._ready[url] = False
             await asyncio.sleep(POLL_S)
 
