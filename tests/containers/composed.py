@@ -92,7 +92,7 @@ class Composed:
         """The service from another image on the same volumes; the exit status of the container before."""
         podman("stop", "--time=30", self.container(service))
         status = int(self.state(service)["ExitCode"])
-        podman("rm", self.container(service))
+        podman("rm", "--volumes", self.container(service))
         self.up(service, tag)
         return status
 
@@ -139,6 +139,7 @@ class Composed:
 
     def down(self) -> None:
         self.compose("down", "--volumes", "--timeout", "5")
+        podman("volume", "prune", "--force")  # those without a name, of the images
 
 
 def prometheus_api(path: str, **parameters: str) -> Any:
