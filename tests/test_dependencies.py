@@ -19,8 +19,8 @@ PERMISSIVE = re.compile(
 BY_FILE = re.compile(r"MPL|Mozilla", re.I)
 """Asks that changed files of its own stay open, which nobody here changes."""
 KNOWN = {"crc32c": "LGPL", "podman-compose": "GPL"}
-"""Used as they are, as libraries of their own that anybody may exchange: all that their licence asks. podman-compose is a
-program that tests start, and no part of what is installed to run."""
+"""Used as they are, as libraries of their own that anybody may exchange: all that their licence asks. podman-compose
+is a program that tests start, and no part of what is installed to run."""
 
 
 def canonical(name: str) -> str:
