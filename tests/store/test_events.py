@@ -103,7 +103,8 @@ REFUSED: list[tuple[str, str, bytes]] = [
 
 
 def test_every_reason_is_tried() -> None:
-    assert {reason for _, reason, _ in REFUSED} == set(REASONS)
+    by_schema = {"unknown_schema"}  # tests/store/envelopes/test_reading_by_schema.py
+    assert {reason for _, reason, _ in REFUSED} == set(REASONS) - by_schema
 
 
 @pytest.mark.parametrize(("topic", "reason", "value"), REFUSED)
