@@ -13,9 +13,10 @@ import msgspec
 import pytest
 
 from sidestream import Publisher
+from store.envelopes.newest_events import forgotten
 from store.headers import CAME_AT, number_in
 from store.keys import partition_of
-from store.log import LogRecord, engagements, forgotten
+from store.log import LogRecord, engagements
 from store.settings import Settings
 from store.topics import PROFILES
 from stream.client.spilling.spill import Spill, Spilled, SpillError
