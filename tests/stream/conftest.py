@@ -52,8 +52,9 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
 
 
 @pytest.fixture(scope="module")
-def cli_settings(embedded_broker: EmbeddedCluster) -> Settings:
-    settings = settings_on(embedded_broker.bootstrap_servers, "cli.")
+def cli_settings(embedded_broker: EmbeddedCluster, request: pytest.FixtureRequest) -> Settings:
+    """Topics of the file's own: what others have published there may be no event at all."""
+    settings = settings_on(embedded_broker.bootstrap_servers, f"{request.module.__name__}.")
     create_topics(settings)
     return settings
 

@@ -14,13 +14,12 @@ from tests.stream.log import read_topic
 
 
 def test_dead_letters(on_broker: Run, cli_settings: Settings) -> None:
-    letter = DeadLetter(
-        reason="not_json", detail="d", topic="cli.profiles", partition=0, offset=3, key=b"dead", value=b"{"
-    )
+    topic = cli_settings.topic("profiles")
+    letter = DeadLetter(reason="not_json", detail="d", topic=topic, partition=0, offset=3, key=b"dead", value=b"{")
     with Publisher(settings=cli_settings) as publisher:
         publisher.send("dead-letters", "s", letter.encode())
     listed = on_broker("dead-letters", "list")
-    assert "cli.profiles/0@3" in listed.out
+    assert f"{topic}/0@3" in listed.out
     assert "1 dead letters: not_json 1" in listed.out
     document = on_broker("dead-letters", "list", "--json").document
     assert document["by_reason"] == {"not_json": 1}
