@@ -5,6 +5,7 @@ Invariant: no other module of the house writes one of these names as a string.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 UPLOADS: Final = "uploads"
@@ -24,6 +25,11 @@ DEAD_LETTERS: Final = "dead-letters"
 
 EventTopic = Literal["uploads", "engagements", "profiles"]
 """The topics whose events applications publish."""
+
+KEY_FIELDS: Final[Mapping[str, str]] = {UPLOADS: "item_id", ENGAGEMENTS: "user_id", PROFILES: "user_id"}
+"""The field of an event that is its record's key."""
+TIME_FIELDS: Final[Mapping[str, str]] = {UPLOADS: "uploaded_at", ENGAGEMENTS: "occurred_at", PROFILES: "updated_at"}
+"""The field that says when it was."""
 
 TOPIC_NAMES: Final = (
     *(UPLOADS, ENGAGEMENTS, PROFILES, ITEM_SIGNALS, SEMANTIC_IDS, UPLOAD_STATES, ITEM_STATES, USER_STATES),

@@ -15,9 +15,9 @@ from typing import Any
 from store.envelopes.opened import Opened
 from store.events import DAY_S
 from store.keys import id_fault
-from store.tables.mapping import KEYS, TIMES, Columns, text_of
+from store.tables.mapping import Columns, text_of
 from store.tables.moments import AmbiguousTimeError, Clock
-from store.topics import ENGAGEMENTS
+from store.topics import ENGAGEMENTS, KEY_FIELDS, TIME_FIELDS
 
 KEPT, DELETED = ("c", "r", "u"), "d"
 """Operations after which there is a row (created, read by a snapshot, updated), and the one after which none is."""
@@ -55,7 +55,7 @@ def removed_by_key(key: object, columns: Columns) -> Any:
         return None
     payload = key.get("payload")
     row = payload if isinstance(payload, dict) else key
-    return text_of(row.get(columns.columns.get(KEYS[columns.topic], KEYS[columns.topic])))
+    return text_of(row.get(columns.columns.get(KEY_FIELDS[columns.topic], KEY_FIELDS[columns.topic])))
 
 
 def _is_change(payload: Mapping[str, Any]) -> bool:
@@ -80,7 +80,7 @@ def _change(payload: Mapping[str, Any], schema: Any, columns: Columns, above: st
 
 
 def _row(place: str, row: Mapping[str, Any], schema: Any, columns: Columns) -> Opened:
-    time_name = TIMES[columns.topic]
+    time_name = TIME_FIELDS[columns.topic]
     column = columns.columns.get(time_name, time_name)
     try:
         value = row.get(column)
@@ -103,7 +103,7 @@ def _moment(value: Any, kind: str, columns: Columns) -> float:
 
 
 def _deletion(row: object, columns: Columns, place: str) -> Opened:
-    name = KEYS[columns.topic]
+    name = KEY_FIELDS[columns.topic]
     if columns.topic == ENGAGEMENTS:
         remedy = "what has happened is not undone: forget its user, or send a dislike"
         return Opened(place=place, fault=("not_an_event", f"the row of an engagement was deleted, but {remedy}"))

@@ -19,8 +19,7 @@ import msgspec
 
 from store.envelopes.opened import Opened
 from store.records.foreign import UNREADABLE
-from store.tables.mapping import TIMES
-from store.topics import ENGAGEMENTS, EventTopic
+from store.topics import ENGAGEMENTS, TIME_FIELDS, EventTopic
 
 DATA, BASE64 = "data", "data_base64"
 MOST_ID = 256
@@ -56,7 +55,7 @@ def _completed(name: str, data: Any, fields: Mapping[str, Any], topic: EventTopi
     if not isinstance(data, dict):
         return _refused(name, "not_an_event", f"it holds {type(data).__name__}, not an object: send the event as JSON")
     event = dict(data)
-    time_name = TIMES[topic]
+    time_name = TIME_FIELDS[topic]
     if event.get(time_name) is None and (said := fields.get("time")) is not None:
         try:
             event[time_name] = _epoch_s(said)

@@ -24,11 +24,9 @@ import msgspec
 
 from store.events import Engagement, Profile, Upload
 from store.tables.moments import PER_S, Clock
-from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
+from store.topics import ENGAGEMENTS, PROFILES, TIME_FIELDS, UPLOADS, EventTopic
 
 EVENTS: Mapping[str, type[msgspec.Struct]] = {UPLOADS: Upload, ENGAGEMENTS: Engagement, PROFILES: Profile}
-KEYS: Mapping[str, str] = {UPLOADS: "item_id", ENGAGEMENTS: "user_id", PROFILES: "user_id"}
-TIMES: Mapping[str, str] = {UPLOADS: "uploaded_at", ENGAGEMENTS: "occurred_at", PROFILES: "updated_at"}
 SURE = Clock()
 _SAME = ("user_id", "item_id", "kind", "occurred_at")
 """What an engagement without an id is known by: two rows that agree in these are one event."""
@@ -111,7 +109,7 @@ class Columns:
 
     def _converted(self, name: str, value: Any) -> Any:
         kind = field_kinds(self.topic).get(name)
-        if name == TIMES[self.topic]:
+        if name == TIME_FIELDS[self.topic]:
             return self.clock.moment(value)
         if name == "kind":
             return self.kinds.get(str(value), value)

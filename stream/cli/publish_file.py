@@ -18,18 +18,16 @@ import msgspec
 import typer
 
 from store.records.foreign import UNREADABLE
-from store.topics import ENGAGEMENTS, PROFILES, UPLOADS
+from store.topics import KEY_FIELDS, TIME_FIELDS
 from stream.cli.arguments.options import Options
 from stream.terminal.text import plain
 
 if TYPE_CHECKING:
-    from store.topics import EventTopic
+    from store.topics import KEY_FIELDS, TIME_FIELDS, EventTopic
     from stream.client.admission import InvalidEventError
     from stream.client.line_files import Line
     from stream.client.publisher import Publisher
 
-_TIMES = {UPLOADS: "uploaded_at", ENGAGEMENTS: "occurred_at", PROFILES: "updated_at"}
-_KEYS = {UPLOADS: "item_id", ENGAGEMENTS: "user_id", PROFILES: "user_id"}
 _REPORTED = 100
 
 
@@ -167,9 +165,9 @@ def _publish_mended(
     from stream.client.admission import InvalidEventError
 
     remedy = error.remedy
-    if error.reason == "wrong_type" and error.field == _TIMES[topic]:
+    if error.reason == "wrong_type" and error.field == TIME_FIELDS[topic]:
         try:
-            publisher.publish(topic, _with_epoch(event, _TIMES[topic]))
+            publisher.publish(topic, _with_epoch(event, TIME_FIELDS[topic]))
             tally.published += 1
             return
         except AmbiguousTimeError as ambiguous:
@@ -204,7 +202,7 @@ def _events(line: bytes) -> list[bytes]:
 def _likely_key(topic: EventTopic, value: bytes, number: int) -> str:
     """The key that an unchecked line would have, or one of its own when it shows none."""
     try:
-        key = json.loads(value)[_KEYS[topic]]
+        key = json.loads(value)[KEY_FIELDS[topic]]
         return key if key and key.encode() else f"line-{number}"
     except (ValueError, TypeError, LookupError, RecursionError, AttributeError):
         return f"line-{number}"
@@ -230,7 +228,7 @@ def _time_of(topic: EventTopic, value: bytes) -> float:
     from stream.client.times import epoch_of
 
     try:
-        at = json.loads(value)[_TIMES[topic]]
+        at = json.loads(value)[TIME_FIELDS[topic]]
         return epoch_of(at) if isinstance(at, str) else float(at)
     except (ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return 0.0  # of the past: never waited for

@@ -24,7 +24,7 @@ from store.events import (
     decode_profiles,
     decode_uploads,
 )
-from store.topics import ENGAGEMENTS, PROFILES, UPLOADS, EventTopic
+from store.topics import ENGAGEMENTS, KEY_FIELDS, PROFILES, TIME_FIELDS, UPLOADS, EventTopic
 
 Event = Upload | Engagement | Profile | Mapping[str, Any] | bytes | str
 """What may be published: a struct, a mapping of its fields (unknown ones are kept), or its JSON."""
@@ -34,8 +34,6 @@ _DECODERS: Mapping[str, Callable[..., Decoded[Any]]] = {
     ENGAGEMENTS: decode_engagements,
     PROFILES: decode_profiles,
 }
-_KEYS = {UPLOADS: "item_id", ENGAGEMENTS: "user_id", PROFILES: "user_id"}
-_TIMES = {UPLOADS: "uploaded_at", ENGAGEMENTS: "occurred_at", PROFILES: "updated_at"}
 _NAMED = re.compile(r"at `\$\.([^`]+)`|required field `(\w+)`|^(time|value|\w+_id|features\.\S+) ")
 
 
@@ -45,7 +43,7 @@ class InvalidEventError(ValueError):
     def __init__(self, topic: EventTopic, refusal: Refusal) -> None:
         found = _NAMED.search(refusal.detail)
         named = next((part for part in found.groups() if part), "") if found else ""
-        self.field = _TIMES[topic] if named == "time" else named
+        self.field = TIME_FIELDS[topic] if named == "time" else named
         self.reason = refusal.reason
         self.remedy = refusal.detail
         super().__init__(f"{self.field + ': ' if self.field else ''}{refusal.reason}: {refusal.detail}")
@@ -54,7 +52,7 @@ class InvalidEventError(ValueError):
 def admit(topic: EventTopic, event: Event, limits: Limits) -> tuple[str, bytes]:
     """The key and the JSON of one event; JSON given is kept as it is. Raises `InvalidEventError`."""
     value, decoded = judged(topic, event, limits, time.time())
-    return getattr(decoded.events[0], _KEYS[topic]), value
+    return getattr(decoded.events[0], KEY_FIELDS[topic]), value
 
 
 def judged(topic: EventTopic, event: Event, limits: Limits, now: float) -> tuple[bytes, Decoded[Any]]:
@@ -75,7 +73,9 @@ def judged(topic: EventTopic, event: Event, limits: Limits, now: float) -> tuple
 def admit_key(topic: EventTopic, key: str) -> str:
     """The key of a tombstone, if an event could have it. Raises `InvalidEventError`."""
     if not key or len(key) > 256 or key[0] <= " " or not _is_text(key):
-        detail = f"{_KEYS[topic]} {key[:40]!r} is no id: 1 to 256 characters of UTF-8 that begin with a printable one"
+        detail = (
+            f"{KEY_FIELDS[topic]} {key[:40]!r} is no id: 1 to 256 characters of UTF-8 that begin with a printable one"
+        )
         raise InvalidEventError(topic, Refusal("wrong_type", detail, key.encode(errors="backslashreplace")))
     return key
 

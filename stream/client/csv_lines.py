@@ -21,11 +21,11 @@ import msgspec
 
 from store.events import Engagement, Profile, Upload
 from store.tables.moments import AmbiguousTimeError
+from store.topics import TIME_FIELDS
 from stream.client.line_files import Convert, Line, RecordingError
 from stream.client.times import epoch_of
 
 _EVENTS: Mapping[str, type[msgspec.Struct]] = {"uploads": Upload, "engagements": Engagement, "profiles": Profile}
-_TIMES = {"uploaded_at", "occurred_at", "updated_at"}
 _SEPARATORS = (",", ";", "\t")
 _HEADING = re.compile(r"[\w .\-]{1,64}")
 
@@ -126,7 +126,7 @@ def _number(field: str, cell: str) -> float:
         value = float(cell)
         if math.isfinite(value):
             return value
-    if field not in _TIMES:
+    if field not in TIME_FIELDS.values():
         raise ValueError(f"{cell[:40]!r} is no number")
     try:
         return epoch_of(cell)

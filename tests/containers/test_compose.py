@@ -15,13 +15,12 @@ import httpx
 import pytest
 
 from bench.balancer import Balancer, figures
-from stream.client.publisher import Publisher
 from stream.client.training_runs import follow, request_training
-from stream.demo.population import Census, Population
 from tests.chaos.load import assert_exact, under_load
 from tests.chaos.workers import await_committed
 from tests.containers.composed import WORKERS, Composed, await_reachable, prometheus_api
 from tests.containers.podman import why_no_podman
+from tests.populated import publish_population
 from tests.test_deploy import alert_rules
 from tests.waiting import eventually
 
@@ -64,26 +63,15 @@ def balancer() -> Iterator[Balancer]:
 
 
 def test_both_workers_recommend_what_was_published(composed: Composed) -> None:
-    population = Population(Census(users=200, first_items=300, uploads_per_hour=20.0, sessions_per_hour=100.0))
-    users: set[str] = set()
-    with Publisher(settings=composed.settings()) as publisher:
-        for count, event in enumerate(population):
-            if hasattr(event, "event_id"):
-                publisher.engagement(event)
-                users.add(event.user_id)
-            else:
-                publisher.upload(event)
-            if len(users) > 150 and count > 4000:
-                break
-        publisher.flush(60)
+    users = publish_population(composed.settings(), flush_s=60)
     await_committed(composed.settings())
     for url in WORKERS.values():
-        for user in sorted(users)[:10]:
+        for user in users[:10]:
             answer = httpx.get(f"{url}/v1/recommend", params={"user_id": user}, timeout=10)
             assert answer.status_code == 200, answer.text
             assert len(answer.json()["items"]) == 10
     absorbed = assert_exact(composed.settings(), learned=False)
-    print(f"published {count + 1} events of {len(users)} users; engagements absorbed exactly: {absorbed}")
+    print(f"published what {len(users)} users did; engagements absorbed exactly: {absorbed}")
 
 
 def test_a_model_is_trained_and_swapped_in(composed: Composed, balancer: Balancer) -> None:

@@ -188,8 +188,8 @@ def _publish_rows(
 
 
 def _publish_row(publisher: Publisher, row: Row, columns: Columns, keep: bool, tally: Tally) -> None:
-    from store.tables.mapping import TIMES
     from store.tables.moments import AmbiguousTimeError
+    from store.topics import TIME_FIELDS
     from stream.client.admission import InvalidEventError
 
     if row.fault:
@@ -200,6 +200,6 @@ def _publish_row(publisher: Publisher, row: Row, columns: Columns, keep: bool, t
         publisher.publish(columns.topic, event)
         tally.published += 1
     except AmbiguousTimeError as error:
-        tally.refuse(row.number, "wrong_type", TIMES[columns.topic], str(error))
+        tally.refuse(row.number, "wrong_type", TIME_FIELDS[columns.topic], str(error))
     except InvalidEventError as error:
         tally.refuse(row.number, error.reason, error.field, error.remedy)

@@ -90,9 +90,9 @@ def _judge_all(found: Findings, file: Path, form: str, columns: Any) -> None:
 
 
 def _time_of(columns: Any) -> str:
-    from store.tables.mapping import TIMES
+    from store.topics import TIME_FIELDS
 
-    return TIMES[columns.topic]
+    return TIME_FIELDS[columns.topic]
 
 
 def _uploaded(settings: Settings, items: Path | None, column: str, on_log: bool) -> np.ndarray | None:

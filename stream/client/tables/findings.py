@@ -19,8 +19,7 @@ import numpy as np
 
 from store.events import Decoded, Limits
 from store.keys import hash64
-from store.tables.mapping import TIMES
-from store.topics import ENGAGEMENTS, UPLOADS, EventTopic
+from store.topics import ENGAGEMENTS, TIME_FIELDS, UPLOADS, EventTopic
 from stream.client.admission import Event, InvalidEventError, judged
 
 REPORTED = 100
@@ -96,7 +95,7 @@ class Findings:
         import msgspec
 
         fields = event if isinstance(event, dict) else msgspec.json.decode(value)
-        return float(fields[TIMES[self.topic]])
+        return float(fields[TIME_FIELDS[self.topic]])
 
     def _see(self, at: float) -> None:
         self.earliest = at if self.earliest is None else min(self.earliest, at)

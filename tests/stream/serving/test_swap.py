@@ -23,9 +23,9 @@ from store.keys import RESERVED
 from store.settings import Settings, settings_from
 from stream.client.publisher import Publisher
 from stream.client.training_runs import follow, request_training
-from stream.demo.population import Census, Population
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess, await_committed, read_topic
+from tests.populated import publish_population
 from tests.waiting import PATIENCE_S, eventually
 
 pytestmark = pytest.mark.timeout(900)
@@ -112,23 +112,8 @@ class System:
 
     def fill(self) -> None:
         self.worker.await_ready()
-        self.users = self._publish()
+        self.users = publish_population(self.settings)
         await_committed(self.settings)
-
-    def _publish(self) -> list[str]:
-        population = Population(Census(users=200, first_items=300, uploads_per_hour=20.0, sessions_per_hour=100.0))
-        users: set[str] = set()
-        with Publisher(settings=self.settings) as publisher:
-            for count, event in enumerate(population):
-                if hasattr(event, "event_id"):
-                    publisher.engagement(event)
-                    users.add(event.user_id)
-                else:
-                    publisher.upload(event)
-                if len(users) > 150 and count > 4000:
-                    break
-            publisher.flush(20)
-        return sorted(users)
 
     def train(self, codebook: Literal["", "refresh"] = "") -> RunRecord:
         request, offset = request_training(self.settings, codebook)

@@ -1,0 +1,24 @@
+"""A simulated population on a log: what the tests of whole systems publish."""
+
+from __future__ import annotations
+
+from store.settings import Settings
+from stream.client.publisher import Publisher
+from stream.demo.population import Census, Population
+
+
+def publish_population(settings: Settings, flush_s: float = 20.0) -> list[str]:
+    """Publishes some thousand events of a small population; its users, in order."""
+    population = Population(Census(users=200, first_items=300, uploads_per_hour=20.0, sessions_per_hour=100.0))
+    users: set[str] = set()
+    with Publisher(settings=settings) as publisher:
+        for count, event in enumerate(population):
+            if hasattr(event, "event_id"):
+                publisher.engagement(event)
+                users.add(event.user_id)
+            else:
+                publisher.upload(event)
+            if len(users) > 150 and count > 4000:
+                break
+        publisher.flush(flush_s)
+    return sorted(users)
