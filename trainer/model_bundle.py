@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import logging
 import operator
+import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -42,6 +44,9 @@ log = logging.getLogger(__name__)
 
 NO_CHECKPOINT = "none"
 """The checkpoint named in answers before there is one."""
+
+COSTS = 200
+"""So many answers of a bundle tell what one costs."""
 
 ITEM_QUOTA = 100
 """So many items are proposed by the score of all items."""
@@ -105,6 +110,7 @@ class ModelBundle:
     words: PrefixWords = field(default_factory=PrefixWords)
     asked: int = 0
     failures: int = 0
+    _costs_s: deque[float] = field(default_factory=lambda: deque(maxlen=COSTS))
     _table: ItemTable | None = None
 
     def __post_init__(self) -> None:
@@ -181,12 +187,25 @@ class ModelBundle:
         if self.generator is None:
             return _NOTHING
         self.asked += 1
+        began = time.thread_time()
         try:
             return self._expect(self.generator, request, user, handles, now_s)
         except Exception:
             self.failures += 1
             log.exception("the model of %s failed; the answer goes without it", self.checkpoint)
             return _NOTHING
+        finally:
+            self._costs_s.append(time.thread_time() - began)
+
+    def cost_ms(self, least: int) -> float | None:
+        """Processor time of an answer, the median of the newest; None where fewer than `least` are known."""
+        costs_s = sorted(self._costs_s)  # copied in one step: another thread may be answering
+        return 1000.0 * costs_s[len(costs_s) // 2] if len(costs_s) >= max(1, least) else None
+
+    def forget_warming(self) -> None:
+        """What was asked so far was asked by nobody."""
+        self.asked = 0
+        self._costs_s.clear()
 
     def prompt(self, request: Request, user: UserRow | None, handles: Mapping[str, int], now_s: float) -> Prompt:
         """What the model reads of a request."""

@@ -40,6 +40,7 @@ PEER_FAILURES = ("unknown", "unreachable", "timeout", "refused")
 CANARY_RESULTS = ("sent", "failed")
 SPAN_RESULTS = ("exported", "dropped")
 SWAP_RESULTS = ("swapped", "rolled_back", "refused", "failed")
+WATCH_CAUSES = ("hits", "writing", "calibration", "cost", "failures")
 
 RECOMMEND_EDGES_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 PAUSE_EDGES_S = (0.00001, 0.0001, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 1.0)
@@ -86,6 +87,9 @@ class Metrics:
         self._peer_failures = self._counter("peer_failures", "requests that the user's owner did not answer", "reason")
         self._from_copies = self._counter("copy_answers", "requests answered from a copy of the user's row")
         self._swaps = self._counter("swaps", "exchanges of the serving checkpoint", "result")
+        self._watch_rollbacks = self._counter(
+            "watch_rollbacks", "rollbacks by this worker's watch over a new checkpoint, by what was wrong", "cause"
+        )
         self._unknown_engagements = self._counter(
             "unknown_item_engagements", "engagements with items that are not in the catalogue"
         )
@@ -123,6 +127,8 @@ class Metrics:
             self._peer_failures.labels(reason)
         for result in SWAP_RESULTS:
             self._swaps.labels(result)
+        for cause in WATCH_CAUSES:
+            self._watch_rollbacks.labels(cause)
         for result in SPAN_RESULTS:
             self._spans.labels(result)
 
@@ -241,6 +247,10 @@ class Metrics:
         self._swaps.labels(_bounded(result, SWAP_RESULTS)).inc()
         if pause_s is not None:
             self._pause.observe(pause_s)
+
+    def watch_rolled_back(self, cause: str) -> None:
+        """The watch went back by itself, because of `cause` (one of `WATCH_CAUSES`)."""
+        self._watch_rollbacks.labels(_bounded(cause, WATCH_CAUSES)).inc()
 
     def live_hits(self, k: int, slice_name: str, ratio: float) -> None:
         """Share of sampled engagements found in the top `k` before they were learned from."""

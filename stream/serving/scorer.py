@@ -158,9 +158,8 @@ class Scorer:
     def _take_down(self, item_id: str) -> None:
         handle = self.recommender.catalog.handles.get(item_id)
         self.recommender.remove(item_id)
-        for bundle in self.swaps.bundles():
-            if handle is not None:
-                bundle.remove(handle)
+        if handle is not None:
+            self.swaps.remove(handle)
 
     def _undo(self, item_id: str, known: ItemCard | None) -> None:
         self._take_down(item_id)
@@ -169,9 +168,7 @@ class Scorer:
 
     def _insert(self, card: ItemCard) -> None:
         self.recommender.insert(card)
-        handle = self.recommender.catalog.handles[card.item_id]
-        for bundle in self.swaps.bundles():
-            bundle.insert(handle, card)
+        self.swaps.insert(self.recommender.catalog.handles[card.item_id], card)
 
     def on_row(self, record: Any) -> None:
         if record.key == POSITION_KEY:

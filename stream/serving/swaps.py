@@ -1,9 +1,9 @@
 """Swaps: which checkpoint serves, and the watch over it.
 
-A new checkpoint is loaded, checked and warmed in the loading thread, then one reference is exchanged between two
-answers. For the watch period it is on probation (`stream.serving.watching.probation`): if its own answers, its
-calibration or its errors are past their bounds, the one before it returns at once, and a record on `checkpoints` tells
-the other scorers.
+A new checkpoint is loaded, checked and warmed apart (`stream.serving.preparing`), then one reference is exchanged
+between two answers. For the watch period it is on probation (`stream.serving.watching.probation`): if its own answers,
+its calibration, its cost or its errors are past their bounds, the one before it returns at once, and a record on
+`checkpoints` tells the other scorers.
 
 Invariants: a served checkpoint has passed the gate, or a person promoted it; a failed load leaves what serves alone.
 """
@@ -13,41 +13,37 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from store.checkpoints import CHECKPOINT_KEY, SERVABLE, CheckpointFolder, CheckpointRecord, RankerRecord, record_in
+from store.checkpoints import CHECKPOINT_KEY, CheckpointRecord, RankerRecord, record_in
 from store.files.crash_points import reached
+from store.items import ItemCard
 from store.records.foreign import ForeignRecordError, ForeignRecords
-from store.requests import Request
 from store.settings import Settings
 from store.topics import CHECKPOINTS
 from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
+from stream.serving.preparing.announced import Announced
+from stream.serving.preparing.preparation import Preparation
+from stream.serving.watching.harm import Harm, harm_by_cost, harm_by_failures
 from stream.serving.watching.probation import Probation
 from trainer.examples import RankedEngagement
-from trainer.model_bundle import NO_CHECKPOINT, ModelBundle, popularity_in
+from trainer.model_bundle import NO_CHECKPOINT, ModelBundle
 from trainer.own_answers import answer_of_popularity, own_answer
-from trainer.ranking.ranker import Ranker, ranker_from
 from trainer.recommender import Recommender
-from trainer.semantic_ids.codebook import zero_codebook
 
 log = logging.getLogger(__name__)
 
-FORMER = 100
-"""So many of the newest checkpoint records are remembered, for when the last one cannot be followed."""
-MOST_RANKER_BYTES = 1 << 30
+LOOK_S = 0.25
+"""How often the watch looks at what it has seen: a checkpoint that does harm is gone as soon after."""
 
 
 class Swaps:
-    """Follows `checkpoints` for one recommender. `records`: what was announced, oldest first; `note`: the last thing
-    that a person should know; `codebook_changed` is called when another codebook version serves."""
+    """Follows `checkpoints` for one recommender. `note`: the last thing that a person should know; `codebook_changed`
+    is called when another codebook version serves."""
 
     def __init__(
         self,
@@ -61,7 +57,6 @@ class Swaps:
     ) -> None:
         self._foreign = foreign or ForeignRecords()
         self._given_up: CheckpointRecord | None = None
-        self.records: OrderedDict[str, CheckpointRecord] = OrderedDict()
         self.note = ""
         self._settings = settings
         self._metrics = metrics
@@ -69,23 +64,37 @@ class Swaps:
         self._recommender = recommender
         self._codebook_changed = codebook_changed
         self._previous: ModelBundle | None = None
-        self._preparing: ModelBundle | None = None
-        self._targets: deque[CheckpointRecord] = deque(maxlen=FORMER)
-        self._rankers: deque[RankerRecord] = deque(maxlen=FORMER)
+        self._announced = Announced(lambda: [bundle.checkpoint for bundle in self.bundles()])
+        self._preparation = Preparation(settings, recommender)
         self._changed = asyncio.Event()
-        self._published_at: dict[str, float] = {}
         self._swapped_at = 0.0
         self._probation: Probation | None = None
-        self._loading = ThreadPoolExecutor(1, thread_name_prefix="load")
 
     @property
     def serving(self) -> ModelBundle:
         return self._recommender.serving
 
+    @property
+    def records(self) -> Mapping[str, CheckpointRecord]:
+        """What was announced of each checkpoint last, the newest checkpoints, oldest first."""
+        return self._announced.records
+
     def bundles(self) -> list[ModelBundle]:
         """Every bundle that follows the catalogue, each once."""
-        bundles = [self.serving, self._previous, self._preparing]
+        bundles = [self.serving, self._previous, self._preparation.bundle]
         return [bundle for place, bundle in enumerate(bundles) if bundle and bundle not in bundles[:place]]
+
+    def insert(self, handle: int, card: ItemCard) -> None:
+        """An item is live in the catalogue, or was edited."""
+        for bundle in self.bundles():
+            bundle.insert(handle, card)
+        self._preparation.changed(handle, card)
+
+    def remove(self, handle: int) -> None:
+        """An item is no longer live in the catalogue."""
+        for bundle in self.bundles():
+            bundle.remove(handle)
+        self._preparation.changed(handle, None)
 
     def on_checkpoint(self, record: Any) -> None:
         try:
@@ -94,38 +103,35 @@ class Swaps:
             self._foreign.met(CHECKPOINTS, record, error)
             return
         if isinstance(found, RankerRecord):
-            self._rankers.append(found)
+            self._announced.ranker(found)
             self._changed.set()
-        elif isinstance(found, CheckpointRecord):
-            self._consider(found)
-
-    def _consider(self, read: CheckpointRecord) -> None:
-        """What shall serve is the last thing that the log says about it."""
-        self.records[read.checkpoint] = read
-        self._published_at.setdefault(read.checkpoint, read.published_at)
-        if read.action in ("promote", "rollback") or read.verdict in SERVABLE:
-            self._targets.append(read)
+        elif isinstance(found, CheckpointRecord) and self._announced.checkpoint(found):
             self._changed.set()
 
     async def run(self, caught_up: asyncio.Event) -> None:
-        """Follows the checkpoints and watches over the serving one, until cancelled."""
+        """Follows the checkpoints and watches over the serving one, until cancelled: a verdict waits for no loading."""
         await caught_up.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_always())
+            group.create_task(self._watch_always())
+
+    async def _follow_always(self) -> None:
         while True:
-            if self._changed.is_set():
-                self._changed.clear()
-                await self._follow()
-                await self._follow_ranker()
+            await self._changed.wait()
+            self._changed.clear()
+            await self._follow()
+            await self._follow_ranker()
+
+    async def _watch_always(self) -> None:
+        while True:
             await self._watch()
-            try:
-                await asyncio.wait_for(self._changed.wait(), timeout=1.0)
-            except TimeoutError:
-                continue
+            await asyncio.sleep(LOOK_S)
 
     async def _follow(self) -> None:
         """What was announced last shall serve. While nothing serves, one before it is better than none: the last one
         may lie nowhere."""
         tried: set[str] = set()
-        for target in list(self._targets)[::-1]:
+        for target in list(self._announced.targets)[::-1]:
             if target.checkpoint not in tried:
                 tried.add(target.checkpoint)
                 await self._exchange_for(target)
@@ -135,96 +141,36 @@ class Swaps:
     async def _exchange_for(self, target: CheckpointRecord) -> None:
         if target.checkpoint == self.serving.checkpoint or target is self._given_up:
             return
+        result = "rolled_back" if target.action == "rollback" else "swapped"
         if target.checkpoint == NO_CHECKPOINT:
-            self._exchange(await self._prepare_empty(), "rolled_back")
+            self._exchange(await self._preparation.of_none(), "rolled_back")
         elif self._previous is not None and self._previous.checkpoint == target.checkpoint:
-            self._exchange(self._previous, "rolled_back" if target.action == "rollback" else "swapped")
-        else:
-            await self._load(target)
+            self._exchange(self._previous, result)
+        elif (bundle := await self._loaded(target)) is not None:
+            reached("swap_loaded")
+            self._exchange(bundle, result)
 
-    async def _follow_ranker(self) -> None:
-        """Exchanges the ranker for the newest announced one that can be read. A file that is gone was followed by a
-        newer one."""
-        loop = asyncio.get_running_loop()
-        announced = [*self._rankers]
-        self._rankers.clear()
-        for record in reversed(announced):
-            try:
-                ranker = await loop.run_in_executor(self._loading, _read_ranker, Path(record.location))
-            except (OSError, ValueError) as error:
-                log.warning("ranker %s is not used: %s", record.ranker, error)
-            else:
-                self._recommender.exchange_ranker(ranker)
-                return
-
-    async def _load(self, target: CheckpointRecord) -> None:
+    async def _loaded(self, target: CheckpointRecord) -> ModelBundle | None:
         try:
-            bundle = await self._prepare(target)
+            return await self._preparation.of_checkpoint(target, self._announced.first_at(target))
         except Exception as error:
             log.error("checkpoint %s is not served: %s", target.checkpoint, error)
             self.note = f"checkpoint {target.checkpoint} is not served: {error}"
             self._metrics.swapped("failed")
             self._given_up = target
-            return
-        finally:
-            self._preparing = None
-        reached("swap_loaded")
-        self._exchange(bundle, "rolled_back" if target.action == "rollback" else "swapped")
+            return None
 
-    async def _prepare(self, target: CheckpointRecord) -> ModelBundle:
-        """A bundle with a full tree, ready to serve; everything slow happens in the loading thread."""
-        from trainer.checkpoint_loading import load_checkpoint  # torch comes with it
-
-        location = Path(target.location)
-        loop = asyncio.get_running_loop()
-        loaded = await loop.run_in_executor(
-            self._loading, load_checkpoint, CheckpointFolder(location.parent), location.name
-        )
-        if loaded.manifest.verdict not in SERVABLE and target.action != "promote":
-            raise ValueError(f"its verdict is {loaded.manifest.verdict}: promote it, or train another")
-        bundle = ModelBundle(
-            loaded.codebook,
-            checkpoint=target.checkpoint,
-            generator=loaded.generator,
-            published_at=self._published_at[target.checkpoint],  # not when somebody returned to it
-            data_until=loaded.manifest.data_until,
-            beams=self._settings.serving.beams,
-            published=self._recommender.published,
-            history=self._settings.model.history,
-            popularity=popularity_in(loaded.manifest),
-        )
-        return await self._fill(bundle)
-
-    async def _prepare_empty(self) -> ModelBundle:
-        return await self._fill(ModelBundle(zero_codebook(self._settings), beams=self._settings.serving.beams))
-
-    async def _fill(self, bundle: ModelBundle) -> ModelBundle:
-        """Fills the tree in the loading thread from a picture of the catalogue, then follows what changed meanwhile."""
-        catalog = self._recommender.catalog
-        picture = [(handle, card) for handle, card in enumerate(catalog.cards) if card is not None]
-        fill = bundle.insert_many
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._loading, fill, [h for h, _ in picture], [c for _, c in picture])
-        known = dict(picture)
-        for handle, card in enumerate(catalog.cards):
-            before = known.get(handle)
-            if card is not None and card is not before:
-                bundle.insert(handle, card)
-            elif card is None and before is not None:
-                bundle.remove(handle)
-        self._preparing = bundle
-        await loop.run_in_executor(self._loading, self._warm, bundle)
-        return bundle
-
-    def _warm(self, bundle: ModelBundle) -> None:
-        """First answers of a model are slow; nobody waits for these."""
-        catalog = self._recommender.catalog
-        for handle in np.flatnonzero(catalog.live_N)[:4].tolist():
-            request = Request(task="similar", item_id=catalog.ids[handle])
-            bundle.expect(request, None, catalog.handles, self._recommender.now_s)
-        if bundle.failures:
-            raise ValueError("its model fails on a first request: see the log, and roll back or train again")
-        bundle.asked = 0
+    async def _follow_ranker(self) -> None:
+        """Exchanges the ranker for the newest announced one that can be read. A file that is gone was followed by a
+        newer one."""
+        for record in self._announced.take_rankers():
+            try:
+                ranker = await self._preparation.ranker(record)
+            except (OSError, ValueError) as error:
+                log.warning("ranker %s is not used: %s", record.ranker, error)
+            else:
+                self._recommender.exchange_ranker(ranker)
+                return
 
     def _exchange(self, bundle: ModelBundle, result: str) -> None:
         began = time.perf_counter()
@@ -270,31 +216,25 @@ class Swaps:
         serving, previous = self.serving, self._previous
         if previous is None or not self._watching or serving.checkpoint == NO_CHECKPOINT:
             return
-        harm = self._probation.harm() if self._probation is not None else None
-        if serving.asked >= 20 and serving.failures > 0.05 * serving.asked:
-            harm = f"the model failed {serving.failures} of {serving.asked} requests"
+        costs = harm_by_cost(serving, previous, self._settings.training.gate_answer_ms)
+        harm = harm_by_failures(serving) or costs or (self._probation.harm() if self._probation is not None else None)
         if harm is not None:
             await self._roll_back(serving, previous, harm)
 
-    async def _roll_back(self, serving: ModelBundle, previous: ModelBundle, harm: str) -> None:
-        log.warning("rolling back %s: %s", serving.checkpoint, harm)
+    async def _roll_back(self, serving: ModelBundle, previous: ModelBundle, harm: Harm) -> None:
+        log.warning("rolling back %s: %s", serving.checkpoint, harm.reason)
         self._exchange(previous, "rolled_back")
+        self._metrics.watch_rolled_back(harm.cause)
         reached("rolled_back")
         self._previous = None
-        self.note = f"rolled back {serving.checkpoint} → {previous.checkpoint}: {harm}"
+        self._given_up = self._announced.last_target(serving.checkpoint)
+        self.note = f"rolled back {serving.checkpoint} → {previous.checkpoint}: {harm.reason}"
         known = self.records.get(previous.checkpoint) or _nothing_before(previous)
-        record = msgspec.structs.replace(known, action="rollback", published_at=time.time(), reason=harm)
+        record = msgspec.structs.replace(known, action="rollback", published_at=time.time(), reason=harm.reason)
         await self._emitter.send(CHECKPOINTS, msgspec.json.encode(record), key=CHECKPOINT_KEY)
 
     def close(self) -> None:
-        self._loading.shutdown(wait=False, cancel_futures=True)
-
-
-def _read_ranker(path: Path) -> Ranker:
-    """What the file holds: a foreign record may name any file of the machine, and some never end."""
-    if path.exists() and not (path.is_file() and path.stat().st_size <= MOST_RANKER_BYTES):
-        raise ValueError(f"{path} is no ranker's file")
-    return ranker_from(path.read_bytes())
+        self._preparation.close()
 
 
 def _nothing_before(empty: ModelBundle) -> CheckpointRecord:

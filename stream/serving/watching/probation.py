@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stream.serving.watching.harm import Cause, Harm
 from trainer.own_answers import OwnAnswer
 
 LEAST, MOST = 50, 2_000
@@ -54,12 +55,12 @@ class Probation:
         means = [float(np.mean(part_E)) if len(part_E) else 0.0 for part_E in (*new_E2.T, *before_E2.T)]
         return ProbationReport(len(self._pairs), means[0], means[2], means[1], means[3])
 
-    def harm(self) -> str | None:
+    def harm(self) -> Harm | None:
         """Why the new model does harm; None when it does not, or when that is not known yet."""
         if len(self._pairs) < LEAST:
             return None
         new_E2, before_E2 = self._figures()
-        worse = self._hits_less("of its own proposals", new_E2[:, 0], before_E2[:, 0])
+        worse = self._hits_less("hits", "of its own proposals", new_E2[:, 0], before_E2[:, 0])
         return worse or self._written_less() or self._badly_calibrated(new_E2, before_E2)
 
     def _figures(self) -> tuple[np.ndarray, np.ndarray]:
@@ -68,28 +69,29 @@ class Probation:
         before = [(one.hit, one.expected) for _, one in self._pairs]
         return np.array(new, np.float64).reshape(-1, 2), np.array(before, np.float64).reshape(-1, 2)
 
-    def _written_less(self) -> str | None:
+    def _written_less(self) -> Harm | None:
         written = [(a.written, b.written) for a, b in self._pairs if a.written is not None and b.written is not None]
         if len(written) < LEAST:
             return None
         pairs_E2 = np.array(written, np.float64)
-        return self._hits_less("of what it writes", pairs_E2[:, 0], pairs_E2[:, 1])
+        return self._hits_less("writing", "of what it writes", pairs_E2[:, 0], pairs_E2[:, 1])
 
-    def _hits_less(self, what: str, new_E: np.ndarray, before_E: np.ndarray) -> str | None:
+    def _hits_less(self, cause: Cause, what: str, new_E: np.ndarray, before_E: np.ndarray) -> Harm | None:
         lost_E = before_E - new_E
         if new_E.mean() < self._bound * before_E.mean() and lost_E.mean() > _ERRORS * _error(lost_E):
             of = f"{new_E.mean():.3f}, those of the one before {before_E.mean():.3f} ({len(new_E)} engagements)"
-            return f"the first ten {what} hit {of}"
+            return Harm(cause, f"the first ten {what} hit {of}")
         return None
 
-    def _badly_calibrated(self, new_E2: np.ndarray, before_E2: np.ndarray) -> str | None:
+    def _badly_calibrated(self, new_E2: np.ndarray, before_E2: np.ndarray) -> Harm | None:
         off_E, before_E = new_E2[:, 1] - new_E2[:, 0], before_E2[:, 1] - before_E2[:, 0]
         hits, expected = new_E2.mean(axis=0)
         within = self._bound * expected <= hits and self._bound * hits <= expected
         least, most = abs(off_E.mean()) - _ERRORS * _error(off_E), abs(before_E.mean()) + _ERRORS * _error(before_E)
         if within or least <= most:
             return None
-        return f"it says that its first ten hold {expected:.3f}, and they hold {hits:.3f} ({len(off_E)} engagements)"
+        of = f"{expected:.3f}, and they hold {hits:.3f} ({len(off_E)} engagements)"
+        return Harm("calibration", f"it says that its first ten hold {of}")
 
 
 def _error(value_E: np.ndarray) -> float:

@@ -39,8 +39,17 @@ def watched(
 )
 def test_harm(probation: Probation, harm: str) -> None:
     said = probation.harm()
-    assert (said or "").startswith(harm)
+    assert (said.reason if said else "").startswith(harm)
     assert (said is None) == (harm == "")
+
+
+def test_harm_has_a_cause_that_can_be_counted() -> None:
+    harmed = [
+        watched(400, hits=0.05, before=0.3),
+        watched(400, hits=0.2, before=0.2, written=(0.0, 0.2)),
+        watched(400, hits=0.2, before=0.2, expected=0.9),
+    ]
+    assert [harm.cause for one in harmed if (harm := one.harm())] == ["hits", "writing", "calibration"]
 
 
 def test_a_model_that_is_as_badly_calibrated_as_the_one_before_does_no_harm_by_it() -> None:

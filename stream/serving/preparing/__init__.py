@@ -1,0 +1,3 @@
+"""Preparing: what was announced on `checkpoints`, and how a checkpoint becomes ready to serve.
+
+May import what `stream.serving` may. Invariant: nothing here changes what serves."""
