@@ -38,6 +38,7 @@ CONTRACT_NAMES = {
     "sidestream_trace_spans": "counter",
     "sidestream_malformed_traceparents": "counter",
     "sidestream_swaps": "counter",
+    "sidestream_watch_rollbacks": "counter",
     "sidestream_swap_pause_seconds": "histogram",
     "sidestream_live_hit_ratio": "gauge",
     "sidestream_live_items": "gauge",
