@@ -36,10 +36,6 @@ AT_S = 1.4e9
 TREES = (100, 300)
 MIXES = (0.0, 0.5, 1.0, 2.0)
 """What counts and words together, standardised over the candidates, weigh beside the ranker's standardised score."""
-WORDS = 16.0
-"""What a cosine of words weighs beside counts. (Beside counts that are divided by the sum of their places' weights and
-by .93, not by a third, it is 4: both chosen on the item before the last of 2,500 users.)"""
-
 PUBLISHED: dict[str, dict[str, tuple[float, float]]] = {
     "amazon-beauty": {
         "SASRec (in TIGER's table)": (0.0605, 0.0318),
@@ -139,10 +135,14 @@ def state_before_last(folder: Path, histories: dict[str, list[str]], seed: int) 
 
 
 def settings() -> Settings:
-    """The defaults, with more transitions kept of each item and more proposed by counts and words: nothing is asked of
-    these answers but that they are right."""
+    """The defaults, with more transitions kept of each item, more proposed by counts and words, and more candidates in
+    each of the few examples: nothing is asked of these answers but that they are right."""
     return settings_from(
-        {"items": {"neighbours": 256}, "candidates": {"quotas": {"counts": 300, "words": 300, "together": 200}}}
+        {
+            "items": {"neighbours": 256},
+            "ranking": {"negatives": 160},
+            "candidates": {"quotas": {"counts": 300, "words": 300, "together": 200}},
+        }
     )
 
 
@@ -175,7 +175,7 @@ def places_of(state: OnlineState, event: Engagement, mixes: tuple[float, ...]) -
     if not len(true):
         return [-1] * len(mixes)
     dense, handles_B = ranking.evidence.dense, ranking.handles_B
-    plain_B = standard(dense["counts"][handles_B] + WORDS * dense["words"][handles_B])
+    plain_B = standard(dense["counts_and_words"][handles_B])
     ranked_B = standard(np.log(np.clip(ranking.scores_B, 1e-9, None)))
     scores = (plain_B if np.isinf(mix) else ranked_B + mix * plain_B for mix in mixes)
     return [int(np.sum(score_B > score_B[true[0]])) for score_B in scores]

@@ -58,7 +58,7 @@ def compute(
         **_spectral(evidence, handles_B),
         **_vector(evidence, handles_B),
         **_content(evidence, handles_B),
-        **{name: evidence.dense[name][handles_B] for name in (*GROUPS["words"], "query")},
+        **{name: evidence.dense[name][handles_B] for name in (*GROUPS["words"], "counts_and_words", "query")},
         **{name: np.nan if model is None else model[name][handles_B] for name in GROUPS["model"]},
         **_popularity(evidence.catalog, handles_B, heat_BW),
         **_age(evidence.catalog, handles_B, age_B, now_s),
@@ -236,7 +236,7 @@ def _ranked_by(
         heat_A = _heat(evidence.catalog, among_A, now_s, int(column.removeprefix("heat_")))
         return np.asarray(heat_A, np.float32)
     score_A = evidence.dense[column][among_A]
-    if any(column in GROUPS[group] for group in ("spectral", "vector", "words")):
+    if any(column in GROUPS[group] for group in ("spectral", "vector", "words", "counts_and_words")):
         return np.asarray(score_A, np.float32)
     return np.asarray(np.log2(FAINT + score_A), np.float32)
 

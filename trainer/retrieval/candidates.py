@@ -41,10 +41,12 @@ QUOTAS: Mapping[str, int] = {
 
 _DIRECTED = {(0, 0): "after_last", (0, 1): "before_last", (1, 0): "after_second", (2, 0): "after_third"}
 _HEAT_OF_COSINE = -2
-_COUNT_PER_DOUBT = 3.0
-"""Transitions are counted in parts of a third: `counts` sums log(1 + 3 c) over the recent items (PCTM, Petrov et al.,
-RecSys 2026), each place weighing `_COUNT_DECAY` of the one before."""
+_COUNT_PER_DOUBT = 0.36
+"""Transitions are counted in doubts, of which one is what a purchase weighs: `counts` is the mean of log(1 + .36 c)
+over the recent items (PCTM, Petrov et al., RecSys 2026), each place weighing `_COUNT_DECAY` of the one before."""
 _COUNT_DECAY = 0.6
+_COUNTS_PER_COSINE = 4.0
+"""What a cosine of words weighs beside counts: chosen on the item before the last of amazon-beauty's leave-one-out."""
 _WORDS_DECAY = 0.6
 _WORDS_ITEMS = 10
 _VECTORS = ("spectral_taste", "spectral_last", "vector_taste", "vector_last", "content_spectral", "content_taste")
@@ -134,6 +136,7 @@ class Evidence:
         self._two_hops()
         self._vectors(query)
         self._words(lexical)
+        self.dense["counts_and_words"] = self.dense["counts"] + _COUNTS_PER_COSINE * self.dense["words"]
 
     def _transitions(self) -> None:
         """Co-engagement from the recent items: `together` by cosine, `follows` by conditional share, and the directed
@@ -146,14 +149,17 @@ class Evidence:
         counts: list[np.ndarray] = []
         share: list[np.ndarray] = []
         heat_N = catalog.heat_NW[:size, _HEAT_OF_COSINE]
-        for place, handle in enumerate(self.taste.handles_L[: self.rules.recent].tolist()):
+        recent_L = self.taste.handles_L[: self.rules.recent]
+        decay_L = _COUNT_DECAY ** np.arange(len(recent_L))
+        decay_L /= max(1.0, decay_L.sum())
+        for place, handle in enumerate(recent_L.tolist()):
             discount = (1.0 + place) ** -self.rules.position_power
             for direction, (item, log) in enumerate(_ends(catalog, handle, size)):
                 if not len(item):
                     continue
                 part = np.exp2(log - log.max())
                 part /= part.sum()
-                counts.append(self._counts(log, place, direction))
+                counts.append(self._counts(log, decay_L[place], direction))
                 items.append(item)
                 share.append(part * (discount if direction == 0 else 0.5 * discount))
                 norm = 0.5 * (np.maximum(heat_N[item], heat_N[handle] - 40) + heat_N[handle])
@@ -167,12 +173,12 @@ class Evidence:
             self.dense["follows"] = np.bincount(every, np.concatenate(share), size)
             self.dense["counts"] = np.bincount(every, np.concatenate(counts), size)
 
-    def _counts(self, log: np.ndarray, place: int, direction: int) -> np.ndarray:
-        """What transitions out of an item add to `counts`; those into it add nothing."""
+    def _counts(self, log: np.ndarray, weight: float, direction: int) -> np.ndarray:
+        """What transitions out of an item that weighs so much add to `counts`; those into it add nothing."""
         if direction:
             return np.zeros(len(log))
         decayed = np.exp2(np.clip(log - self.catalog.heaviest, -60, 60))
-        return np.asarray(np.log1p(_COUNT_PER_DOUBT * decayed) * _COUNT_DECAY**place)
+        return np.asarray(np.log1p(_COUNT_PER_DOUBT * decayed) * weight)
 
     def _two_hops(self) -> None:
         """Where the strongest of `follows` lead in turn."""

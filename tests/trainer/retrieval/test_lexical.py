@@ -128,10 +128,13 @@ def test_words_and_counts_are_sources_and_columns() -> None:
     last_B = ranking.evidence.dense["words_last"][ranking.handles_B]
     assert ranking.handles_B[last_B.argmax()] == handles["i4"]
     assert counts == [handles["i2"], handles["i1"], handles["i4"]]  # twice; once; once, two places on
-    for name in ("words", "words_last"):
+    for name in ("words", "words_last", "counts_and_words"):
         np.testing.assert_allclose(
             ranking.x_BF[:, COLUMNS[name]], ranking.evidence.dense[name][ranking.handles_B], rtol=1e-6
         )
+    dense, twice = ranking.evidence.dense, handles["i2"]
+    assert dense["counts"][twice] == pytest.approx(math.log1p(0.36 * 2) / (1 + 0.6)), "of two items, one says so"
+    np.testing.assert_allclose(dense["counts_and_words"], dense["counts"] + 4 * dense["words"])
     recommender.remove("i4")
     again = recommender.rank(Request(user_id="x"), None)
     assert handles["i4"] not in again.handles_B
