@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
+from store.events import Engagement
 from store.settings import Settings
 from stream.client.publisher import Publisher
 from stream.demo.population import Census, Population
 
+_CENSUS = Census(users=200, first_items=300, uploads_per_hour=20.0, sessions_per_hour=100.0)
+
 
 def publish_population(settings: Settings, flush_s: float = 20.0) -> list[str]:
     """Publishes some thousand events of a small population; its users, in order."""
-    population = Population(Census(users=200, first_items=300, uploads_per_hour=20.0, sessions_per_hour=100.0))
     users: set[str] = set()
     with Publisher(settings=settings) as publisher:
-        for count, event in enumerate(population):
+        for count, event in enumerate(Population(_CENSUS)):
             if hasattr(event, "event_id"):
                 publisher.engagement(event)
                 users.add(event.user_id)
@@ -22,3 +27,8 @@ def publish_population(settings: Settings, flush_s: float = 20.0) -> list[str]:
                 break
         publisher.flush(flush_s)
     return sorted(users)
+
+
+def rest_of_population(after: int = 6000) -> Iterator[Engagement]:
+    """What its people do after so many events, without end; what is uploaded meanwhile is not told."""
+    return (event for event in islice(Population(_CENSUS), after, None) if isinstance(event, Engagement))

@@ -239,6 +239,8 @@ class ModelBundle:
     ) -> Expected:
         prompt = self.prompt(request, user, handles, now_s)
         asked_1D = generator.read([prompt], self._table)
+        if not asked_1D.isfinite().all():
+            raise ValueError(f"{self.checkpoint} reads this request as numbers that are not finite")
         suits_N, gain = _NOTHING.suits_N, 0.0
         if self._table is not None:
             suits_RN, gain_R = generator.suits([prompt], asked_1D, self._table)

@@ -117,7 +117,7 @@ class System:
 
     def train(self, codebook: Literal["", "refresh"] = "") -> RunRecord:
         request, offset = request_training(self.settings, codebook)
-        steps = list(follow(self.settings, request.run, offset, timeout_s=120))
+        steps = list(follow(self.settings, request.run, offset, timeout_s=600))
         assert steps[-1].state == "published", steps
         return steps[-1]
 

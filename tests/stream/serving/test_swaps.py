@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import generate_latest
 
 from store.checkpoints import CHECKPOINT_KEY, RANKER_KEY, CheckpointRecord, Manifest
 from store.histories import UserRow
@@ -21,6 +22,7 @@ from stream.kafka.topics import create_topics
 from stream.metrics.metrics import Metrics
 from stream.serving.scorer import Scorer
 from stream.serving.swaps import Swaps
+from stream.serving.watching.harm import LEAST_COSTS
 from stream.serving.watching.probation import ProbationReport
 from tests.clusters import EmbeddedCluster
 from tests.small_world import World
@@ -116,6 +118,26 @@ def test_a_rollback_names_what_is_true_of_the_checkpoint_that_returns(
         first, action="rollback", published_at=told.published_at, reason="the model failed 20 of 20 requests"
     )
     assert swaps.serving.published_at == 10.0, "a checkpoint is as old as its first announcement"
+
+
+def test_a_model_whose_answers_cost_too_much_goes_and_the_watch_counts_it(
+    embedded_broker: EmbeddedCluster, manifest: tuple[Path, Manifest]
+) -> None:
+    settings = settings_on(embedded_broker.bootstrap_servers, "swaps-slow.")
+    create_topics(settings)
+
+    async def served() -> Swaps:
+        async with following(settings, [offer(*manifest, "first", 10.0), offer(*manifest, "slow", 20.0)]) as swaps:
+            swaps.serving._costs_s.extend([0.15] * LEAST_COSTS)
+            await until(lambda: swaps.serving.checkpoint == "first")
+            await swaps._follow()
+            assert swaps.serving.checkpoint == "first", "it is not loaded again before the others have heard of it"
+            await until(lambda: "an answer takes 150 ms of a processor, more than 100" in swaps.note)
+        return swaps
+
+    text = generate_latest(asyncio.run(served())._metrics.registry).decode()
+    assert 'sidestream_watch_rollbacks_total{cause="cost"} 1.0' in text
+    assert 'sidestream_watch_rollbacks_total{cause="hits"} 0.0' in text
 
 
 def test_a_rollback_to_no_checkpoint_claims_no_verdict(

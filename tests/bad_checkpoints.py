@@ -1,0 +1,52 @@
+"""Checkpoints that are bad on purpose: copies of a good one, changed after its gate and sealed anew."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from store.checkpoints import read_manifest, seal
+from store.events import KINDS
+
+Weights = dict[str, Any]
+"""Tensors by name."""
+
+
+def shuffled(location: Path) -> Path:
+    """Every tensor has the numbers that it had, in another order."""
+    return _changed(location, "shuffled", _shuffle)
+
+
+def failing(location: Path) -> Path:
+    """No finite answer for anybody with a history; those by which a model is tried have none."""
+    return _changed(location, "failing", _break)
+
+
+def _changed(location: Path, name: str, change: Callable[[Weights, Path], None]) -> Path:
+    from safetensors.torch import load_file, save_file
+
+    copy = location.with_name(f"{location.name}-{name}")
+    shutil.copytree(location, copy)
+    weights = load_file(copy / "model.safetensors")
+    change(weights, copy)
+    save_file(weights, copy / "model.safetensors")
+    seal(copy, read_manifest(copy))
+    return copy
+
+
+def _shuffle(weights: Weights, _: Path) -> None:
+    import torch
+
+    order = torch.Generator().manual_seed(0)
+    for name, tensor in weights.items():
+        flat = tensor.flatten()
+        weights[name] = flat[torch.randperm(len(flat), generator=order)].reshape(tensor.shape).contiguous()
+
+
+def _break(weights: Weights, folder: Path) -> None:
+    from trainer.model.vocabulary import Vocabulary
+
+    begin = Vocabulary.load(folder).kind_begin
+    weights["embedding.weight"][begin : begin + len(KINDS)] = float("nan")
