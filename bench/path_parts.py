@@ -46,6 +46,7 @@ from stream.kafka.emitter import Emitter
 from stream.kafka.records import Record
 from stream.kafka.state_topics import CAUSED_AT, GENERATION
 from stream.metrics.metrics import Metrics
+from stream.serving.reading.broadcast import BATCH
 from stream.serving.scorer import Scorer
 from trainer.content.encoders import text_encoder
 
@@ -78,7 +79,7 @@ class Parts:
             cataloguing=Cataloguing(
                 encoder=encoder, codebook=scorer.codebook, known_card=scorer.card, executor=ThreadPoolExecutor(1)
             ),
-            scoring=scorer,
+            scoring=scorer.examples,
             published=scorer.recommender.published,
             rows_per_s=lambda _: 1e9,
             own_url=str,
@@ -123,8 +124,8 @@ class Parts:
                 for item_id, change in changed.items()
             ]
         with part("rows read"):
-            for row in rows:
-                self.scorer.on_row(row)
+            for begin in range(0, len(rows), BATCH):
+                self.scorer.rows.on_records(rows[begin : begin + BATCH])
 
     def _record(self, topic: str, partition: int, key: bytes, value: bytes) -> Record:
         offset = self._ends[topic, partition]

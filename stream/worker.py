@@ -118,11 +118,10 @@ class Worker:
             if settings.serving.standby
             else None
         )
-        on_passed_row = {ITEM_STATES: self.scorer.on_passed_row}
         self._broadcast = Broadcast(
             settings,
             {**self.scorer.handlers(), CHECKPOINTS: self._on_checkpoint, FORGOTTEN_USERS: self._on_forgotten},
-            on_passed_row,
+            self.scorer.batch_handlers(),
             later=(ITEM_STATES,),
             foreign=self._foreign,
         )

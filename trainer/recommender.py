@@ -25,6 +25,7 @@ from store.histories import UserRow
 from store.items import ItemCard, ItemRow
 from store.keys import hash64
 from store.requests import Answer, Note, Request, Task
+from store.row_blocks.item_block import ItemBlock
 from store.settings import Utility
 from trainer.answers import Served, lines_of
 from trainer.candidate_ranking import Moment, Ranking, rank_candidates, rank_named
@@ -126,6 +127,14 @@ class Recommender:
         self.published.place(handle, row)
         if row.last_at:
             self.observe(row.last_at)
+
+    def update_many(self, handle_R: np.ndarray, block: ItemBlock, source_E: np.ndarray) -> None:
+        """Takes over what behaviour has taught about some items, each once. `source_E`: handles of the neighbours."""
+        self.catalog.update_many(handle_R, block, source_E)
+        self.spectral.place_many(handle_R)
+        self.published.place_many(handle_R, block)
+        if (last_at := float(block.last_at_R.max(initial=0.0))) > 0:
+            self.observe(last_at)
 
     def forget(self, item_id: str) -> None:
         """What behaviour has taught about an item is gone; it stays live, and starts anew."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from store.items import ItemCard, ItemRow
+from store.items import ItemCard
 from store.topics import ITEM_SIGNALS, UPLOADS
 from stream.ingest.assignment import Assignment
 from stream.ingest.item_partition import ItemPartition
@@ -30,11 +30,11 @@ class ItemOwners:
         self._cards: Callable[[int], Sequence[ItemCard]] = lambda _: ()
         self._reassigned: dict[int, UploadPartition] = {}
 
-    def heal(self, number: int, item_id: str, row: ItemRow) -> None:
-        """An older row of the item was read after a further one."""
+    def heal(self, number: int, item_id: str, offset: int) -> None:
+        """A row of the item that is so far was read after a further one."""
         partition = self._assignment.get(ITEM_SIGNALS, number)
         if isinstance(partition, ItemPartition):
-            partition.heal(item_id, row)
+            partition.heal(item_id, offset)
 
     def announced(self, number: int, generation: int) -> None:
         """A worker of this generation has announced itself as the owner."""

@@ -11,7 +11,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from store.headers import CANARY_AT, numbered
-from store.items import ItemRow
 from store.records.foreign import UNREADABLE
 from store.rows import Position
 from store.signals import decode_frames
@@ -168,11 +167,11 @@ class ItemPartition(Partition):
         at_ms = self.side.canary_at_ms
         return numbered(**{CANARY_AT: at_ms}) if at_ms >= 0 else []
 
-    def heal(self, item_id: str, published: ItemRow) -> None:
-        """Publishes the own row again when an older one was read after it: the work of a worker that had lost this
-        partition and did not know; compaction would keep that one."""
+    def heal(self, item_id: str, offset: int) -> None:
+        """Publishes the own row again when one that is only so far was read after it: the work of a worker that had
+        lost this partition and did not know; compaction would keep that one."""
         own = self.side.rows.get(item_id)
-        if own is not None and own.offset > published.offset and not self.side.rows.is_staged(item_id):
+        if own is not None and own.offset > offset and not self.side.rows.is_staged(item_id):
             self.side.rows.stage(item_id, own)
             self._unpublished = True
 

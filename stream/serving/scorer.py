@@ -11,14 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import msgspec
-
 from store.histories import UserRow
-from store.items import ItemCard, ItemRow, row_in
+from store.items import ItemCard
 from store.keys import partition_of
 from store.log import forgotten_in
 from store.records.card_order import CardOrder
@@ -27,16 +25,15 @@ from store.requests import Answer, Request
 from store.settings import Settings
 from store.topics import CHECKPOINTS, FORGOTTEN_USERS, ITEM_STATES, RANKING_EXAMPLES, SEMANTIC_IDS
 from stream.kafka.emitter import Emitter, EmitterError
-from stream.kafka.state_topics import POSITION_KEY, announcement_in, ended_before_s, generation_of
+from stream.kafka.state_topics import announcement_in, generation_of
 from stream.metrics.metrics import Metrics
 from stream.serving.arrivals import Arrivals
 from stream.serving.attribution import Attribution
 from stream.serving.frequency import Frequency
-from stream.serving.reading.published_records import Owners, PublishedRecords, refuse, row_offset_in
+from stream.serving.reading.item_rows import ItemRows
+from stream.serving.reading.published_records import Owners, PublishedRecords, refuse
 from stream.serving.swaps import Swaps
 from stream.serving.traces import Traces
-from stream.serving.uncatalogued.strange_neighbours import StrangeNeighbours
-from stream.serving.uncatalogued.waiting_rows import WaitingRows
 from stream.serving.upkeep import Upkeep
 from stream.serving.watching.examples import Examples
 from trainer.content.encoder import TextEncoder
@@ -71,8 +68,6 @@ class Scorer:
         self.traces = traces or Traces()
         self.arrivals = Arrivals(metrics, self.traces)
         self.owner_urls: dict[int, str] = {}
-        self.waiting, self.strangers = WaitingRows(), StrangeNeighbours()
-        self._known: dict[str, tuple[int, dict[int, int]]] = {}
         self._order = CardOrder()
         self.recommender = Recommender(
             recommender_rules(settings),
@@ -98,18 +93,29 @@ class Scorer:
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
         self._owners = owners
         windows = len(self.recommender.rules.item.half_lives_s)
-        self._read = PublishedRecords(settings.kafka.partitions, owners, self.swaps.bundles, windows)
-        self._passed: dict[str, tuple[int, bytes]] = {}
+        partitions = settings.kafka.partitions
+        self._read = PublishedRecords(partitions, owners, self.swaps.bundles, windows)
+        self.rows = ItemRows(
+            self.recommender,
+            read=self._read,
+            owners=owners,
+            arrivals=self.arrivals,
+            partitions=partitions,
+            on_position=self._on_position,
+            foreign=foreign,
+        )
 
     # ---- what the broadcast brings ----
 
     def handlers(self) -> dict[str, Callable[[Any], None]]:
         return {
             SEMANTIC_IDS: self.on_card,
-            ITEM_STATES: self.on_row,
             CHECKPOINTS: self.swaps.on_checkpoint,
             FORGOTTEN_USERS: self.on_forgotten,
         }
+
+    def batch_handlers(self) -> dict[str, Callable[[Sequence[Any]], None]]:
+        return {ITEM_STATES: self.rows.on_records}
 
     def on_forgotten(self, record: Any) -> None:
         for user_id, one in forgotten_in([record], refuse).items():
@@ -138,22 +144,8 @@ class Scorer:
                 with self._read.taking(record, item_id, lambda: self._undo(item_id, known)):
                     self._insert(card)
                 self.arrivals.card(record, card, known)
-                self._meet_waiting(record.partition, item_id)
+                self.rows.card_came(record.partition, item_id)
         self._owners.card_read(record.partition, item_id, counts)
-
-    def _meet_waiting(self, partition: int, item_id: str) -> None:
-        """The card of an item has come: its row counts from now on."""
-        row = self.waiting.take(item_id)
-        if row is not None:
-            self._update(item_id, row)
-        elif item_id not in self._known and self.waiting.dropped:
-            self._owners.wanted(partition, item_id)
-        for other in self.strangers.met(item_id):
-            self._owners.wanted(partition_of(other, self.settings.kafka.partitions), other)
-
-    def counters(self, item_id: str) -> dict[int, int]:
-        """Kind → engagements with an item, live or not, as far as its owner has published them."""
-        return waiting.counters if (waiting := self.waiting.get(item_id)) else self._known.get(item_id, (-1, {}))[1]
 
     def _take_down(self, item_id: str) -> None:
         handle = self.recommender.catalog.handles.get(item_id)
@@ -170,59 +162,12 @@ class Scorer:
         self.recommender.insert(card)
         self.swaps.insert(self.recommender.catalog.handles[card.item_id], card)
 
-    def on_row(self, record: Any) -> None:
-        if record.key == POSITION_KEY:
-            generation = generation_of(record)
-            if url := announcement_in(record.value, record.partition).url:
-                self.owner_urls[record.partition] = url
-                self._owners.announced(record.partition, generation)
-            return self.arrivals.position(record)
-        item_id = id_in(record.key)
-        if record.value is None:
-            return self._end(item_id) if ended_before_s(record) >= 0 else None
-        row, is_further = self._furthest(record, item_id)
-        if row is None:
-            return
-        if item_id in self.recommender.catalog.handles:
-            self._update(item_id, row)
-        else:
-            self.waiting.put(item_id, msgspec.msgpack.encode(row))
-        self.arrivals.row(record, item_id, is_further)
-
-    def _offset(self, item_id: str) -> int:
-        """How far the row is that is known of an item; -1 without one."""
-        return max(self._known.get(item_id, (-1, {}))[0], self.waiting.offset(item_id))
-
-    def _update(self, item_id: str, row: ItemRow) -> None:
-        self._known[item_id] = row.offset, row.counters
-        self.recommender.update(item_id, self.strangers.without(item_id, row, self.recommender.catalog.handles.keys()))
-
-    def _end(self, item_id: str) -> None:
-        """The row of an item has expired: what behaviour taught of it is gone."""
-        self.waiting.drop(item_id)
-        if self._known.pop(item_id, None) is not None:
-            self.recommender.forget(item_id)
-
-    def _furthest(self, record: Any, item_id: str) -> tuple[ItemRow | None, bool]:
-        """The row that counts, also one passed over (None: it is known already); whether it is the furthest so far."""
-        row, known = self._read.row(record, item_id), self._offset(item_id)
-        offset, value = self._passed.pop(item_id, (-1, b""))
-        if row.offset >= max(offset, known):
-            return row, row.offset > max(offset, known)
-        self._owners.heal(record.partition, item_id, row)
-        return (row_in(value) if offset > known else None), False
-
-    def on_passed_row(self, record: Any) -> None:
-        """A row after which another of the same item has come. What it held is in that one, unless that one is of a
-        former owner, and older."""
-        if record.key == POSITION_KEY or record.value is None:
-            return
-        item_id = id_in(record.key)
-        offset = row_offset_in(record)
-        passed = self._passed.get(item_id, (-1, b""))[0]
-        if offset >= passed:
-            self._passed[item_id] = offset, record.value
-        self.arrivals.row(record, item_id, offset > max(passed, self._offset(item_id)))
+    def _on_position(self, record: Any) -> None:
+        generation = generation_of(record)
+        if url := announcement_in(record.value, record.partition).url:
+            self.owner_urls[record.partition] = url
+            self._owners.announced(record.partition, generation)
+        self.arrivals.position(record)
 
     # ---- what the worker asks ----
 

@@ -131,7 +131,7 @@ class WorkerService:
         catalog = self._scorer.recommender.catalog
         handle = catalog.handles.get(item_id)
         card = catalog.cards[handle] if handle is not None else None
-        counters = self._scorer.counters(item_id)  # of one that was never uploaded, too
+        counters = self._scorer.rows.counters(item_id)  # of one that was never uploaded, too
         if card is None and not counters:
             return None
         serving = self._scorer.serving
@@ -189,7 +189,7 @@ class WorkerService:
     def status(self) -> dict[str, Any]:
         serving = self._scorer.serving
         self._metrics.live_items(self._scorer.recommender.catalog.live_count)
-        self._metrics.unknown_items(len(self._scorer.waiting))
+        self._metrics.unknown_items(len(self._scorer.rows.waiting))
         return {
             **report(self._metrics.snapshot(), self._settings.freshness),
             "checkpoint": None if serving.checkpoint == NO_CHECKPOINT else serving.checkpoint,
@@ -199,7 +199,7 @@ class WorkerService:
             "space_due": self._scorer.recommender.spectral.due(),
             "ranker_heads": self._heads(),
             "exploration": self._exploration(),
-            "unknown_items": len(self._scorer.waiting),
+            "unknown_items": len(self._scorer.rows.waiting),
             "partitions": len(self._assignment),
             "url": self._own_url(),
         }

@@ -20,6 +20,7 @@ import numpy as np
 
 from store.items import ItemCard, ItemRow
 from store.keys import hash64
+from store.row_blocks.item_block import ItemBlock
 from trainer.items.item_learning import ItemRules
 from trainer.items.labels import Labels
 from trainer.items.transitions import Transitions
@@ -61,6 +62,12 @@ class HotLists:
                 keep = np.argpartition(heat_NW[handles, window], -self.DEPTH)[-self.DEPTH :]
                 self._bars[window] = float(heat_NW[handles[keep], window].min())
                 self._inside[window] = set(handles[keep].tolist())
+
+    def rise_many(self, handles: np.ndarray, heat_NW: np.ndarray) -> None:
+        """Hears of the new heat of many items: of those that may lift one over the bar."""
+        over_RW = heat_NW[handles] > np.array(self._bars)
+        for handle in handles[over_RW.any(axis=1)].tolist():
+            self.rise(handle, heat_NW)
 
     def hottest(self, window: int) -> np.ndarray:
         """At least the `DEPTH` hottest handles, ascending; sorted anew only after another has come in."""
@@ -153,6 +160,27 @@ class Catalog:
             self._connect(handle, row)
         return handle
 
+    def update_many(self, handle_R: np.ndarray, block: ItemBlock, source_E: np.ndarray) -> None:
+        """Takes over the newest rows of some items, each once. `source_E`: handles of the block's neighbours."""
+        self.positives += float(block.positives_R.sum()) - float(self.positives_N[handle_R].sum(dtype=np.float64))
+        self.positives_N[handle_R] = block.positives_R
+        self.negatives_N[handle_R] = block.negatives_R
+        valued_R, shown_R, liked_R = block.value_count_R > 0, block.shown_RW.any(axis=1), block.positives_R > 0
+        self.value_N[handle_R[valued_R]] = block.value_sum_R[valued_R] / block.value_count_R[valued_R]
+        if shown_R.any():
+            shown_SW = self._heats(block.shown_RW[shown_R], block.shown_at_R[shown_R])
+            self.shown_NV[handle_R[shown_R]] = shown_SW[:, CONVERSION_HALF_LIVES]
+        if liked_R.any():
+            liked = handle_R[liked_R]
+            self.first_at_N[liked], self.last_at_N[liked] = block.first_at_R[liked_R], block.last_at_R[liked_R]
+            self.heat_NW[liked] = self._heats(block.popularity_RW[liked_R], block.decayed_at_R[liked_R])
+            self.hot.rise_many(liked, self.heat_NW)
+        self._connect_many(handle_R, block, source_E)
+
+    def _heats(self, decayed_RW: np.ndarray, at_s_R: np.ndarray) -> np.ndarray:
+        """`_heat` of many rows."""
+        return np.asarray(np.log2(np.maximum(decayed_RW, 1e-300)) + at_s_R[:, None] / self.half_lives_s_W)
+
     def _heat(self, decayed: list[float], at_s: float) -> list[float]:
         """log2 of decayed sums as of a time, by half-life, in units that stay while time goes on. Of few numbers, for
         which an array costs more than what it does."""
@@ -209,3 +237,13 @@ class Catalog:
         weight_E = np.fromiter(row.neighbours.values(), np.float64, count)
         self.heaviest = max(self.heaviest, row.decayed_at / half_life_s)
         self.transitions.replace(handle, source_E, np.log2(weight_E) + row.landmark / half_life_s)
+
+    def _connect_many(self, handle_R: np.ndarray, block: ItemBlock, source_E: np.ndarray) -> None:
+        """Takes over the transitions into some items."""
+        told_R, half_life_s = block.count_R > 0, self.rules.neighbour_half_life_s
+        if not told_R.any():
+            return
+        self.heaviest = max(self.heaviest, float(block.decayed_at_R[told_R].max()) / half_life_s)
+        landmark_E = np.repeat(block.landmark_R / half_life_s, block.count_R)
+        log_E = np.log2(np.maximum(block.weight_E, 1e-300)) + landmark_E
+        self.transitions.replace_many(handle_R[told_R], block.count_R[told_R], source_E, log_E)

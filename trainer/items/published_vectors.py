@@ -17,8 +17,9 @@ from math import sqrt
 import numpy as np
 
 from store.items import ItemRow
+from store.row_blocks.item_block import ItemBlock
 from trainer.items.content_vectors import ContentVectors
-from trainer.items.spectral_embedding import content_map, predicted
+from trainer.items.spectral_embedding import content_map, predicted, unit
 
 SEARCHED = 2048
 """Hard negatives are looked for among so many items: what they cost does not grow with the catalogue."""
@@ -54,6 +55,17 @@ class PublishedVectors:
             self.changes_N[handle] += 1
             wide_D = vector_D.astype(np.float32)
             self.x_ND[handle] = wide_D / max(sqrt(float(wide_D @ wide_D)), 1e-30)
+
+    def place_many(self, handle_R: np.ndarray, block: ItemBlock) -> None:
+        """Takes over the vectors of the newest rows of some items, each once."""
+        self._reserve()
+        if block.vector_RD.shape[1] != self.width:
+            return
+        has_R = block.vector_RD.any(axis=1)
+        handle_V = handle_R[has_R]
+        self._known_N[handle_V] = True
+        self.changes_N[handle_V] += 1
+        self.x_ND[handle_V] = unit(block.vector_RD[has_R].astype(np.float32))
 
     def forget(self, handle: int) -> None:
         """An item has no vector any more: it is expected again where its card says."""

@@ -101,10 +101,22 @@ class SpectralEmbedding:
         x_D = (share / _length(behaviour_D)) * behaviour_D + (1.0 - share) * content_D  # what `_blend` does, for one
         self.x_ND[handle] = x_D / _length(x_D)
 
+    def place_many(self, handle_R: np.ndarray) -> None:
+        """Places some items, each once, by what their new rows say."""
+        if self._touched is not None:
+            self._touched.update(handle_R.tolist())
+        self._reserve()
+        if self.fit is not None and len(handle_R):
+            behaviour_RD = unit(self._fold_many(handle_R, self.fit.axes_ND))
+            self.x_ND[handle_R] = unit(self._blended(handle_R, behaviour_RD, self.content_ND[handle_R]))
+
     def _blend(self, size: int, behaviour_ND: np.ndarray, content_ND: np.ndarray) -> np.ndarray:
-        evidence = self.catalog.positives_N[:size]
-        share = np.asarray(evidence / (evidence + self.rules.prior))[:, None]
-        return unit(share * behaviour_ND + (1.0 - share) * content_ND)
+        return unit(self._blended(slice(0, size), behaviour_ND, content_ND))
+
+    def _blended(self, handles: np.ndarray | slice, behaviour_HD: np.ndarray, content_HD: np.ndarray) -> np.ndarray:
+        evidence_H = self.catalog.positives_N[handles]
+        share_H1 = np.asarray(evidence_H / (evidence_H + self.rules.prior))[:, None]
+        return np.asarray(share_H1 * behaviour_HD + (1.0 - share_H1) * content_HD)
 
     def _fold(self, handle: int, axes_ND: np.ndarray) -> np.ndarray:
         transitions = self.catalog.transitions
@@ -114,6 +126,17 @@ class SpectralEmbedding:
             log_E, item_E = log_E[item_E < len(axes_ND)], item_E[item_E < len(axes_ND)]
         weight_E = np.exp2(np.maximum(log_E - np.float32(self.catalog.heaviest), np.float32(-60.0)))
         return np.asarray(weight_E @ axes_ND[item_E])
+
+    def _fold_many(self, handle_R: np.ndarray, axes_ND: np.ndarray) -> np.ndarray:
+        """`_fold` of many items: their transitions as sparse matrices."""
+        found_RD = np.zeros((len(handle_R), axes_ND.shape[1]), np.float32)
+        for count_R, item_E, log_E in self.catalog.transitions.ends_of(handle_R):
+            weight_E = np.exp2(np.maximum(log_E - np.float32(self.catalog.heaviest), np.float32(-60.0)))
+            weight_E[outside_E := item_E >= len(axes_ND)] = 0.0
+            item_E = np.where(outside_E, 0, item_E)
+            indptr = np.concatenate([[0], np.cumsum(count_R)])
+            found_RD += sparse.csr_matrix((weight_E, item_E, indptr), (len(handle_R), len(axes_ND))) @ axes_ND
+        return found_RD
 
     def _reserve(self) -> None:
         self.content.reserve()

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -22,25 +21,27 @@ from store.settings import Settings
 from stream.kafka.state_topics import consumer_options
 
 Handler = Callable[[Any], None]
+BatchHandler = Callable[[Sequence[Any]], None]
 
 GATHER_S = 0.01
 """So long records gather before they are fetched: a fetch for each single one would cost more than the records do."""
+BATCH = 250
+"""Records that a batch handler is given at once: some milliseconds."""
 TURN_S = 0.004
 """So long the broadcast works without letting others of the event loop work: requests, heartbeats, partitions."""
 
 
 class Broadcast:
-    """Calls a topic's handler with each of its records (aiokafka ConsumerRecord), in the order of the partition. Where
-    several records of a key have arrived and the topic is in `superseded`, that handler is told of all but the newest.
-    The topics in `later` are read once all others have been read to their end as of the start.
-    A record that its handler does not take is passed over, and `foreign` told; what came before it is the newest then.
-    """
+    """Calls a topic's handler with each of its records (aiokafka ConsumerRecord), in the order of the partition; for a
+    topic in `batches` with many at once, all of one partition. The topics in `later` are read once all others have been
+    read to their end as of the start. A record that its handler does not take is passed over, and `foreign` told; batch
+    handlers see to that themselves."""
 
     def __init__(
         self,
         settings: Settings,
         handlers: Mapping[str, Handler],
-        superseded: Mapping[str, Handler] | None = None,
+        batches: Mapping[str, BatchHandler] | None = None,
         later: Collection[str] = (),
         foreign: ForeignRecords | None = None,
     ) -> None:
@@ -48,7 +49,7 @@ class Broadcast:
         self._later = {settings.topic(name) for name in later}
         self._names = {settings.topic(name): name for name in handlers}
         self._foreign = foreign or ForeignRecords()
-        self._superseded = {settings.topic(name): handler for name, handler in (superseded or {}).items()}
+        self._batches = {settings.topic(name): handler for name, handler in (batches or {}).items()}
         self._handlers = {settings.topic(name): handler for name, handler in handlers.items()}
         self.caught_up = asyncio.Event()
         self._ends: dict[tuple[str, int], int] = {}
@@ -81,38 +82,27 @@ class Broadcast:
             await consumer.stop()
 
     async def _tell(self, topic: str, records: Sequence[Any]) -> None:
-        handler, passed_over = self._handlers[topic], self._superseded.get(topic)
-        newest = {record.key: record.offset for record in records} if passed_over else {}
+        if topic in self._batches:
+            for begin in range(0, len(records), BATCH):
+                self._batches[topic](records[begin : begin + BATCH])
+                await asyncio.sleep(0)
+            return
         began = time.perf_counter()
         for record in records:
-            if passed_over and record.offset < newest[record.key]:
-                self._takes(passed_over, record)
-            elif not self._takes(handler, record) and passed_over:
-                self._fall_back(handler, record, records)
+            self._take(topic, record)
             if time.perf_counter() - began > TURN_S:
                 await asyncio.sleep(0)
                 began = time.perf_counter()
 
-    def _takes(self, handler: Handler, record: Any) -> bool:
+    def _take(self, topic: str, record: Any) -> None:
         try:
-            handler(record)
+            self._handlers[topic](record)
         except ForeignRecordError as error:
-            self._foreign.met(self._names[record.topic], record, error)
-            return False
-        return True
-
-    @staticmethod
-    def _fall_back(handler: Handler, foreign: Any, records: Sequence[Any]) -> None:
-        """The newest record of the key that is taken."""
-        for record in reversed(records):
-            if record.key == foreign.key and record.offset < foreign.offset:
-                with suppress(ForeignRecordError):
-                    handler(record)
-                    return
+            self._foreign.met(self._names[topic], record, error)
 
     async def _partitions(self, consumer: AIOKafkaConsumer) -> list[TopicPartition]:
         partitions = []
-        for topic in self._handlers:
+        for topic in (*self._handlers, *self._batches):
             while not (numbers := consumer.partitions_for_topic(topic)):
                 # A consumer with no subscription learns of topics only when its client is asked to track them.
                 await consumer._client.force_metadata_update()

@@ -30,8 +30,8 @@ _offsets = msgspec.msgpack.Decoder(RowOffset)
 class Owners(Protocol):
     """The partitions of items that are at work here, as far as a scorer tells them of what it read."""
 
-    def heal(self, number: int, item_id: str, row: ItemRow) -> None:
-        """A row was read after a further one: the owner can contradict what a former owner writes."""
+    def heal(self, number: int, item_id: str, offset: int) -> None:
+        """A row that is so far was read after a further one: the owner can contradict what a former owner writes."""
 
     def announced(self, number: int, generation: int) -> None:
         """A worker of this generation has announced itself as the owner of a partition."""

@@ -11,11 +11,6 @@ name it.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Set as AbstractSet
-
-import msgspec
-
-from store.items import ItemRow
 
 MOST_STRANGERS = 20_000
 MOST_NAMED_BY = 16
@@ -32,22 +27,12 @@ class StrangeNeighbours:
     def __len__(self) -> int:
         return len(self._named_by)
 
-    def without(self, item_id: str, row: ItemRow, known: AbstractSet[str]) -> ItemRow:
-        """The row as it counts: with neighbours that are known only."""
-        if row.neighbours.keys() <= known:  # most rows, at a fifth of the cost of looking for each
-            return row
-        strangers = [neighbour for neighbour in row.neighbours if neighbour not in known]
-        for stranger in strangers:
-            self._note(stranger, item_id)
-        gone = set(strangers)
-        kept = {neighbour: weight for neighbour, weight in row.neighbours.items() if neighbour not in gone}
-        return msgspec.structs.replace(row, neighbours=kept)
-
     def met(self, item_id: str) -> list[str]:
         """The card of an item has come: the items whose rows name it."""
         return list(self._named_by.pop(item_id, ()))
 
-    def _note(self, stranger: str, item_id: str) -> None:
+    def note(self, stranger: str, item_id: str) -> None:
+        """The row of an item names something that has no card."""
         named_by = self._named_by.setdefault(stranger, {})
         self._named_by.move_to_end(stranger)
         if len(named_by) < MOST_NAMED_BY:

@@ -114,7 +114,7 @@ def test_a_row_that_is_wanted_of_a_partition_that_is_being_restored_is_published
 def test_nobody_is_told_of_a_partition_that_is_not_here() -> None:
     failures: list[BaseException] = []
     owners = ItemOwners(Assignment({}, failures.append), 4)
-    owners.heal(1, "i", ItemRow())
+    owners.heal(1, "i", -1)
     owners.announced(1, 7)
     owners.reassign(lambda number: CARDS)
     assert failures == []

@@ -7,7 +7,6 @@ import uuid
 
 import pytest
 
-from store.items import ItemRow
 from store.settings import Settings
 from stream.kafka.dead_letters import read_letters
 from stream.kafka.state_topics import CAUSED_AT, GENERATION, POSITION_KEY, decode_announcement
@@ -98,11 +97,11 @@ def test_an_owner_at_work_publishes_again_what_others_have_got_wrong(settings: S
 
             own, before = owner.side.rows.get("i"), await records()
             assert own is not None
-            owner.heal("i", own)
+            owner.heal("i", own.offset)
             owner.publish_again("never heard of")
             owner.contradict(7)
             assert await records() == before, "nothing was wrong"
-            owner.heal("i", ItemRow(own.offset - 1))
+            owner.heal("i", own.offset - 1)
             assert await records() == [*before, b"i", POSITION_KEY]
             owner.publish_again("i")
             assert await records() == [*before, *(b"i", POSITION_KEY) * 2]

@@ -47,11 +47,11 @@ def test_a_restart_observes_nothing_again(scorer: Scorer) -> None:
     """A rolling restart observed the whole catalogue as late, and paged twice."""
     scorer.arrivals.is_news = lambda _: False
     scorer.on_card(card("a"))
-    scorer.on_row(caused("a", 5))
+    scorer.rows.on_records([caused("a", 5)])
     assert (observed(scorer, "upload_to_recommendable"), observed(scorer, "engagement_to_embedding")) == (0, 0)
     scorer.arrivals.is_news = lambda _: True
     scorer.on_card(card("b"))
-    scorer.on_row(caused("a", 6))
+    scorer.rows.on_records([caused("a", 6)])
     assert (observed(scorer, "upload_to_recommendable"), observed(scorer, "engagement_to_embedding")) == (1, 1)
 
 
@@ -59,10 +59,10 @@ def test_a_row_that_is_published_again_is_observed_once(scorer: Scorer) -> None:
     """A new owner reads again what the former one had not committed, and publishes what its rows are by then."""
     scorer.on_card(card("a"))
     for offset in (5, 5, 4):
-        scorer.on_row(caused("a", offset))
+        scorer.rows.on_records([caused("a", offset)])
     scorer.on_passed_row(caused("a", 7))
     scorer.on_passed_row(caused("a", 7))
-    scorer.on_row(caused("a", 7))
+    scorer.rows.on_records([caused("a", 7)])
     assert observed(scorer, "engagement_to_embedding") == 2
 
 

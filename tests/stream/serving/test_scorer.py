@@ -50,8 +50,8 @@ class Told:
     def __init__(self, told: list[Any]) -> None:
         self._told = told
 
-    def heal(self, number: int, item_id: str, row: ItemRow) -> None:
-        self._told.append((number, item_id, row.offset))
+    def heal(self, number: int, item_id: str, offset: int) -> None:
+        self._told.append((number, item_id, offset))
 
     def announced(self, number: int, generation: int) -> None:
         self._told.append((number, generation))
@@ -77,7 +77,7 @@ async def hear(settings: Settings, *fetches: list[tuple[bytes, bytes, list[Any]]
     for rows in fetches:
         await emitter.send_rows("item-states", 0, rows)
         if task is None:
-            broadcast = Broadcast(settings, scorer.handlers(), {"item-states": scorer.on_passed_row})
+            broadcast = Broadcast(settings, scorer.handlers(), scorer.batch_handlers())
             task = asyncio.create_task(broadcast.run())
             await asyncio.wait_for(broadcast.caught_up.wait(), 20)
         await asyncio.sleep(0.5)
@@ -95,7 +95,7 @@ def test_an_older_row_that_comes_later_is_not_believed_and_its_owner_is_told(
 ) -> None:
     rows = [row(2, 3), row(9, 10), row(4, 5)]
     scorer, told = asyncio.run(hear(settings, *([rows] if together else [[one] for one in rows])))
-    assert scorer.counters("i") == {1: 10}
+    assert scorer.rows.counters("i") == {1: 10}
     assert told == [(0, "i", 4)]
 
 
@@ -126,7 +126,7 @@ def test_at_the_start_cards_come_before_rows(settings: Settings) -> None:
 
 def test_of_many_rows_that_come_together_the_last_is_the_furthest(settings: Settings) -> None:
     scorer, told = asyncio.run(hear(settings, [row(n, n) for n in range(20)], [row(19, 19)]))
-    assert (scorer.counters("i"), told) == ({1: 19}, [])
+    assert (scorer.rows.counters("i"), told) == ({1: 19}, [])
 
 
 def test_an_owner_is_told_who_announces_itself(settings: Settings) -> None:

@@ -181,7 +181,8 @@ def test_what_is_known_of_an_item() -> None:
     async def scenario() -> list[Any]:
         worker = Alone()
         row = msgspec.msgpack.encode(ItemRow(offset=3, counters={1: 4}))
-        worker.scorer.on_row(SimpleNamespace(key=b"i1", value=row, partition=0, headers=[("generation", b"1")]))
+        record = SimpleNamespace(key=b"i1", value=row, partition=0, headers=[("generation", b"1")])
+        worker.scorer.rows.on_records([record])
         service = worker.service
         known = [service.item("i1"), service.item("unheard of"), service.trace("i1"), service.trace("unheard of")]
         known.append(service.search_items("item 2", 5))

@@ -12,7 +12,7 @@ from store.records.foreign import ForeignRecordError, ForeignRecords
 from store.settings import Settings
 from stream.kafka.emitter import Emitter
 from stream.kafka.topics import create_topics
-from stream.serving.reading.broadcast import Broadcast
+from stream.serving.reading.broadcast import BATCH, Broadcast
 from tests.clusters import EmbeddedCluster
 from tests.stream.kafka.test_state_topics import send
 from tests.stream.log import settings_on
@@ -88,12 +88,10 @@ async def publish(settings: Settings, records_by_topic: Mapping[str, Sequence[tu
     await emitter.stop()
 
 
-def test_of_what_has_arrived_of_a_key_the_newest_that_is_taken_counts(settings: Settings) -> None:
-    """`x` is what nobody takes; what is passed over is told of all the same."""
+def test_a_record_that_is_none_is_passed_over_and_batches_come_whole_and_in_order(settings: Settings) -> None:
     taken: list[bytes] = []
-    passed_over: list[bytes] = []
+    batches: list[list[bytes]] = []
     told: list[str] = []
-    foreign = ForeignRecords(told.append)
 
     def take(record: Any) -> None:
         if record.value == b"x":
@@ -101,18 +99,21 @@ def test_of_what_has_arrived_of_a_key_the_newest_that_is_taken_counts(settings: 
         taken.append(record.value)
 
     async def scenario() -> None:
-        kept = [(b"a", b"a1"), (b"b", b"b1"), (b"a", b"a2"), (b"c", b"c1")]
-        await publish(settings, {"user-states": [*kept, (b"b", b"x"), (b"d", b"x"), (b"e", b"e1")]})
-        handed = {"user-states": take}
+        many = [(b"k", str(number).encode()) for number in range(600)]
+        await publish(settings, {"user-states": [(b"a", b"a1"), (b"b", b"x"), (b"c", b"c1")], "upload-states": many})
         broadcast = Broadcast(
-            settings, handed, {"user-states": lambda record: passed_over.append(record.value)}, foreign=foreign
+            settings,
+            {"user-states": take},
+            {"upload-states": lambda records: batches.append([record.value for record in records])},
+            foreign=ForeignRecords(told.append),
         )
-        await heard(broadcast, lambda: b"e1" in taken)
+        await heard(broadcast, lambda: b"c1" in taken and sum(map(len, batches)) >= 600)
 
     asyncio.run(scenario())
-    assert taken == [b"a2", b"c1", b"b1", b"e1"]
-    assert passed_over == [b"a1", b"b1"]
-    assert told == ["user-states"] * 2
+    assert (taken, told) == ([b"a1", b"c1"], ["user-states"])
+    assert [value for batch in batches for value in batch] == [str(number).encode() for number in range(600)]
+    assert BATCH in map(len, batches)
+    assert max(map(len, batches)) == BATCH
 
 
 def test_what_is_to_come_later_comes_when_all_else_has_been_read(settings: Settings) -> None:

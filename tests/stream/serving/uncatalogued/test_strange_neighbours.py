@@ -25,12 +25,12 @@ def test_what_nobody_has_uploaded_does_not_grow_the_catalogue_by_being_named() -
     scorer.on_card(card("a"))
     scorer.on_card(card("b"))
     for n in range(50):
-        scorer.on_row(naming("a", n, "b", *(f"url-{20 * n + place}" for place in range(20))))
+        scorer.rows.on_records([naming("a", n, "b", *(f"url-{20 * n + place}" for place in range(20)))])
     assert len(catalog) == 2
     assert catalog.transitions.into(catalog.handles["a"])[0].tolist() == [catalog.handles["b"]]
     scorer.on_card(card("url-999"))
     assert [(what[0], what[2]) for what in told if what[0] == "wanted"] == [("wanted", "a")]
-    scorer.on_row(naming("a", 50, "b", "url-999"))
+    scorer.rows.on_records([naming("a", 50, "b", "url-999")])
     assert catalog.transitions.into(catalog.handles["a"])[0].tolist() == [
         catalog.handles["b"],
         catalog.handles["url-999"],
@@ -40,12 +40,6 @@ def test_what_nobody_has_uploaded_does_not_grow_the_catalogue_by_being_named() -
 
 def test_only_so_many_are_noted() -> None:
     strangers = StrangeNeighbours(kept=10)
-    row = ItemRow(neighbours={f"url-{n}": 1.0 for n in range(30)} | {"b": 2.0})
-    assert strangers.without("a", row, {"b"}).neighbours == {"b": 2.0}
-    assert len(row.neighbours) == 31, "the row is another's"
+    for n in range(30):
+        strangers.note(f"url-{n}", "a")
     assert (len(strangers), strangers.met("url-0"), strangers.met("url-29")) == (10, [], ["a"])
-
-
-def test_a_row_of_known_neighbours_is_taken_as_it_is() -> None:
-    row = ItemRow(neighbours={"b": 1.0})
-    assert StrangeNeighbours().without("a", row, {"b"}) is row

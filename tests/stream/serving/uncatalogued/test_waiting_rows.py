@@ -37,18 +37,18 @@ def card(item: str) -> Any:
 def test_an_unknown_item_takes_no_place_in_what_answers_and_counts_once_it_is_uploaded() -> None:
     scorer = scorer_that_tells(told := [])
     for n in range(100):
-        scorer.on_row(row(f"url-{n}", 4, n + 1))
+        scorer.rows.on_records([row(f"url-{n}", 4, n + 1)])
     assert len(scorer.recommender.catalog) == 0
-    assert len(scorer.waiting) == 100
-    assert scorer.counters("url-7") == {1: 8}
-    scorer.on_row(row("url-7", 2, 1))  # of a former owner
-    assert scorer.counters("url-7") == {1: 8}
+    assert len(scorer.rows.waiting) == 100
+    assert scorer.rows.counters("url-7") == {1: 8}
+    scorer.rows.on_records([row("url-7", 2, 1)])  # of a former owner
+    assert scorer.rows.counters("url-7") == {1: 8}
     assert told == [(0, "url-7", 2)]
     scorer.on_card(card("url-7"))
-    assert (len(scorer.recommender.catalog), len(scorer.waiting)) == (1, 99)
+    assert (len(scorer.recommender.catalog), len(scorer.rows.waiting)) == (1, 99)
     assert scorer.recommender.catalog.positives_N[0] == 8
-    scorer.on_row(row("url-7", 9, 9))
-    assert scorer.counters("url-7") == {1: 9}
+    scorer.rows.on_records([row("url-7", 9, 9)])
+    assert scorer.rows.counters("url-7") == {1: 9}
     scorer.close()
 
 
@@ -56,14 +56,14 @@ def test_a_row_that_has_expired_leaves_the_scorer() -> None:
     scorer = scorer_that_tells([])
     scorer.on_card(card("a"))
     for item in ("a", "url"):
-        scorer.on_row(row(item, 4, 3))
+        scorer.rows.on_records([row(item, 4, 3)])
         no_end = SimpleNamespace(key=item.encode(), value=None, headers=[], partition=0)
-        scorer.on_row(no_end)
-        assert scorer.counters(item) == {1: 3}, "a null value of somebody else"
-        scorer.on_row(SimpleNamespace(key=item.encode(), value=None, headers=[(EXPIRED, b"9")], partition=0))
-        assert scorer.counters(item) == {}
-        scorer.on_row(row(item, 9, 1))
-        assert scorer.counters(item) == {1: 1}
+        scorer.rows.on_records([no_end])
+        assert scorer.rows.counters(item) == {1: 3}, "a null value of somebody else"
+        scorer.rows.on_records([SimpleNamespace(key=item.encode(), value=None, headers=[(EXPIRED, b"9")], partition=0)])
+        assert scorer.rows.counters(item) == {}
+        scorer.rows.on_records([row(item, 9, 1)])
+        assert scorer.rows.counters(item) == {1: 1}
     assert scorer.recommender.catalog.positives_N[0] == 1
     scorer.close()
 
@@ -83,10 +83,10 @@ def test_those_that_wait_are_bounded_by_their_bytes() -> None:
 
 def test_what_had_to_go_is_asked_for_again() -> None:
     scorer = scorer_that_tells(told := [])
-    scorer.waiting = WaitingRows(kept=2)
+    scorer.rows.waiting = WaitingRows(kept=2)
     for n in range(5):
-        scorer.on_row(row(f"url-{n}", 4, 1))
-    assert (len(scorer.waiting), scorer.waiting.dropped) == (2, 3)
+        scorer.rows.on_records([row(f"url-{n}", 4, 1)])
+    assert (len(scorer.rows.waiting), scorer.rows.waiting.dropped) == (2, 3)
     scorer.on_card(card("url-0"))
     assert ("wanted", 0, "url-0") in told
     scorer.close()
