@@ -49,6 +49,24 @@ class EdgeBlocks:
         """How many entries fit where some handles are."""
         return np.asarray(self._room_N[handles])
 
+    def room_of(self, handle: int) -> int:
+        """The same of one."""
+        return int(self._room_N[handle])
+
+    def tell_one(self, handle: int, start: int, count: int) -> None:
+        """`tell` of one."""
+        self.span_N[handle] = (start << _COUNT_BITS) | count
+
+    def move_one(self, handle: int, count: int) -> int:
+        """`move` of one."""
+        if room := int(self._room_N[handle]):
+            self._left.append((self.at(handle)[0], room))
+        wanted = max(count + (count >> 2), LEAST_ROOM)
+        power = 1 << (wanted.bit_length() - 1)
+        wider = next(size for size in (power, power + (power >> 1), power << 1) if size >= wanted)
+        self._room_N[handle] = wider
+        return self._block(wider)
+
     def tell(self, handles: np.ndarray, start_H: np.ndarray, count_H: np.ndarray) -> None:
         """From now on readers see so many entries from there on."""
         self.span_N[handles] = (start_H << _COUNT_BITS) | count_H

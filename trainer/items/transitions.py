@@ -11,6 +11,8 @@ writer; a reader in another thread sees each transition as it was or as it is.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from trainer.items.edge_blocks import EdgeBlocks, grown, ranges
@@ -72,13 +74,59 @@ class Transitions:
         ]
 
     def replace(self, target: int, source_E: np.ndarray, log_E: np.ndarray) -> None:
-        """These are the transitions into an item from now on; each source is named once."""
-        start, used = self._into.at(target)
+        """These are the transitions into an item from now on; each source is named once. For one row this is a third of
+        the cost of `replace_many`."""
+        (start, used), count = self._into.at(target), len(source_E)
         before_U = self._edge_S["source"][start : start + used]
-        if used == len(source_E) and (before_U == source_E).all():  # nothing but weights
-            self._edge_S["log"][start : start + used] = log_E
-        else:
-            self.replace_many(np.array([target]), np.array([len(source_E)]), source_E, log_E)
+        if not used <= count <= self._into.room_of(target) or (before_U != source_E[:used]).any():
+            return self._rearrange(target, source_E, log_E)
+        self._edge_S["log"][start : start + count] = log_E  # most rows: none has gone, and what is new lies behind
+        if count > used:
+            self._edge_S["source"][start + used : start + count] = source_E[used:]
+            self._into.tell_one(target, start, count)
+            self._append(target, range(start + used, start + count), source_E[used:].tolist())
+        return None
+
+    def _rearrange(self, target: int, source_E: np.ndarray, log_E: np.ndarray) -> None:
+        """One row in which something has gone or has another slot, or that needs more room."""
+        self._into.begin()
+        (start, used), count = self._into.at(target), len(source_E)
+        old_sources = self._edge_S["source"][start : start + used].tolist()
+        place_of = dict(zip(old_sources, self._place_S[start : start + used].tolist(), strict=True))
+        begin = self._into.move_one(target, count)
+        self._edge_S = grown(self._edge_S, self._into.pooled)
+        self._place_S = grown(self._place_S, self._into.pooled)
+        self._edge_S["source"][begin : begin + count], self._edge_S["log"][begin : begin + count] = source_E, log_E
+        sources = source_E.tolist()
+        place_E = np.array([place_of.pop(source, _GONE) for source in sources], np.int32)
+        self._place_S[begin : begin + count] = place_E
+        stays = (place_E >= 0).nonzero()[0]
+        self._out_P["slot"][place_E[stays]] = begin + stays
+        self._out_P["slot"][list(place_of.values())] = _GONE
+        self._into.tell_one(target, begin, count)
+        fresh = (place_E < 0).nonzero()[0].tolist()
+        self._append(target, [begin + place for place in fresh], [sources[place] for place in fresh])
+
+    def _append(self, target: int, slots: Sequence[int], sources: list[int]) -> None:
+        """`_connect` for the few of one row: arrays would cost more than what they do."""
+        self._out.begin()
+        for slot, source in zip(slots, sources, strict=True):
+            start, used = self._out.at(source)
+            if used == self._out.room_of(source):
+                start, used = self._widen(source, start, used)
+            self._out_P[start + used] = (slot, target)
+            self._place_S[slot] = start + used
+            self._out.tell_one(source, start, used + 1)
+
+    def _widen(self, source: int, start: int, used: int) -> tuple[int, int]:
+        """`_make_room` for one more of one item; where it begins then, and how many it has."""
+        out_E = self._out_P[start : start + used]
+        out_E = out_E[out_E["slot"] >= 0]
+        begin, live = self._out.move_one(source, len(out_E) + 1), len(out_E)
+        self._out_P = grown(self._out_P, self._out.pooled)
+        self._out_P[begin : begin + live] = out_E
+        self._place_S[out_E["slot"]] = np.arange(begin, begin + live)
+        return begin, live
 
     def replace_many(self, target_R: np.ndarray, count_R: np.ndarray, source_E: np.ndarray, log_E: np.ndarray) -> None:
         """These are the transitions into some items from now on, `count_R` of each, row after row. Each item is named
