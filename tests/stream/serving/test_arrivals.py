@@ -60,9 +60,7 @@ def test_a_row_that_is_published_again_is_observed_once(scorer: Scorer) -> None:
     scorer.on_card(card("a"))
     for offset in (5, 5, 4):
         scorer.rows.on_records([caused("a", offset)])
-    scorer.on_passed_row(caused("a", 7))
-    scorer.on_passed_row(caused("a", 7))
-    scorer.rows.on_records([caused("a", 7)])
+    scorer.rows.on_records([caused("a", 7), caused("a", 7), caused("a", 7)])
     assert observed(scorer, "engagement_to_embedding") == 2
 
 
