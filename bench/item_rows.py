@@ -1,6 +1,6 @@
 """What a published row of an item costs: the owner who writes it, and each scorer that reads it, without Kafka.
 
-    python -m bench.item_rows [--items 10000] [--batch 250] [--rounds 8] [--live 64] [--json]
+    python -m bench.item_rows [--items 10000] [--batch 100] [--rounds 5] [--json]
 
 Items have 64 to 96 neighbours by Zipf's law, and vectors; in each round every row has changed as a few engagements
 change it (weights, some neighbours more, some gone). Told as µs of processor time by row, the median of the rounds.
@@ -31,6 +31,7 @@ from stream.ingest.item_owners import ItemOwners
 from stream.kafka.emitter import Emitter
 from stream.kafka.state_topics import CAUSED_AT, GENERATION
 from stream.metrics.metrics import Metrics
+from stream.serving.reading.broadcast import BATCH
 from stream.serving.scorer import Scorer
 from trainer.content.encoders import text_encoder
 from trainer.items.item_learning import ItemRules, absorb
@@ -43,9 +44,9 @@ AT_S = 1_700_000_000.0
 class World:
     """The rows of all items, as their owners have them."""
 
-    def __init__(self, items: int) -> None:
+    def __init__(self, items: int, rules: ItemRules) -> None:
         self._rng = np.random.default_rng(0)
-        self._rules = ItemRules()
+        self._rules = rules
         weight_N = 1.0 / np.arange(1, items + 1)
         self._share_N = np.cumsum(weight_N / weight_N.sum())
         self.ids = [f"item-{number}" for number in range(items)]
@@ -93,7 +94,8 @@ def in_batches(size: int, batch: int, do: Callable[[slice], Any]) -> list[Any]:
 
 def measure(options: argparse.Namespace) -> dict[str, float]:
     """Part → µs by row."""
-    world, scorer = World(options.items), scorer_of(options.items)
+    scorer = scorer_of(options.items)
+    world = World(options.items, scorer.recommender.rules.item)
     spent: dict[str, list[float]] = {}
 
     def timed(part: str, do: Callable[[], Any]) -> Any:
@@ -124,7 +126,7 @@ def measure(options: argparse.Namespace) -> dict[str, float]:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.item_rows", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--items", type=int, default=10_000)
-    parser.add_argument("--batch", type=int, default=250, help="rows that come together")
+    parser.add_argument("--batch", type=int, default=BATCH, help="rows that come together")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(arguments)

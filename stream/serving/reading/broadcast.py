@@ -25,7 +25,7 @@ BatchHandler = Callable[[Sequence[Any]], None]
 
 GATHER_S = 0.01
 """So long records gather before they are fetched: a fetch for each single one would cost more than the records do."""
-BATCH = 250
+BATCH = 100
 """Records that a batch handler is given at once: some milliseconds."""
 TURN_S = 0.004
 """So long the broadcast works without letting others of the event loop work: requests, heartbeats, partitions."""
