@@ -112,18 +112,25 @@ def worker(options: Options, web_port: Port = None, start_over: StartOver = None
 @command(app, takes=LOG)
 def trainer(options: Options) -> None:
     """Run the continued pre-training service. It uses a GPU if there is one. Of several, one is at work, and the others
-    stand by.
+    stand by. Several processes, or GPUs, of one machine learn together when torchrun starts them.
 
     Example: sidestream trainer --bootstrap-servers kafka:9092 --settings production.toml
+
+    Example: torchrun --nproc-per-node 2 --max-restarts 3 --no-python sidestream trainer --settings production.toml
     """
     use_one_thread()  # torch has a setting of its own: training.threads
     from store.topics import trainer_group
     from stream.kafka.access import TRAINER, check_access
     from stream.kafka.connections import BrokerRefusedError, BrokerUnavailableError
+    from trainer.model.learning.pretraining import follow
+    from trainer.model.learning.processes import joined
     from trainer.runs.service import run_trainer
 
     settings = options.settings()
     begin(settings.logging, "trainer")
+    if not (processes := joined()).leads:
+        follow(processes)
+        return
     try:
         check_access(settings, TRAINER, group=trainer_group(settings.kafka.group))
     except BrokerRefusedError:
@@ -131,7 +138,9 @@ def trainer(options: Options) -> None:
     except BrokerUnavailableError:
         pass  # the trainer waits for a broker by itself
     with FolderLock(Path(settings.data_dir), "trainer"):
-        raise typer.Exit(run_trainer(settings))
+        status = run_trainer(settings)
+    processes.give(None)
+    raise typer.Exit(status)
 
 
 def _starting_over(settings: Settings, chosen: Literal["beginning", "end"] | None) -> Settings:

@@ -37,6 +37,7 @@ from trainer.model.contrast import Contrast
 from trainer.model.corpus import MOMENTS, Corpus, at_or_after, corpus_of, moments, popularity_of, recency
 from trainer.model.learning.optimiser import moments_size, save_moments
 from trainer.model.learning.pretraining import Outcome, Plan, Pretraining
+from trainer.model.learning.processes import joined
 from trainer.model.vector_snapshot import save_vectors
 from trainer.ranking.example import Example
 from trainer.rules import ranker_rules
@@ -217,7 +218,8 @@ def _pretraining(ground: _Ground, prior: BranchPrior, moment_E: np.ndarray, sett
     metadata = Metadata(corpus.texts, corpus.codes_IL, first.vocabulary, MOMENTS)
     own = first.model.shape.tower.own
     contrast = Contrast.of(corpus, prior, MOMENTS + 1, (new_E | older_E) & (corpus.weight_E > 0), own)
-    return Pretraining(first.model, prior, behaviour, metadata, contrast, plan, first.moments, first.teacher)
+    told = (behaviour, metadata, contrast, plan, first.moments, first.teacher)
+    return Pretraining(first.model, prior, *told, joined())
 
 
 def _ask_gate(

@@ -28,13 +28,14 @@ from store.log import Log
 from store.records.frames import frame
 from store.settings import Codebook, Events, Kafka, Model, Settings, Training
 from stream.kafka.topics import create_topics
-from tests.clusters import ON_EMBEDDED, ON_KAFKA, EmbeddedCluster, KafkaCluster
+from tests.clusters import ON_EMBEDDED, ON_KAFKA, REPOSITORY, EmbeddedCluster, KafkaCluster
 from tests.trainer.worlds import WEIGHTS, cards, stream
 from tests.waiting import PATIENCE_S, eventually
 from trainer.checkpoint_loading import load_checkpoint
+from trainer.runs.log_window import read_window
 from trainer.runs.service import TrainerService
 from trainer.runs.starting.work_folder import WorkFolder
-from trainer.runs.training_run import offsets_of
+from trainer.runs.training_run import offsets_of, run_training
 
 TINY = Training(
     min_engagements=100,
@@ -237,3 +238,44 @@ def test_ended_in_mid_run_nothing_is_published_and_the_next_one_goes_on(
     assert not list(folder.root.glob(".*"))
     assert kept is not None
     assert kept.steps < folder.manifest(made).metrics["training.steps"] == 15
+
+
+@ON_EMBEDDED
+@pytest.mark.long
+def test_two_processes_that_torchrun_starts_are_one_trainer(
+    settings: Settings, producer: KafkaProducer, tmp_path: Path
+) -> None:
+    """They publish what one process would, and a stop signal leaves a run open for the next trainer."""
+    publish_world(settings, producer)
+    with Log(settings.kafka) as log:
+        window = read_window(log, settings, {}, time.time(), lambda *_: None)
+    alone = run_training(window, settings, CheckpointFolder(tmp_path / "alone"), None, lambda *_: None)
+    ask(settings, producer, "together")
+    process = start_two(settings)
+    try:
+        eventually(lambda: ended(settings, "together"), 4 * PATIENCE_S)
+        assert states(settings, "together") == ["started", "trained", "gated", "published"]
+        folder = CheckpointFolder(settings.checkpoint_folder())
+        together = folder.manifest(folder.ids()[0])
+        assert together.metrics["training.steps"] == alone.outcome.steps
+        for name in ("candidate.overall.hr@10", "training.item_loss"):
+            assert together.metrics[name] == pytest.approx(alone.manifest.metrics[name], rel=0.15)
+        ask(settings, producer, "stopped")
+        eventually(lambda: states(settings, "stopped") == ["started"])
+        process.terminate()
+        assert process.wait(PATIENCE_S) is not None
+    finally:
+        process.kill()
+        process.wait()
+    assert set(states(settings, "stopped")) <= {"started", "trained"}
+
+
+def start_two(settings: Settings) -> subprocess.Popen[bytes]:
+    """The command itself, in two processes of torchrun's."""
+    from store.settings import to_toml
+
+    file = Path(settings.data_dir) / "settings.toml"
+    file.write_text(to_toml(settings))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
+    command += [sys.executable, "-m", "stream.cli", "trainer", "--settings", str(file)]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)})

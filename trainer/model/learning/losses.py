@@ -97,35 +97,36 @@ def batch_loss(
     batch: Batch,
     random: np.random.Generator,
     teacher: Teacher | None = None,
+    whole: Batch | None = None,
 ) -> Losses:
-    """The losses of a batch."""
+    """The losses of a batch; of a part of one (`whole`), what it adds to the losses of the whole."""
     none = torch.zeros((), device=model.embedding.weight.device)
     codes = items = taught = none
+    whole = batch if whole is None else whole
+    drawn_K = contrast.draw(random) if len(whole.row_N) else np.zeros(0, np.int64)
+    if not len(batch.tokens_BTK):
+        return Losses(codes, items, taught)
     if len(batch.row_N):
-        drawn_K = contrast.draw(random)
         said = answers(model, batch.tokens_BTK, batch, prior, contrast, drawn_K)
         weight_N = _tensor(model, batch.weight_N.astype(np.float32))
         code_N = code_loss(said.code_LNV, _tensor(model, batch.codes_NL))
         item_N = torch.logsumexp(said.score_NK, 1) - said.score_NK[:, 0]
-        codes, items = _mean(code_N, weight_N), _mean(item_N, weight_N)
+        weight = float(whole.weight_N.sum(dtype=np.float32))
+        codes, items = (code_N * weight_N).sum() / weight, (item_N * weight_N).sum() / weight
         states_BTD = said.states_BTD
         if teacher is not None:
-            taught = _mean(teacher.loss(said, batch, prior, contrast, drawn_K), weight_N)
+            taught = (teacher.loss(said, batch, prior, contrast, drawn_K) * weight_N).sum() / weight
     else:
         states_BTD, _ = _read(model, batch.tokens_BTK, batch, contrast)
     if len(batch.text_W):
         state_WD = states_BTD[_tensor(model, batch.text_row_W), _tensor(model, batch.text_column_W)]
-        codes = codes + model.text_loss(state_WD, _tensor(model, batch.text_W)).mean()
+        codes = codes + model.text_loss(state_WD, _tensor(model, batch.text_W)).sum() / len(whole.text_W)
     return Losses(codes, items, taught)
 
 
 def _divergence(theirs_NV: Tensor, own_NV: Tensor) -> Tensor:
     theirs, own = F.log_softmax(theirs_NV, -1), F.log_softmax(own_NV, -1)
     return F.kl_div(own, theirs, log_target=True, reduction="none").sum(-1)
-
-
-def _mean(loss_N: Tensor, weight_N: Tensor) -> Tensor:
-    return (loss_N * weight_N).sum() / weight_N.sum()
 
 
 def _tensor(model: Decoder, array: np.ndarray) -> Tensor:

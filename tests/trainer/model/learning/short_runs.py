@@ -13,6 +13,7 @@ from trainer.model.decoder import Decoder, Shape
 from trainer.model.item_tower import TowerShape
 from trainer.model.learning.optimiser import Moments
 from trainer.model.learning.pretraining import Outcome, Plan, Pretraining
+from trainer.model.learning.processes import Processes
 
 OWN = 1 << 12
 
@@ -32,6 +33,7 @@ def pretraining(
     max_seconds: float = 60.0,
     model: Decoder | None = None,
     moments: Moments | None = None,
+    processes: Processes = Processes(),
 ) -> tuple[Decoder, Pretraining]:
     torch.set_num_threads(1)
     v = vocabulary()
@@ -41,7 +43,7 @@ def pretraining(
         max_steps=steps, epochs=1000, max_seconds=max_seconds, positions=256, items=16, warmup_steps=10, seed=seed
     )
     metadata = Metadata(world.texts, world.codes_IL, v, moment=0)
-    return model, Pretraining(model, prior(), behaviour, metadata, contrast_of(world), plan, moments)
+    return model, Pretraining(model, prior(), behaviour, metadata, contrast_of(world), plan, moments, None, processes)
 
 
 def learn(world: Corpus, steps: int, seed: int = 0, max_seconds: float = 60.0) -> tuple[Decoder, Outcome]:
