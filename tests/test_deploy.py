@@ -82,7 +82,7 @@ def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     found = shutil.which("promtool")
     if found is None:
         pytest.skip("promtool is not installed: apt-get install prometheus")
-    return subprocess.run([found, *arguments], cwd=DEPLOY, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([found, *arguments], cwd=DEPLOY, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_promtool_accepts_rules_and_configuration() -> None:
