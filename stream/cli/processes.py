@@ -122,14 +122,12 @@ def trainer(options: Options) -> None:
     from store.topics import trainer_group
     from stream.kafka.access import TRAINER, check_access
     from stream.kafka.connections import BrokerRefusedError, BrokerUnavailableError
-    from trainer.model.learning.pretraining import follow
-    from trainer.model.learning.processes import joined
     from trainer.runs.service import run_trainer
+    from trainer.runs.training_run import learned_beside_another, send_others_home
 
     settings = options.settings()
     begin(settings.logging, "trainer")
-    if not (processes := joined()).leads:
-        follow(processes)
+    if learned_beside_another():
         return
     try:
         check_access(settings, TRAINER, group=trainer_group(settings.kafka.group))
@@ -139,7 +137,7 @@ def trainer(options: Options) -> None:
         pass  # the trainer waits for a broker by itself
     with FolderLock(Path(settings.data_dir), "trainer"):
         status = run_trainer(settings)
-    processes.give(None)
+    send_others_home()
     raise typer.Exit(status)
 
 

@@ -36,7 +36,7 @@ from trainer.model.branch_prior import BranchPrior
 from trainer.model.contrast import Contrast
 from trainer.model.corpus import MOMENTS, Corpus, at_or_after, corpus_of, moments, popularity_of, recency
 from trainer.model.learning.optimiser import moments_size, save_moments
-from trainer.model.learning.pretraining import Outcome, Plan, Pretraining
+from trainer.model.learning.pretraining import Outcome, Plan, Pretraining, follow
 from trainer.model.learning.processes import joined
 from trainer.model.vector_snapshot import save_vectors
 from trainer.ranking.example import Example
@@ -141,6 +141,19 @@ def run_training(
     reasons = [*judgement.reasons, f"decided by {judgement.rule}", judgement.figures, *notes]
     manifest = folder.set_verdict(checkpoint, verdict, reasons, finite(asked.metrics()))
     return Result(manifest, judgement, outcome, ground.churn())
+
+
+def learned_beside_another() -> bool:
+    """In a process of torchrun's other than the first: learns with that one, run after run, until it ends; then True."""
+    if (processes := joined()).leads:
+        return False
+    follow(processes)
+    return True
+
+
+def send_others_home() -> None:
+    """Ends `learned_beside_another` in the other processes."""
+    joined().give(None)
 
 
 def _ground(
