@@ -58,27 +58,6 @@ class Batch:
     text_column_W: np.ndarray
     text_W: np.ndarray
 
-    def part(self, rank: int, size: int) -> Batch:
-        """Every `size`-th row, beginning with row `rank`, and what is to be written in these."""
-        if size == 1:
-            return self
-        own_N, own_W = self.row_N % size == rank, self.text_row_W % size == rank
-        return Batch(
-            self.tokens_BTK[rank::size],
-            self.item_BT[rank::size],
-            self.row_N[own_N] // size,
-            self.column_N[own_N],
-            self.ask_NA[own_N],
-            self.occurred_N[own_N],
-            self.item_N[own_N],
-            self.codes_NL[own_N],
-            self.weight_N[own_N],
-            self.moment_N[own_N],
-            self.text_row_W[own_W] // size,
-            self.text_column_W[own_W],
-            self.text_W[own_W],
-        )
-
 
 class Behaviour:
     """Rows of engagements that hold one of `learn_E`. In such a row the other positive events of `free_E` are targets

@@ -144,7 +144,7 @@ def run_training(
 
 
 def learned_beside_another() -> bool:
-    """In a process of torchrun's other than the first: learns with that one, run after run, until it ends; then True."""
+    """In a process of torchrun's other than the first: learns with it, run after run, until it ends; then True."""
     if (processes := joined()).leads:
         return False
     follow(processes)

@@ -239,7 +239,7 @@ class Pretraining:
         return self._processes.total(codes, metadata, items)
 
     def _losses_of(self, batch: Batch, teacher: Teacher | None = None) -> Losses:
-        part = batch.part(self._processes.rank, self._processes.size)
+        part = self._processes.part(batch)
         return batch_loss(self._model, self._prior, self._contrast, part, self._random, teacher, batch)
 
 

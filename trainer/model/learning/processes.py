@@ -23,6 +23,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from trainer.model.batches import Batch
+
 _FOR_EVER = timedelta(days=3650)
 """Between two runs the others wait for hours; when the leader ends, its connections do, and so does the waiting."""
 
@@ -68,6 +70,27 @@ class Processes:
         told = torch.zeros(int(size), dtype=torch.uint8)
         dist.broadcast(told, 0)
         return pickle.load(io.BytesIO(told.numpy().tobytes()))  # of our own leader, over torchrun's own connection
+
+    def part(self, batch: Batch) -> Batch:
+        """This process's rows of a batch, every n-th, and what is to be written in these."""
+        if self.size == 1:
+            return batch
+        own_N, own_W = batch.row_N % self.size == self.rank, batch.text_row_W % self.size == self.rank
+        return Batch(
+            batch.tokens_BTK[self.rank :: self.size],
+            batch.item_BT[self.rank :: self.size],
+            batch.row_N[own_N] // self.size,
+            batch.column_N[own_N],
+            batch.ask_NA[own_N],
+            batch.occurred_N[own_N],
+            batch.item_N[own_N],
+            batch.codes_NL[own_N],
+            batch.weight_N[own_N],
+            batch.moment_N[own_N],
+            batch.text_row_W[own_W] // self.size,
+            batch.text_column_W[own_W],
+            batch.text_W[own_W],
+        )
 
     def agree(self, value: float) -> float:
         """The leader's value, in all processes."""

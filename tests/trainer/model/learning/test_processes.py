@@ -83,27 +83,27 @@ def test_the_losses_of_all_parts_are_that_of_the_whole(size: int, which: int) ->
         told = batch_loss(model, prior(), contrast_of(corpus()), part, np.random.default_rng(0), None, whole)
         return tuple(loss.item() for loss in told)
 
-    parts = [losses(whole.part(rank, size)) for rank in range(size)]
+    parts = [losses(Processes(rank, size).part(whole)) for rank in range(size)]
     assert np.allclose(np.sum(parts, axis=0), losses(whole), rtol=1e-4)
     assert losses(whole)[0] > 0
 
 
 def test_parts_share_all_that_is_to_be_written() -> None:
     for whole in batches():
-        parts = [whole.part(rank, 3) for rank in range(3)]
+        parts = [Processes(rank, 3).part(whole) for rank in range(3)]
         for name in ("item_N", "text_W", "tokens_BTK"):
             assert sum(len(getattr(part, name)) for part in parts) == len(getattr(whole, name))
         for part in parts:
             assert np.all(part.row_N < len(part.tokens_BTK))
             assert np.all(part.text_row_W < len(part.tokens_BTK))
-        one = whole.part(0, 1)
+        one = Processes(0, 1).part(whole)
         assert all(getattr(one, each.name) is getattr(whole, each.name) for each in fields(Batch))
 
 
 def test_all_draw_the_same_whichever_part_they_have() -> None:
     """Else their next batches would differ: a part without rows draws as many negatives as the others."""
     whole, drawn = batches()[0], []
-    for part in (whole, whole.part(0, 30), whole.part(29, 30)):
+    for part in (whole, Processes(0, 30).part(whole), Processes(29, 30).part(whole)):
         random = np.random.default_rng(0)
         batch_loss(small_decoder(), prior(), contrast_of(corpus()), part, random, None, whole)
         drawn.append(random.random())
@@ -134,13 +134,12 @@ def test_two_processes_of_torchrun_learn_as_one_does(tmp_path: Path) -> None:
     model, outcome = learn(corpus(), STEPS)
     torchrun(LEARNS, str(tmp_path / "both"), str(STEPS))
     weights, item_loss = torch.load(tmp_path / "both")
-    moved = torch.nn.functional.cosine_similarity(
-        *(
-            torch.cat([(after[name] - start).flatten() for name, start in small_decoder().state_dict().items()])
-            for after in (weights, model.state_dict())
-        ),
-        dim=0,
+    begun = small_decoder().state_dict()
+    both, one = (
+        torch.cat([(after[name] - start).flatten() for name, start in begun.items()])
+        for after in (weights, model.state_dict())
     )
+    moved = torch.nn.functional.cosine_similarity(both, one, dim=0)
     assert moved > 0.8
     assert item_loss == pytest.approx(outcome.item_loss, rel=0.1)
 
