@@ -174,8 +174,7 @@ def places_of(state: OnlineState, event: Engagement, mixes: tuple[float, ...]) -
     true = np.flatnonzero(ranking.handles_B == state.recommender.catalog.handles[event.item_id])
     if not len(true):
         return [-1] * len(mixes)
-    dense, handles_B = ranking.evidence.dense, ranking.handles_B
-    plain_B = standard(dense["counts_and_words"][handles_B])
+    plain_B = standard(ranking.evidence.of("counts_and_words", ranking.handles_B))
     ranked_B = standard(np.log(np.clip(ranking.scores_B, 1e-9, None)))
     scores = (plain_B if np.isinf(mix) else ranked_B + mix * plain_B for mix in mixes)
     return [int(np.sum(score_B > score_B[true[0]])) for score_B in scores]

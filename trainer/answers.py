@@ -43,19 +43,25 @@ def lines_of(ranking: Ranking, exploration: Exploration, shown: Selected) -> tup
         sources[-1] = EXPLORE
     sources = [source or GIVEN for source in sources]
     lines = zip(places_K.tolist(), sources, heads, strict=True)
-    return [_line(ranking, place, source, expected) for place, source, expected in lines], x_KF
+    title = _last_title(ranking)
+    return [_line(ranking, place, reason(source, title), source, expected) for place, source, expected in lines], x_KF
 
 
-def _line(ranking: Ranking, place: int, source: str, heads: list[float] | None) -> RecommendedItem:
-    catalog, handle = ranking.evidence.catalog, int(ranking.handles_B[place])
+def _last_title(ranking: Ranking) -> str:
+    """The title of what the user chose last; empty if that has none."""
     last_L = ranking.taste.handles_L
-    card = catalog.cards[int(last_L[0])] if len(last_L) else None
+    card = ranking.evidence.catalog.cards[int(last_L[0])] if len(last_L) else None
+    return card.title if card is not None else ""
+
+
+def _line(ranking: Ranking, place: int, why: str, source: str, heads: list[float] | None) -> RecommendedItem:
+    catalog, handle = ranking.evidence.catalog, int(ranking.handles_B[place])
     return RecommendedItem(
         item_id=catalog.ids[handle],
         score=float(ranking.scores_B[place]),
         semantic_id=ranking.moment.bundle.whole_id(handle, catalog.ids[handle]),
         source=source,
-        reason=reason(source, card.title if card is not None else ""),
+        reason=why,
         heads=msgspec.UNSET if heads is None else dict(zip(HEADS, heads, strict=True)),
     )
 

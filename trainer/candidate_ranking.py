@@ -18,8 +18,10 @@ from trainer.model_bundle import ModelBundle, ModelEvidence, model_evidence
 from trainer.ranking.columns import NAMES
 from trainer.ranking.features import compute
 from trainer.ranking.ranker import Ranker
-from trainer.retrieval.candidates import Evidence, Taste, gather, rest, united
+from trainer.retrieval.candidates import gather, rest, united
+from trainer.retrieval.evidence import Evidence
 from trainer.retrieval.search import by_relevance
+from trainer.retrieval.taste import Taste
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,7 @@ def rank_named(pool: Ranking, request: Request, handles_B: np.ndarray, allowed_N
     x_BF = pool.features_of(handles_B)
     scores_B = moment.ranker.score(x_BF, moment.utility) if len(handles_B) else np.zeros(0)
     if pool.evidence.query is not None and len(handles_B):
-        scores_B = by_relevance(pool.evidence.dense["query"][handles_B], scores_B)
+        scores_B = by_relevance(pool.evidence.of("query", handles_B), scores_B)
     order = np.argsort(-scores_B, kind="stable")
     ranking = replace(pool, moment=moment, allowed_N=allowed_N, handles_B=handles_B[order], scores_B=scores_B[order])
     return replace(ranking, x_BF=x_BF[order])
@@ -101,7 +103,7 @@ def rank_candidates(moment: Moment, evidence: Evidence, allowed_N: np.ndarray, *
         x_BF = compute(evidence, handles_B, moment.now_s, moment.request, columns)
         scores_B = moment.ranker.score(x_BF, moment.utility)
         if evidence.query is not None:
-            scores_B = by_relevance(evidence.dense["query"][handles_B], scores_B)
+            scores_B = by_relevance(evidence.of("query", handles_B), scores_B)
         order = np.argsort(-scores_B, kind="stable")
         handles_B, scores_B, x_BF = handles_B[order], scores_B[order], x_BF[order]
     return Ranking(moment, evidence, allowed_N, proposed, model, handles_B, scores_B, x_BF, late)

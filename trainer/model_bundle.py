@@ -13,7 +13,7 @@ import logging
 import operator
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
@@ -28,7 +28,7 @@ from store.requests import Request
 from trainer.content.projection import raw_of
 from trainer.items.catalog import Catalog
 from trainer.model.branch_prior import SMOOTHING
-from trainer.retrieval.candidates import best_of
+from trainer.retrieval.top import best_of
 from trainer.semantic_ids.codebook import Codebook, suffix_of
 from trainer.semantic_ids.prefix_words import PrefixWords
 from trainer.semantic_ids.word_map import parts_of
@@ -148,20 +148,30 @@ class ModelBundle:
         self.words.add(handle, codes_L.tolist(), card.title, card.tags)
 
     def insert_many(self, handles: Sequence[int], cards: Sequence[ItemCard]) -> None:
-        """Fills the tree; a hundred thousand items take seconds, so this is done before the bundle serves."""
-        if cards:
-            codes_NL = self.codes(cards)
-            self.tree.insert_many(np.asarray(handles), codes_NL)
-            self._describe(handles, codes_NL, cards)
-            for handle, card, codes in zip(handles, cards, codes_NL.tolist(), strict=True):
-                self.words.add(handle, codes, card.title, card.tags)
+        """`fill`, with some cards."""
+        self.fill(zip(handles, cards, strict=True))
+
+    def fill(self, cards: Iterable[tuple[int, ItemCard]]) -> None:
+        """Fills the tree, some thousand cards at a time; a hundred thousand items take seconds, so this is done before
+        the bundle serves."""
+        handles: list[int] = []
+        codes: list[np.ndarray] = []
+        coming = iter(cards)
+        while some := list(islice(coming, _STRIDE)):
+            mine = [card for _, card in some]
+            codes_NL = self.codes(mine)
+            self._describe([handle for handle, _ in some], codes_NL, mine)
+            for (handle, card), codes_L in zip(some, codes_NL.tolist(), strict=True):
+                self.words.add(handle, codes_L, card.title, card.tags)
+            handles += [handle for handle, _ in some]
+            codes.append(codes_NL)
+        if handles:
+            self.tree.insert_many(np.asarray(handles), np.concatenate(codes))
 
     def _describe(self, handles: Sequence[int], codes_NL: np.ndarray, cards: Sequence[ItemCard]) -> None:
-        if self._table is not None:
-            for start in range(0, len(cards), _STRIDE):
-                some = slice(start, start + _STRIDE)
-                raw_NR = np.stack([raw_of(card) for card in cards[some]])
-                self._table.describe(handles[some], codes_NL[some], raw_NR, [card.item_id for card in cards[some]])
+        if self._table is not None and cards:
+            raw_NR = np.stack([raw_of(card) for card in cards])
+            self._table.describe(handles, codes_NL, raw_NR, [card.item_id for card in cards])
 
     def remove(self, handle: int) -> None:
         self.tree.remove(handle)

@@ -58,7 +58,7 @@ def is_known(catalog: Catalog, request: Request) -> bool:
     if request.item_id is None:
         return True
     handle = catalog.handles.get(request.item_id)
-    return handle is not None and catalog.cards[handle] is not None
+    return handle is not None and handle in catalog.cards
 
 
 def _unknown(request: Request) -> Note:

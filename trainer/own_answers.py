@@ -14,7 +14,7 @@ import numpy as np
 
 from trainer.candidate_ranking import Ranking
 from trainer.model_bundle import ItemPopularity, ModelBundle, model_evidence
-from trainer.retrieval.candidates import best_of
+from trainer.retrieval.top import best_of
 
 SHOWN = 10
 

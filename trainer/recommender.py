@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import get_args
 
 import msgspec
@@ -41,10 +42,11 @@ from trainer.model_bundle import ModelBundle
 from trainer.notes import is_known, notes_of
 from trainer.ranking.negatives import NegativeRules
 from trainer.ranking.ranker import HeuristicRanker, Ranker
-from trainer.retrieval.candidates import CandidateRules, Evidence, deeper, taste_of
+from trainer.retrieval.evidence import Evidence
 from trainer.retrieval.filters import allowed_items
 from trainer.retrieval.lexical import LexicalIndex
 from trainer.retrieval.search import Query, WordIndex
+from trainer.retrieval.taste import CandidateRules, deeper, taste_of
 from trainer.selection import TaskRules, selected
 
 
@@ -83,9 +85,10 @@ class Recommender:
         encode: Callable[[str], np.ndarray] | None = None,
         ranker: Ranker | None = None,
         serving: ModelBundle,
+        cards_folder: Path | None = None,
     ) -> None:
         self.rules = rules
-        self.catalog = Catalog(rules.item)
+        self.catalog = Catalog(rules.item, cards_folder=cards_folder)
         content = ContentVectors(self.catalog, rules.spectral.content_width)
         self.spectral = SpectralEmbedding(content, rules.spectral)
         self.published = PublishedVectors(content, rules.vectors.width)
@@ -269,4 +272,5 @@ class Recommender:
             text = card.title if card is not None else None
         if not text or self._encode is None:
             return None
-        return Query(self._words, text, self.spectral.content.of_text("", self._encode(text)))
+        vector_C = self.spectral.content.of_text("", self._encode(text))
+        return Query(self._words, text, vector_C, len(self.catalog))

@@ -20,7 +20,7 @@ from trainer.ranking.impressions import ImpressionRules
 from trainer.ranking.learner import RankerRules
 from trainer.ranking.negatives import NegativeRules
 from trainer.recommender import RecommenderRules
-from trainer.retrieval.candidates import CandidateRules
+from trainer.retrieval.taste import CandidateRules
 from trainer.selection import TaskRules
 
 

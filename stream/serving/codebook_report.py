@@ -5,6 +5,8 @@ Measured in a thread from a picture of the catalogue: for `/v1/codebook`, `sides
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -54,19 +56,39 @@ class CodebookReport(msgspec.Struct, kw_only=True, frozen=True):
         return [("old", health.error_old), ("fresh", health.error_fresh), ("made", health.error_when_made)]
 
 
-def measure(bundle: ModelBundle, cards: list[tuple[int, ItemCard]], now_s: float) -> CodebookReport:
+def measure(bundle: ModelBundle, cards: Iterable[tuple[int, ItemCard]], now_s: float) -> CodebookReport:
     """The report of a bundle over live items, given as (handle, card); fresh are those uploaded within a day."""
-    live = [(codes, card) for handle, card in cards if (codes := bundle.tree.codes_of(handle)) is not None]
-    codes_NL = np.array([codes for codes, _ in live], np.int32).reshape(len(live), bundle.codebook.levels)
-    chance = Random(0)
-
-    def sample(fresh: bool) -> list[dict[str, np.ndarray]]:
-        some = [card for _, card in live if (now_s - card.uploaded_at < DAY_S) == fresh]
-        return [parts_of(card) for card in chance.sample(some, min(SAMPLE, len(some)))]
-
-    health = health_of(bundle.codebook, codes_NL, sample(False), sample(True))
-    topics = topic_tree(codes_NL, [card.title for _, card in live], [card.tags for _, card in live])
+    told = _Told(now_s)
+    for handle, card in cards:
+        if (codes := bundle.tree.codes_of(handle)) is not None:
+            told.add(codes, card)
+    codes_NL = np.array(told.codes, np.int32).reshape(len(told.codes), bundle.codebook.levels)
+    health = health_of(bundle.codebook, codes_NL, told.some[False], told.some[True])
+    topics = topic_tree(codes_NL, told.titles, told.tags)
     return CodebookReport(health=health, topics=topics, about=dict(bundle.codebook.about))
+
+
+class _Told:
+    """What is kept of the cards: codes, titles and tags of all, content of a sample of the fresh and of the others."""
+
+    def __init__(self, now_s: float) -> None:
+        self.codes: list[tuple[int, ...]] = []
+        self.titles: list[str] = []
+        self.tags: list[list[str]] = []
+        self.some: dict[bool, list[dict[str, np.ndarray]]] = {False: [], True: []}
+        self._now_s, self._count, self._chance = now_s, Counter[bool](), Random(0)
+
+    def add(self, codes: Sequence[int], card: ItemCard) -> None:
+        self.codes.append(tuple(codes))
+        self.titles.append(card.title)
+        self.tags.append(card.tags)
+        fresh = self._now_s - card.uploaded_at < DAY_S
+        some, self._count[fresh] = self.some[fresh], self._count[fresh] + 1
+        place = self._chance.randrange(self._count[fresh])  # reservoir sampling: each is kept with the same chance
+        if len(some) < SAMPLE:
+            some.append(parts_of(card))
+        elif place < SAMPLE:
+            some[place] = parts_of(card)
 
 
 def as_document(report: CodebookReport | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from store.histories import UserRow
@@ -73,6 +74,7 @@ class Scorer:
             recommender_rules(settings),
             encode=lambda text: encoder.encode([text])[0],
             serving=ModelBundle(zero_codebook(settings), beams=settings.serving.beams),
+            cards_folder=Path(settings.data_dir),
         )
         self.swaps = Swaps(
             settings,
@@ -185,8 +187,9 @@ class Scorer:
 
     def cards(self, partition: int) -> list[ItemCard]:
         """Cards of the live items of one partition."""
-        count, cards = self.settings.kafka.partitions, filter(None, self.recommender.catalog.cards)
-        return [card for card in cards if partition_of(card.item_id, count) == partition]
+        count, catalog = self.settings.kafka.partitions, self.recommender.catalog
+        mine = (handle for handle, item_id in enumerate(catalog.ids) if partition_of(item_id, count) == partition)
+        return [card for handle in mine if (card := catalog.cards[handle]) is not None]
 
     def owner_of(self, user_id: str) -> str | None:
         """The address of the worker that has this user's partition."""

@@ -22,7 +22,8 @@ TURN_S = 0.2
 """How often it is asked whether the space is due: a young stream grows by an eighth within seconds."""
 
 MEASURE_EVERY_S = 30.0
-"""How often the health of the codebook is measured: a hundred thousand items take about a second of a thread."""
+"""How often the health of the codebook is measured, where that takes little: a hundred thousand items take about a
+second of a thread, and a twentieth of its time is the most that is given to it."""
 
 
 class Upkeep:
@@ -33,7 +34,7 @@ class Upkeep:
         self._metrics = metrics
         self._recommender = recommender
         self._measured: ModelBundle | None = None
-        self._measured_at = 0.0
+        self._measures_at = 0.0
         self._rests_until = 0.0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="upkeep")
 
@@ -70,15 +71,15 @@ class Upkeep:
             log.exception("the vector space was not fitted again; the one before it goes on serving")
 
     async def _measure(self) -> None:
-        serving = self._recommender.serving
-        if time.monotonic() - self._measured_at < MEASURE_EVERY_S and self._measured is serving:
+        serving, began = self._recommender.serving, time.monotonic()
+        if began < self._measures_at and self._measured is serving:
             return
-        self._measured, self._measured_at = serving, time.monotonic()
-        cards = [(handle, card) for handle, card in enumerate(self._recommender.catalog.cards) if card is not None]
+        cards = self._recommender.catalog.cards.items()
         work = asyncio.get_running_loop().run_in_executor(
             self._thread, measure, serving, cards, self._recommender.now_s
         )
-        self.codebook_report = await work
+        self.codebook_report, self._measured = await work, serving
+        self._measures_at = began + max(MEASURE_EVERY_S, 20.0 * (time.monotonic() - began))
         self.codebook_report.tell(self._metrics)
 
     def close(self) -> None:

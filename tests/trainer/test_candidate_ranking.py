@@ -68,7 +68,7 @@ def test_the_ranker_of_the_moment_decides_the_order(ranking: Ranking) -> None:
 
 def test_a_search_is_ordered_by_what_was_asked_for(world: World) -> None:
     searched = world.recommender.rank(Request(user_id="u1", task="search", query="even"), world.users["u1"])
-    relevance_B = searched.evidence.dense["query"][searched.handles_B]
+    relevance_B = searched.evidence.of("query", searched.handles_B)
     assert relevance_B[:5].min() > relevance_B[-5:].max()
 
 

@@ -7,7 +7,9 @@ import pytest
 
 from tests.small_world import START, World, card
 from trainer.reasons import EXPLORE, reason, winners
-from trainer.retrieval.candidates import Evidence, gather, taste_of
+from trainer.retrieval.candidates import gather
+from trainer.retrieval.evidence import Evidence
+from trainer.retrieval.taste import taste_of
 
 
 def test_the_source_that_ranks_an_item_highest_stands_for_it() -> None:

@@ -15,12 +15,15 @@ from bisect import insort
 from collections.abc import Iterable
 from itertools import repeat
 from math import log2
+from pathlib import Path
 
 import numpy as np
 
 from store.items import ItemCard, ItemRow
 from store.keys import hash64
+from store.memory.hash_index import HashIndex
 from store.row_blocks.item_block import ItemBlock
+from trainer.items.cards import Cards
 from trainer.items.item_learning import ItemRules
 from trainer.items.labels import Labels
 from trainer.items.transitions import Transitions
@@ -34,6 +37,10 @@ NEVER = -1e30
 
 CONVERSION_HALF_LIVES = (2, 4)
 """The half-lives (places in the ladder) for which impressions are kept beside popularity."""
+
+
+_UNKNOWN = {"heat_NW": NEVER, "shown_NV": NEVER, "value_N": np.nan}
+"""Columns of which 0 says something."""
 
 
 class HotLists:
@@ -82,12 +89,12 @@ class Catalog:
     """Items by handle. Columns end in their shape: N handles (capacity), W half-lives, V those for conversion.
     `uploads` counts the cards that made an item live, or newer."""
 
-    def __init__(self, rules: ItemRules = ItemRules(), capacity: int = 1024) -> None:
+    def __init__(self, rules: ItemRules = ItemRules(), capacity: int = 1024, cards_folder: Path | None = None) -> None:
         self.rules = rules
         self.half_lives_s_W = np.array(rules.half_lives_s)
         self.handles: dict[str, int] = {}
         self.ids: list[str] = []
-        self.cards: list[ItemCard | None] = []
+        self.cards = Cards(cards_folder)
         self.transitions = Transitions()
         self.labels = Labels()
         self.hot = HotLists(len(rules.half_lives_s))
@@ -97,7 +104,7 @@ class Catalog:
         self.live_count = 0
         self.positives = 0.0
         self.heaviest = -np.inf
-        self.by_hash: dict[int, int] = {}
+        self.by_hash = HashIndex()
         self.live_N = np.zeros(capacity, bool)
         self.uploaded_at_N = np.zeros(capacity)
         self.first_at_N = np.zeros(capacity)
@@ -122,7 +129,7 @@ class Catalog:
         if not self.live_N[handle]:
             self.live_N[handle] = True
             self.live_count += 1
-        if self.cards[handle] is None or self.uploaded_at_N[handle] != card.uploaded_at:
+        if handle not in self.cards or self.uploaded_at_N[handle] != card.uploaded_at:
             insort(self._newest, (card.uploaded_at, handle))
             del self._newest[:-NEWEST]
             self.uploads += 1
@@ -216,17 +223,19 @@ class Catalog:
             self._grow()
         self.handles[item_id] = handle
         self.ids.append(item_id)
-        self.cards.append(None)
         self.transitions.reserve(handle + 1)
-        self.by_hash[hash64(item_id)] = handle
+        self.by_hash.add(hash64(item_id), handle)
         return handle
 
     def _grow(self) -> None:
+        size = len(self.live_N)
         for name, column in list(vars(self).items()):
             if name.split("_")[-1].startswith("N") and isinstance(column, np.ndarray):
-                never = name in ("heat_NW", "shown_NV")
-                fresh = np.full_like(column, NEVER if never else np.nan if name == "value_N" else 0)
-                setattr(self, name, np.concatenate([column, fresh]))
+                wider = np.zeros((size + max(1024, size // 4), *column.shape[1:]), column.dtype)
+                wider[:size] = column
+                if unknown := _UNKNOWN.get(name, 0.0):
+                    wider[size:] = unknown
+                setattr(self, name, wider)
 
     def _connect(self, handle: int, row: ItemRow) -> None:
         """Takes over the transitions into an item."""

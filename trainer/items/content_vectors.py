@@ -7,12 +7,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from store.items import ItemCard
-from trainer.content.projection import ContentProjection, first_projection, fit_projection, raw_of, raw_of_text
+from trainer.content.projection import (
+    RAW_WIDTH,
+    ContentProjection,
+    first_projection,
+    fit_projection,
+    raw_of,
+    raw_of_text,
+)
+from trainer.items.byte_vectors import ByteVectors
 from trainer.items.catalog import Catalog
 
 SAMPLE = 4000
 """A projection is fitted to so many items, spread evenly over the catalogue."""
+STRIDE = 1000
+"""So many are projected at once."""
 GROWTH = 0.02
 """With that many more cards a refit projects all of them anew."""
 
@@ -23,7 +32,7 @@ class ContentVectors:
     def __init__(self, catalog: Catalog, width: int = 128) -> None:
         self.catalog, self.width = catalog, width
         self.projection = first_projection(width)
-        self.x_NC = np.zeros((len(catalog.live_N), width), np.float32)
+        self.x_NC = ByteVectors(len(catalog.live_N), width)
         self._fitted_at = 0
 
     def describe(self, handle: int) -> bool:
@@ -40,34 +49,36 @@ class ContentVectors:
         row_C: np.ndarray = self.projection.of(raw_of_text(text, vector)[None])[0]
         return row_C
 
-    def refitted(self, size: int) -> tuple[ContentProjection, np.ndarray]:
+    def refitted(self, size: int) -> tuple[ContentProjection, ByteVectors]:
         """The projection for the first `size` handles, and all their items through it, for `adopt`. While the catalogue
         has hardly grown these are the ones that are held: most of a fit would go into projecting the same cards."""
-        cards, uploads = self.catalog.cards[:size], self.catalog.uploads
-        live = [handle for handle, card in enumerate(cards) if card is not None]
-        x_NC = np.zeros((len(self.catalog.live_N), self.width), np.float32)
+        catalog, uploads = self.catalog, self.catalog.uploads
+        live = np.flatnonzero(catalog.live_N[:size])
         if self._fitted_at and uploads < self._fitted_at * (1.0 + GROWTH):
-            x_NC[live] = self.x_NC[live]
-            return self.projection, x_NC
-        sample = [card for handle in live[:: max(1, len(live) // SAMPLE)] if (card := cards[handle]) is not None]
-        found = fit_projection(_raw(sample), self.width) if sample else None
-        self._fitted_at = uploads if found is not None else 0
+            self.x_NC[np.flatnonzero(~catalog.live_N[:size])] = np.zeros(self.width, np.float32)
+            return self.projection, self.x_NC
+        _, raw_NR = self._raw(live[:: max(1, len(live) // SAMPLE)])
+        found = fit_projection(raw_NR, self.width)
+        self._fitted_at = uploads if len(raw_NR) and found is not None else 0
         projection = found or self.projection
-        for start in range(0, len(live), SAMPLE):
-            some = live[start : start + SAMPLE]
-            x_NC[some] = projection.of(_raw([card for card in map(cards.__getitem__, some) if card]))
+        x_NC = ByteVectors(len(catalog.live_N), self.width)
+        for start in range(0, len(live), STRIDE):
+            some, raw_NR = self._raw(live[start : start + STRIDE])
+            x_NC[some] = projection.of(raw_NR)
         return projection, x_NC
 
-    def adopt(self, projection: ContentProjection, x_NC: np.ndarray) -> None:
+    def _raw(self, handles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the handles that have a card still, and what it says (N × R)."""
+        told = [
+            (handle, raw_of(card)) for handle in handles.tolist() if (card := self.catalog.cards[handle]) is not None
+        ]
+        some = np.array([handle for handle, _ in told], np.int64)
+        return some, np.stack([raw_R for _, raw_R in told]) if told else np.zeros((0, RAW_WIDTH), np.float32)
+
+    def adopt(self, projection: ContentProjection, x_NC: ByteVectors) -> None:
         """Holds what `refitted` gave; who was described meanwhile has to be once more."""
         self.projection, self.x_NC = projection, x_NC
 
     def reserve(self) -> None:
         """Makes room for all handles of the catalogue."""
-        lack = len(self.catalog.live_N) - len(self.x_NC)
-        if lack > 0:
-            self.x_NC = np.concatenate([self.x_NC, np.zeros((lack, self.width), np.float32)])
-
-
-def _raw(cards: list[ItemCard]) -> np.ndarray:
-    return np.stack([raw_of(card) for card in cards])
+        self.x_NC.reserve(len(self.catalog.live_N))

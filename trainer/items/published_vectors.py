@@ -18,6 +18,7 @@ import numpy as np
 
 from store.items import ItemRow
 from store.row_blocks.item_block import ItemBlock
+from trainer.items.byte_vectors import ByteVectors
 from trainer.items.content_vectors import ContentVectors
 from trainer.items.spectral_embedding import content_map, predicted, unit
 
@@ -26,6 +27,22 @@ SEARCHED = 2048
 
 Prefixes = dict[tuple[int, ...], tuple[np.ndarray, int]]
 """Codes of a prefix → the sum of what content did not predict of the vectors under it, and how many they are."""
+
+
+_STRIDE = 4096
+
+
+class Rests:
+    """What content did not predict of the vectors of items (handles ascending: T)."""
+
+    def __init__(self, handles: np.ndarray, rest_TD: np.ndarray) -> None:
+        self.handles, self.rest_TD = handles, rest_TD
+
+    def of(self, handle: int) -> np.ndarray | None:
+        """None for an item that is not one of these."""
+        place = int(self.handles.searchsorted(handle))
+        inside = place < len(self.handles) and self.handles[place] == handle
+        return np.asarray(self.rest_TD[place]) if inside else None
 
 
 class PublishedVectors:
@@ -38,8 +55,8 @@ class PublishedVectors:
         self.content, self.catalog = content, content.catalog
         capacity = len(self.catalog.live_N)
         self.width = width
-        self.x_ND = np.zeros((capacity, width), np.float32)
-        self.expected_ND = np.zeros((capacity, width), np.float32)
+        self.x_ND = ByteVectors(capacity, width)
+        self.expected_ND = ByteVectors(capacity, width)
         self._ridge, self._prefix_prior = ridge, prefix_prior
         self._known_N = np.zeros(capacity, bool)
         self.changes_N = np.zeros(capacity, np.int32)
@@ -83,13 +100,15 @@ class PublishedVectors:
         """Fits the expectation anew and places every item that has no vector. May run in another thread."""
         self._reserve()
         size = len(self.catalog)
-        known_N, x_ND, content_NC = self._known_N[:size].copy(), self.x_ND[:size].copy(), self.content.x_NC[:size]
+        known_N = self._known_N[:size].copy()
         evidence_N = np.where(known_N, self.catalog.positives_N[:size], 0.0)
-        self._map_CD, mapped_ND = content_map(content_NC, x_ND, evidence_N, self._ridge)
-        telling_N = evidence_N >= 3
-        rest_ND = np.where(telling_N[:, None], x_ND - mapped_ND, 0.0)
-        self._prefixes = self._gather_prefixes(np.flatnonzero(telling_N).tolist(), rest_ND)
-        self._expect(np.arange(size), mapped_ND, rest_ND)
+        self._map_CD, mapped_ND = content_map(self.content.x_NC, self.x_ND, evidence_N, self._ridge)
+        telling = np.flatnonzero(evidence_N >= 3)
+        rests = Rests(telling, self.x_ND[telling] - mapped_ND[telling])
+        self._prefixes = self._gather_prefixes(rests)
+        for start in range(0, size, _STRIDE):
+            some = np.arange(start, min(size, start + _STRIDE))
+            self._expect(some, mapped_ND[some], rests)
         for handle in range(size, len(self.catalog)):
             self.describe(handle)
 
@@ -120,24 +139,24 @@ class PublishedVectors:
         found = found[self._known_N[first + found]]
         return [self.catalog.ids[first + place] for place in found.tolist()]
 
-    def _expect(self, handles: np.ndarray, mapped_HD: np.ndarray, own_HD: np.ndarray | None = None) -> None:
-        """`own_HD`: what an item itself has put under its prefixes (0: nothing). It must not expect itself."""
+    def _expect(self, handles: np.ndarray, mapped_HD: np.ndarray, rests: Rests | None = None) -> None:
+        """`rests`: what items themselves have put under their prefixes. An item must not expect itself."""
         expected_HD = mapped_HD.copy()
         if self._prefixes:
             for place, handle in enumerate(handles.tolist()):
-                expected_HD[place] += self._prefix_mean(handle, None if own_HD is None else own_HD[place])
+                expected_HD[place] += self._prefix_mean(handle, None if rests is None else rests.of(handle))
         length_H = np.sqrt(np.einsum("hd,hd->h", expected_HD, expected_HD))
         expected_HD /= np.maximum(1.0, length_H)[:, None]
         self.expected_ND[handles] = expected_HD
-        new = handles[~self._known_N[handles]]
-        self.x_ND[new] = self.expected_ND[new]
+        new_H = ~self._known_N[handles]
+        self.x_ND[handles[new_H]] = expected_HD[new_H]
 
-    def _gather_prefixes(self, handles: Sequence[int], rest_ND: np.ndarray) -> Prefixes:
+    def _gather_prefixes(self, rests: Rests) -> Prefixes:
         found: Prefixes = {}
-        for handle in handles:
+        for handle, rest_D in zip(rests.handles.tolist(), rests.rest_TD, strict=True):
             for prefix in self._prefixes_of(handle):
-                total_D, count = found.get(prefix, (np.zeros(rest_ND.shape[1], np.float32), 0))
-                found[prefix] = (total_D + rest_ND[handle], count + 1)
+                total_D, count = found.get(prefix, (np.zeros(self.width, np.float32), 0))
+                found[prefix] = (total_D + rest_D, count + 1)
         return found
 
     def _prefix_mean(self, handle: int, own_D: np.ndarray | None) -> np.ndarray | float:
@@ -158,10 +177,10 @@ class PublishedVectors:
 
     def _reserve(self) -> None:
         self.content.reserve()
-        lack = len(self.catalog.live_N) - len(self._known_N)
+        capacity = len(self.catalog.live_N)
+        self.x_ND.reserve(capacity)
+        self.expected_ND.reserve(capacity)
+        lack = capacity - len(self._known_N)
         if lack > 0:
-            more_ND = np.zeros((lack, self.width), np.float32)
-            self.x_ND = np.concatenate([self.x_ND, more_ND])
             self.changes_N = np.concatenate([self.changes_N, np.zeros(lack, np.int32)])
-            self.expected_ND = np.concatenate([self.expected_ND, more_ND])
             self._known_N = np.concatenate([self._known_N, np.zeros(lack, bool)])

@@ -17,8 +17,12 @@ from math import sqrt
 import numpy as np
 from scipy import sparse
 
+from trainer.items.byte_vectors import ByteVectors
 from trainer.items.catalog import Catalog
 from trainer.items.content_vectors import ContentVectors
+
+Rows = np.ndarray | ByteVectors
+_STRIDE = 8192
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,8 +45,8 @@ class Fit:
     """What a fit found: orthonormal `basis_ND`, `axes_ND` to fold with, `map_CD` from content (and a
     constant, its last row) to the embedding."""
 
-    basis_ND: np.ndarray
-    axes_ND: np.ndarray
+    basis_ND: ByteVectors
+    axes_ND: ByteVectors
     map_CD: np.ndarray
     positives: float
 
@@ -56,8 +60,8 @@ class SpectralEmbedding:
         self.fit: Fit | None = None
         self._touched: set[int] | None = None
         capacity = len(self.catalog.live_N)
-        self.x_ND = np.zeros((capacity, rules.width), np.float32)
-        self.content_ND = np.zeros((capacity, rules.width), np.float32)
+        self.x_ND = ByteVectors(capacity, rules.width)
+        self.content_ND = ByteVectors(capacity, rules.width)
 
     def due(self) -> bool:
         """Whether enough was learned since the last fit for another."""
@@ -71,10 +75,10 @@ class SpectralEmbedding:
         catalog, size = self.catalog, len(self.catalog)
         self._touched = set()
         projection, content_NC = self.content.refitted(size)
-        content_ND = np.zeros((len(content_NC), self.rules.width), np.float32)
-        found, behaviour_ND, content_ND[:size] = fit(catalog, content_NC[:size], self.rules, self.fit)
-        x_ND = np.zeros_like(content_ND)
-        x_ND[:size] = self._blend(size, behaviour_ND, content_ND[:size])
+        found, behaviour_ND, says_ND = fit(catalog, content_NC, size, self.rules, self.fit)
+        capacity = max(len(content_NC), len(catalog.live_N))
+        content_ND = ByteVectors.of(says_ND, capacity)
+        x_ND = ByteVectors.of(self._blend(size, behaviour_ND, says_ND), capacity)
         touched, self._touched = self._touched, None
         self.fit, self.content_ND, self.x_ND = found, content_ND, x_ND
         self.content.adopt(projection, content_NC)
@@ -118,7 +122,7 @@ class SpectralEmbedding:
         share_H1 = np.asarray(evidence_H / (evidence_H + self.rules.prior))[:, None]
         return np.asarray(share_H1 * behaviour_HD + (1.0 - share_H1) * content_HD)
 
-    def _fold(self, handle: int, axes_ND: np.ndarray) -> np.ndarray:
+    def _fold(self, handle: int, axes_ND: ByteVectors) -> np.ndarray:
         transitions = self.catalog.transitions
         (source_E, in_E), (target_E, out_E) = transitions.into(handle), transitions.out_of(handle)
         item_E, log_E = np.concatenate([source_E, target_E]), np.concatenate([in_E, out_E])
@@ -127,7 +131,7 @@ class SpectralEmbedding:
         weight_E = np.exp2(np.maximum(log_E - np.float32(self.catalog.heaviest), np.float32(-60.0)))
         return np.asarray(weight_E @ axes_ND[item_E])
 
-    def _fold_many(self, handle_R: np.ndarray, axes_ND: np.ndarray) -> np.ndarray:
+    def _fold_many(self, handle_R: np.ndarray, axes_ND: ByteVectors) -> np.ndarray:
         """`_fold` of many items: their transitions as sparse matrices."""
         found_RD = np.zeros((len(handle_R), axes_ND.shape[1]), np.float32)
         for count_R, item_E, log_E in self.catalog.transitions.ends_of(handle_R):
@@ -135,16 +139,14 @@ class SpectralEmbedding:
             weight_E[outside_E := item_E >= len(axes_ND)] = 0.0
             item_E = np.where(outside_E, 0, item_E)
             indptr = np.concatenate([[0], np.cumsum(count_R)])
-            found_RD += sparse.csr_matrix((weight_E, item_E, indptr), (len(handle_R), len(axes_ND))) @ axes_ND
+            item_U, place_E = np.unique(item_E, return_inverse=True)
+            found_RD += sparse.csr_matrix((weight_E, place_E, indptr), (len(handle_R), len(item_U))) @ axes_ND[item_U]
         return found_RD
 
     def _reserve(self) -> None:
         self.content.reserve()
-        lack = len(self.catalog.live_N) - len(self.x_ND)
-        if lack > 0:
-            more_ND = np.zeros((lack, self.rules.width), np.float32)
-            self.x_ND = np.concatenate([self.x_ND, more_ND])
-            self.content_ND = np.concatenate([self.content_ND, more_ND])
+        self.content_ND.reserve(len(self.catalog.live_N))
+        self.x_ND.reserve(len(self.catalog.live_N))
 
 
 def _length(x_D: np.ndarray) -> float:
@@ -168,46 +170,52 @@ def graph(catalog: Catalog, size: int) -> sparse.csr_matrix:
 
 
 def fit(
-    catalog: Catalog, content_NC: np.ndarray, rules: SpectralRules, previous: Fit | None
+    catalog: Catalog, content_NC: Rows, size: int, rules: SpectralRules, previous: Fit | None
 ) -> tuple[Fit, np.ndarray, np.ndarray]:
-    """The axes and the content map of the items that `content_NC` has rows for, as they are; where behaviour puts
-    these, and where content says that they lie."""
-    size, positives = len(content_NC), catalog.positives
+    """The axes and the content map of the first `size` items, as they are; where behaviour puts these, and where
+    content says that they lie."""
+    positives = catalog.positives
     a_NN = graph(catalog, size)
     degree_N = np.asarray(a_NN.sum(axis=1)).ravel()
     inverse_N = np.where(degree_N > 0, 1.0 / np.sqrt(np.maximum(degree_N, 1e-30)), 0.0).astype(np.float32)
     scale = sparse.diags(inverse_N)
     m_NN = (scale @ a_NN @ scale).astype(np.float32)
-    q_ND = np.random.default_rng(rules.seed).standard_normal((size, rules.width)).astype(np.float32) / np.sqrt(size)
+    q_ND = np.random.default_rng(rules.seed).standard_normal((size, rules.width), np.float32) / np.float32(
+        np.sqrt(size)
+    )
     if previous is not None:
         q_ND *= 0.1
-        q_ND[: len(previous.basis_ND)] += previous.basis_ND
+        q_ND[: len(previous.basis_ND)] += previous.basis_ND[:]
     for _ in range(rules.iterations):
         q_ND[:, :size] = np.linalg.qr(m_NN @ q_ND + q_ND)[0]  # shifted to be definite: the largest come first
     axes_ND = np.asarray(q_ND * inverse_N[:, None], np.float32)
     behaviour_ND = unit(a_NN @ axes_ND)
     map_CD, says_ND = content_map(content_NC, behaviour_ND, catalog.positives_N[:size], rules.ridge)
-    return Fit(np.asarray(q_ND, np.float32), axes_ND, map_CD, positives), behaviour_ND, unit(says_ND)
+    found = Fit(ByteVectors.of(q_ND, size), ByteVectors.of(axes_ND, size), map_CD, positives)
+    return found, behaviour_ND, unit(says_ND)
 
 
-def content_map(
-    content_NC: np.ndarray, x_ND: np.ndarray, evidence_N: np.ndarray, ridge: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge regression of behaviour on content, items weighing by saturating evidence; and what it says of each item,
-    of those that it learned from as if it had not (the leave-one-out residual of a linear smoother is its residual over
-    1 - leverage: Allen 1974). Otherwise content would look as telling for every item as it is for those it was fitted
-    to, and rankers would trust it too much where there is nothing else."""
-    known = np.flatnonzero((evidence_N >= 3) & (np.abs(content_NC).sum(axis=1) > 0))
+def content_map(content_NC: Rows, x_ND: Rows, evidence_N: np.ndarray, ridge: float) -> tuple[np.ndarray, np.ndarray]:
+    """Ridge regression of behaviour on content, items (N, as many as there is evidence of) weighing by saturating
+    evidence; and what it says of each item, of those that it learned from as if it had not (the leave-one-out residual
+    of a linear smoother is its residual over 1 - leverage: Allen 1974). Otherwise content would look as telling for
+    every item as it is for those it was fitted to, and rankers would trust it too much where there is nothing else."""
+    size, width = len(evidence_N), x_ND.shape[1]
+    known = np.flatnonzero(evidence_N >= 3)
+    known = known[content_NC[known].any(axis=1)]
     if len(known) < 10:
-        map_CD = np.zeros((content_NC.shape[1] + 1, x_ND.shape[1]), np.float32)
-        return map_CD, np.zeros_like(x_ND)
+        map_CD = np.zeros((content_NC.shape[1] + 1, width), np.float32)
+        return map_CD, np.zeros((size, width), np.float32)
     weight = np.sqrt(evidence_N[known] / (evidence_N[known] + 10.0))[:, None]
     c_KC, x_KD = with_constant(content_NC[known]) * weight, x_ND[known] * weight
     gram_CC = c_KC.T @ c_KC + ridge * np.eye(c_KC.shape[1], dtype=np.float32)
     solved = np.linalg.solve(gram_CC, np.concatenate([c_KC.T @ x_KD, c_KC.T], axis=1))
-    map_CD = np.asarray(solved[:, : x_ND.shape[1]], np.float32)
-    leverage_K = np.einsum("kc,ck->k", c_KC, solved[:, x_ND.shape[1] :])
-    says_ND = predicted(content_NC, map_CD)
+    map_CD = np.array(solved[:, :width], np.float32)  # a copy: a view would keep what was solved for every item
+    leverage_K = np.einsum("kc,ck->k", c_KC, solved[:, width:])
+    says_ND = np.empty((size, width), np.float32)
+    for start in range(0, size, _STRIDE):
+        some = slice(start, min(size, start + _STRIDE))
+        says_ND[some] = predicted(content_NC[some], map_CD)
     residual_KD = x_ND[known] - says_ND[known]
     says_ND[known] -= (leverage_K / np.maximum(1.0 - leverage_K, 0.1))[:, None] * residual_KD
     return map_CD, says_ND

@@ -15,7 +15,7 @@ from store.keys import hash64
 from store.requests import Request, Task
 from trainer.items.catalog import CONVERSION_HALF_LIVES, NEVER, Catalog
 from trainer.ranking.columns import COLUMNS, CONVERSIONS, GROUPS, MODEL_RANKS, NAMES
-from trainer.retrieval.candidates import Evidence
+from trainer.retrieval.evidence import Evidence
 
 TASKS: tuple[Task, ...] = ("home", "next", "similar", "search", "notification")
 
@@ -55,10 +55,8 @@ def compute(
     age_B = log_days(now_s - evidence.catalog.uploaded_at_N[handles_B])
     columns: Columns = {
         **_transitions(evidence, handles_B),
-        **_spectral(evidence, handles_B),
-        **_vector(evidence, handles_B),
-        **_content(evidence, handles_B),
-        **{name: evidence.dense[name][handles_B] for name in (*GROUPS["words"], "counts_and_words", "query")},
+        **_likeness(evidence, handles_B),
+        **{name: evidence.of(name, handles_B) for name in (*GROUPS["words"], "counts_and_words", "query")},
         **{name: np.nan if model is None else model[name][handles_B] for name in GROUPS["model"]},
         **_popularity(evidence.catalog, handles_B, heat_BW),
         **_age(evidence.catalog, handles_B, age_B, now_s),
@@ -88,43 +86,50 @@ def log_days(age_s: np.ndarray) -> np.ndarray:
 
 def _transitions(evidence: Evidence, handles_B: np.ndarray) -> Columns:
     names = (*GROUPS["transitions"], *GROUPS["counts"], *GROUPS["two_hops"])
-    return {name: np.log2(FAINT + evidence.dense[name][handles_B]) for name in names}
+    return {name: np.log2(FAINT + evidence.of(name, handles_B)) for name in names}
 
 
-def _near(evidence: Evidence) -> np.ndarray:
-    """The user's newest items, which candidates are compared with one by one."""
-    return evidence.taste.handles_L[: evidence.rules.near]
+def _products(evidence: Evidence, source: str, x_BD: np.ndarray, near_LD: np.ndarray) -> np.ndarray:
+    """Products of vectors with where a source's taste lies, with the newest item, and the greatest with any of the
+    newest items (3 × B)."""
+    product_BL = x_BD @ near_LD.T
+    return np.stack([evidence.near[source].products(x_BD), product_BL[:, 0], product_BL.max(axis=1)])
 
 
-def _spectral(evidence: Evidence, handles_B: np.ndarray) -> Columns:
-    columns: Columns = {name: evidence.dense[name][handles_B] for name in ("spectral_taste", "spectral_last")}
-    if len(near_L := _near(evidence)):
-        x_ND = evidence.spectral.x_ND
-        columns["spectral_max"] = (x_ND[handles_B] @ x_ND[near_L].T).max(axis=1)
-    return columns
+def _spectral(evidence: Evidence, handles_B: np.ndarray, near_L: np.ndarray) -> Columns:
+    x_ND = evidence.near["spectral_taste"].x_ND
+    return dict(
+        zip(GROUPS["spectral"], _products(evidence, "spectral_taste", x_ND[handles_B], x_ND[near_L]), strict=True)
+    )
 
 
-def _vector(evidence: Evidence, handles_B: np.ndarray) -> Columns:
-    columns: Columns = {name: evidence.dense[name][handles_B] for name in ("vector_taste", "vector_last")}
-    if len(near_L := _near(evidence)):
-        x_ND, expected_BD = evidence.published.x_ND, evidence.published.expected_ND[handles_B]
-        columns["vector_max"] = (x_ND[handles_B] @ x_ND[near_L].T).max(axis=1)
-        columns["expected_taste"] = expected_BD @ evidence.vector_D
-        expected_BL = expected_BD @ x_ND[near_L].T
-        columns["expected_last"], columns["expected_max"] = expected_BL[:, 0], expected_BL.max(axis=1)
-    return columns
+def _vector(evidence: Evidence, handles_B: np.ndarray, near_L: np.ndarray) -> Columns:
+    x_ND, expected_BD = evidence.near["vector_taste"].x_ND, evidence.published.expected_ND[handles_B]
+    products = (_products(evidence, "vector_taste", x_BD, x_ND[near_L]) for x_BD in (x_ND[handles_B], expected_BD))
+    return dict(zip(GROUPS["vector"], np.concatenate([*products]), strict=True))
 
 
-def _content(evidence: Evidence, handles_B: np.ndarray) -> Columns:
+def _content(evidence: Evidence, handles_B: np.ndarray, near_L: np.ndarray) -> Columns:
     """Likeness by content: as it is, and by where content says that behaviour will put an item."""
-    columns: Columns = {name: evidence.dense[name][handles_B] for name in ("content_spectral", "content_taste")}
-    if len(near_L := _near(evidence)):
-        mapped_BL = evidence.spectral.content_ND[handles_B] @ evidence.spectral.x_ND[near_L].T
-        columns["content_spectral_last"], columns["content_spectral_max"] = mapped_BL[:, 0], mapped_BL.max(axis=1)
-        content_NC = evidence.content.x_NC
-        content_BL = content_NC[handles_B] @ content_NC[near_L].T
-        columns["content_last"], columns["content_max"] = content_BL[:, 0], content_BL.max(axis=1)
-    return columns
+    x_ND, content_NC = evidence.near["spectral_taste"].x_ND, evidence.near["content_taste"].x_ND
+    mapped_BD = evidence.near["content_spectral"].x_ND[handles_B]
+    taste_B, last_B, most_B = _products(evidence, "content_spectral", mapped_BD, x_ND[near_L])
+    columns: Columns = {
+        "content_spectral": taste_B,
+        "content_spectral_last": last_B,
+        "content_spectral_max": most_B,
+    }
+    taste_B, last_B, most_B = _products(evidence, "content_taste", content_NC[handles_B], content_NC[near_L])
+    return columns | {"content_taste": taste_B, "content_last": last_B, "content_max": most_B}
+
+
+def _likeness(evidence: Evidence, handles_B: np.ndarray) -> Columns:
+    """How near the items are to what the user's newest items are, in each space; nothing without a history."""
+    near_L = evidence.taste.handles_L[: evidence.rules.near]
+    if not len(near_L):
+        return {}
+    groups = (part(evidence, handles_B, near_L) for part in (_spectral, _vector, _content))
+    return {name: column for columns in groups for name, column in columns.items()}
 
 
 def _popularity(catalog: Catalog, handles_B: np.ndarray, heat_BW: np.ndarray) -> Columns:
@@ -165,7 +170,7 @@ def _repeats(evidence: Evidence, handles_B: np.ndarray, now_s: float) -> Columns
     """How often the user had it, and how long ago."""
     times_B, last_at_B = evidence.taste.repeats.of(handles_B)
     return {
-        "repeats": np.log2(FAINT + evidence.dense["repeats"][handles_B]),
+        "repeats": np.log2(FAINT + evidence.of("repeats", handles_B)),
         "repeat_times": np.log1p(times_B),
         "repeat_gap": np.where(times_B > 0, log_days(now_s - last_at_B), NEVER_LOG_DAYS),
     }
@@ -235,7 +240,7 @@ def _ranked_by(
     if column.startswith("heat_"):
         heat_A = _heat(evidence.catalog, among_A, now_s, int(column.removeprefix("heat_")))
         return np.asarray(heat_A, np.float32)
-    score_A = evidence.dense[column][among_A]
+    score_A = evidence.of(column, among_A)
     if any(column in GROUPS[group] for group in ("spectral", "vector", "words", "counts_and_words")):
         return np.asarray(score_A, np.float32)
     return np.asarray(np.log2(FAINT + score_A), np.float32)

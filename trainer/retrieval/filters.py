@@ -71,6 +71,6 @@ def _left_out(
     yield "on_show", catalog.known([request.item_id or ""])
     if user is not None:
         refused = catalog.known(entry.item_id for entry in user.decisions() if entry.weight < 0)
-        yield "turned_away", refused + [catalog.by_hash.get(number, -1) for number in user.refused_hashes().tolist()]
+        yield "turned_away", refused + catalog.by_hash.find(user.refused_hashes()).tolist()
         if not repeats:
-            yield "had", [catalog.by_hash.get(number, -1) for number in user.seen_hashes().tolist()]
+            yield "had", catalog.by_hash.find(user.seen_hashes()).tolist()

@@ -18,6 +18,7 @@ import numpy as np
 
 from store.items import ItemCard
 from trainer.content.words import terms, terms_of
+from trainer.retrieval.scored import Scored, silent, summed
 
 BUCKETS = 1 << 20
 CHANGED = 0.1
@@ -61,8 +62,9 @@ class LexicalIndex:
         if self._changed > CHANGED * self._items:
             self._measure()
 
-    def likeness(self, handles_L: np.ndarray, weights_L: np.ndarray, size: int) -> np.ndarray:
-        """Cosine of each of the first `size` handles to each of the given ones, summed by weight (N, float32)."""
+    def likeness(self, name: str, handles_L: np.ndarray, weights_L: np.ndarray, size: int) -> Scored:
+        """Cosine of each of the first `size` handles to each of the given ones, summed by weight, as the source `name`:
+        of those that share a term that is not too common."""
         asked: dict[int, float] = {}
         for handle, weight in zip(handles_L.tolist(), weights_L.tolist(), strict=True):
             if handle < len(self._terms) and len(terms_E := self._terms[handle]):
@@ -79,13 +81,12 @@ class LexicalIndex:
                 parts.append(part)
                 counts.append(len(handles))
         if not found:
-            return np.zeros(size, np.float32)
+            return silent(name)
         every_E, part_E = np.concatenate(found), np.repeat(parts, counts)
         here_E = every_E < size
-        score_N = np.bincount(every_E[here_E], part_E[here_E], size).astype(np.float32)
-        length_N = self._length_N[:size]
-        score_N[: len(length_N)] /= length_N
-        return score_N
+        sums = summed(every_E[here_E], size, {name: part_E[here_E]})
+        score_M = (sums.columns[name] / self._length_N[sums.handles_M]).astype(np.float32)
+        return Scored(sums.handles_M, {name: score_M})
 
     def _rarity(self, terms_E: np.ndarray) -> np.ndarray:
         return np.asarray(np.log((1.0 + self._items) / np.maximum(1, self._items_T[terms_E])))

@@ -13,6 +13,7 @@ import numpy as np
 
 from store.histories import UserRow
 from trainer.items.catalog import Catalog
+from trainer.retrieval.scored import Scored
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,10 @@ class Repeats:
     last_at_H: np.ndarray
     share_H: np.ndarray
 
-    def dense(self, size: int) -> np.ndarray:
-        """The share of every item, over handles."""
-        share_N = np.zeros(size, np.float32)
-        known = self.handles_H < size
-        share_N[self.handles_H[known]] = self.share_H[known]
-        return share_N
+    def scored(self, size: int) -> Scored:
+        """The shares of the items below `size`, as the source `repeats`."""
+        known = int(self.handles_H.searchsorted(size))
+        return Scored(self.handles_H[:known], {"repeats": self.share_H[:known].astype(np.float32)})
 
     def of(self, handles_B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """How often the user engaged with each item, and when last (epoch seconds; 0 where never)."""

@@ -10,12 +10,13 @@ Invariant: after items are added and removed the index is that of the items it h
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
 
 import numpy as np
 
 from store.items import ItemCard
 from trainer.content.words import terms, terms_of
+from trainer.items.byte_vectors import ByteVectors
+from trainer.retrieval.scored import Scored, silent, summed
 
 MEANING = 0.5
 """What likeness of content counts beside words."""
@@ -44,32 +45,40 @@ class WordIndex:
         for word in after:
             self._handles.setdefault(word, array("i")).append(handle)
 
-    def match(self, text: str, size: int) -> np.ndarray:
-        """The share of the query's words, by rarity, that each of the first `size` handles has (0 to 1, float32)."""
-        found_N, total = np.zeros(size, np.float32), 0.0
+    def match(self, text: str, size: int) -> Scored:
+        """The share of the query's words, by rarity, that each of the first `size` handles has (0 to 1), as the source
+        `words`: of those that have any."""
+        found, rarities = [], []
         for word in terms(text):
             handles = np.frombuffer(self._handles.get(word, _NONE).tobytes(), np.int32)
-            rarity = float(np.log1p(self._items / (1 + len(handles))))
-            found_N[handles[handles < size]] += rarity
-            total += rarity
-        return found_N / np.float32(max(total, 1e-9))
+            rarities.append(float(np.log1p(self._items / (1 + len(handles)))))
+            found.append(handles[handles < size])
+        if not found:
+            return silent("words")
+        share_E = np.repeat(np.array(rarities) / max(sum(rarities), 1e-9), [len(handles) for handles in found])
+        return summed(np.concatenate(found), size, {"words": share_E})
 
 
 _NONE: array[int] = array("i")
 
 
-@dataclass(frozen=True, slots=True)
 class Query:
-    """What is searched for: its words, and its content vector (C) in the catalogue's projection."""
+    """What is searched for among the first `size` handles: the items that have its words, and its content vector (C) in
+    the catalogue's projection."""
 
-    index: WordIndex
-    text: str
-    vector_C: np.ndarray
+    def __init__(self, index: WordIndex, text: str, vector_C: np.ndarray, size: int) -> None:
+        self.vector_C = vector_C
+        self._matched = index.match(text, size)
 
-    def relevance(self, content_NC: np.ndarray) -> np.ndarray:
-        """How well each item answers: 0 not at all, 1 all of its words, up to 1.5 with the same meaning (N)."""
-        meaning_N = np.clip(content_NC @ self.vector_C, 0.0, 1.0)
-        return np.asarray(self.index.match(self.text, len(content_NC)) + MEANING * meaning_N, np.float32)
+    @property
+    def handles_M(self) -> np.ndarray:
+        """The items that have any of its words."""
+        return self._matched.handles_M
+
+    def relevance(self, content_NC: ByteVectors, handles_B: np.ndarray) -> np.ndarray:
+        """How well each item answers: 0 not at all, 1 all of its words, up to 1.5 with the same meaning (B)."""
+        meaning_B = np.clip(content_NC[handles_B] @ self.vector_C, 0.0, 1.0)
+        return np.asarray(self._matched.of("words", handles_B) + MEANING * meaning_B, np.float32)
 
 
 def by_relevance(relevance_B: np.ndarray, score_B: np.ndarray) -> np.ndarray:

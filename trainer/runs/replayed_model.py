@@ -125,7 +125,7 @@ class ReplayedModel:
         cold = np.flatnonzero(ranking.allowed_N & (positives_N == 0))
         own = np.flatnonzero(cold == handle)
         if len(own):
-            model, content = ranking.model.suits_N[cold], ranking.evidence.dense["content_taste"][cold]
+            model, content = ranking.model.suits_N[cold], ranking.evidence.of("content_taste", cold)
             ranks = (_middle_rank(model, int(own[0])), _middle_rank(content, int(own[0])))
             self.record.cold.append(ColdOutcome(place, *ranks, len(cold)))
 

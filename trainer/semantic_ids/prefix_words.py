@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -89,4 +90,5 @@ def words_of(title: str, tags: Iterable[str] = ()) -> tuple[str, ...]:
     """
     tagged = [tag.strip().lower() for tag in tags]
     worded = [word.lower() for word in _WORD.findall(title) if len(word) > 1 or not word.isascii()]
-    return tuple(islice(dict.fromkeys(word for word in (*tagged, *worded) if word), _MOST_WORDS))
+    named = islice(dict.fromkeys(word for word in (*tagged, *worded) if word), _MOST_WORDS)
+    return tuple(map(sys.intern, named))  # one string for a word, not one for each item that has it

@@ -6,7 +6,7 @@ Invariant: counts are the tree's own; at most `MOST_TOPICS` prefixes are told, t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,7 +21,15 @@ MOST_CHARS = 200
 """Of a title."""
 
 
-def look(bundle: ModelBundle, cards: Sequence[ItemCard | None], prefix: Sequence[int]) -> dict[str, Any] | None:
+class Cards(Protocol):
+    """Cards by handle (`trainer.items.cards.Cards`)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, handle: int, /) -> ItemCard | None: ...
+
+
+def look(bundle: ModelBundle, cards: Cards, prefix: Sequence[int]) -> dict[str, Any] | None:
     """What lies below a prefix; None when no live item has it. Takes some milliseconds: call it in a thread."""
     tree = bundle.tree
     node = tree.find(prefix)
@@ -56,7 +64,7 @@ def look(bundle: ModelBundle, cards: Sequence[ItemCard | None], prefix: Sequence
     }
 
 
-def _titles(tree: PrefixTree, nodes_B: np.ndarray, cards: Sequence[ItemCard | None]) -> list[list[str]]:
+def _titles(tree: PrefixTree, nodes_B: np.ndarray, cards: Cards) -> list[list[str]]:
     """Some titles below each node: of items of its largest sub-topics, which stand for it best."""
     index_M, node_M = np.arange(len(nodes_B)), nodes_B
     while len(node_M):
@@ -81,10 +89,10 @@ def _largest(index_M: np.ndarray, count_M: np.ndarray) -> np.ndarray:
     return order[nth < TITLES]
 
 
-def _members(tree: PrefixTree, node: int, cards: Sequence[ItemCard | None]) -> list[dict[str, str]]:
+def _members(tree: PrefixTree, node: int, cards: Cards) -> list[dict[str, str]]:
     found = [_card(cards, handle) for handle in tree.items(node)[:MOST_MEMBERS].tolist()]
     return [{"item_id": card.item_id, "title": card.title[:MOST_CHARS]} for card in found if card is not None]
 
 
-def _card(cards: Sequence[ItemCard | None], handle: int) -> ItemCard | None:
+def _card(cards: Cards, handle: int) -> ItemCard | None:
     return cards[handle] if handle < len(cards) else None

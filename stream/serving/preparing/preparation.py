@@ -10,7 +10,7 @@ Invariant: a bundle that is handed out holds exactly the live items of the catal
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -90,8 +90,9 @@ class Preparation:
 
     async def _fill(self, bundle: ModelBundle) -> None:
         """The last step is one of the event loop: nothing changes between what is taken over and what then follows."""
-        picture, self._meanwhile = self._recommender.catalog.cards[:], {}
-        await self._apart(lambda: _fill_from(bundle, picture))
+        self._meanwhile = {}
+        cards = self._recommender.catalog.cards.items()
+        await self._apart(lambda: bundle.fill(cards))
         while len(self._meanwhile) > MOST_AT_ONCE:
             some, self._meanwhile = self._meanwhile, {}
             await self._apart(partial(_follow, bundle, some))
@@ -110,11 +111,6 @@ class Preparation:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-
-def _fill_from(bundle: ModelBundle, picture: Sequence[ItemCard | None]) -> None:
-    live = [(handle, card) for handle, card in enumerate(picture) if card is not None]
-    bundle.insert_many([handle for handle, _ in live], [card for _, card in live])
 
 
 def _follow(bundle: ModelBundle, changes: Mapping[int, ItemCard | None]) -> None:

@@ -44,7 +44,7 @@ class World:
     def insert(self, new: ItemCard) -> int:
         handle = self.catalog.insert(new)
         if "text" in new.content:
-            self.published.content.x_NC[handle, new.parts()["text"].argmax()] = 1.0
+            self.published.content.x_NC[handle] = np.eye(self.published.content.width)[new.parts()["text"].argmax()]
         self.published.describe(handle)
         return handle
 

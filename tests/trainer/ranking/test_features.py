@@ -7,7 +7,8 @@ from tests.small_world import START, World, card
 from trainer.items.item_learning import DAY_S
 from trainer.ranking.columns import COLUMNS, GROUPS
 from trainer.ranking.features import compute
-from trainer.retrieval.candidates import Evidence, taste_of
+from trainer.retrieval.evidence import Evidence
+from trainer.retrieval.taste import taste_of
 
 
 def world_with_untouched_items() -> World:

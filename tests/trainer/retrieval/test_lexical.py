@@ -46,7 +46,12 @@ def filled() -> LexicalIndex:
 
 
 def likeness(index: LexicalIndex, handle: int) -> np.ndarray:
-    return index.likeness(np.array([handle]), np.ones(1), len(TITLES))
+    return likeness_of(index, [handle], len(TITLES))
+
+
+def likeness_of(index: LexicalIndex, handles: list[int], size: int) -> np.ndarray:
+    scored = index.likeness("words", np.array(handles), np.ones(len(handles)), size)
+    return scored.of("words", np.arange(len(TITLES) + 300))
 
 
 def test_the_cosine_by_hand() -> None:
@@ -87,16 +92,16 @@ def test_items_that_move_and_go_leave_nothing_behind() -> None:
 
 def test_a_reader_of_an_older_catalogue_gets_its_size_and_the_unknown_are_like_nothing() -> None:
     index = filled()
-    assert len(index.likeness(np.array([0]), np.ones(1), 2)) == 2
-    assert not index.likeness(np.array([5, 400]), np.ones(2), 6).any()
-    assert not LexicalIndex().likeness(np.array([0]), np.ones(1), 3).any()
+    assert not likeness_of(index, [0], 2)[2:].any()
+    assert not likeness_of(index, [5, 400], 6).any()
+    assert not likeness_of(LexicalIndex(), [0], 3).any()
 
 
 def test_a_word_that_all_have_says_nothing() -> None:
     index = LexicalIndex()
     for number in range(300):
         index.replace(number, card(number, f"the number{number}"))
-    assert index.likeness(np.array([0]), np.ones(1), 300)[1:].max() < 1e-3
+    assert likeness_of(index, [0], 300)[1:].max() < 1e-3
 
 
 def engage(recommender: Recommender, rows: dict[str, ItemRow], user_id: str, items: list[int]) -> UserRow:
@@ -125,16 +130,16 @@ def test_words_and_counts_are_sources_and_columns() -> None:
     handles = recommender.catalog.handles
     words, counts = (ranking.proposed[name].tolist() for name in ("words", "counts"))
     assert set(words) == {handles["i4"], handles["i1"], handles["i2"]}
-    last_B = ranking.evidence.dense["words_last"][ranking.handles_B]
+    last_B = ranking.evidence.of("words_last", ranking.handles_B)
     assert ranking.handles_B[last_B.argmax()] == handles["i4"]
     assert counts == [handles["i2"], handles["i1"], handles["i4"]]  # twice; once; once, two places on
     for name in ("words", "words_last", "counts_and_words"):
         np.testing.assert_allclose(
-            ranking.x_BF[:, COLUMNS[name]], ranking.evidence.dense[name][ranking.handles_B], rtol=1e-6
+            ranking.x_BF[:, COLUMNS[name]], ranking.evidence.of(name, ranking.handles_B), rtol=1e-6
         )
-    dense, twice = ranking.evidence.dense, handles["i2"]
-    assert dense["counts"][twice] == pytest.approx(math.log1p(0.36 * 2) / (1 + 0.6)), "of two items, one says so"
-    np.testing.assert_allclose(dense["counts_and_words"], dense["counts"] + 4 * dense["words"])
+    evidence, twice = ranking.evidence, np.array([handles["i2"]])
+    assert evidence.of("counts", twice) == pytest.approx(math.log1p(0.36 * 2) / (1 + 0.6)), "of two items, one says so"
+    assert evidence.of("counts_and_words", twice) == evidence.of("counts", twice) + 4 * evidence.of("words", twice)
     recommender.remove("i4")
     again = recommender.rank(Request(user_id="x"), None)
     assert handles["i4"] not in again.handles_B

@@ -44,7 +44,7 @@ def test_times_gaps_and_shares_are_those_of_the_history() -> None:
     assert times_B.tolist() == [0, 6, 1]
     assert last_at_B[:2].tolist() == [0.0, START + 2 * DAY_S + 11 * 600]
     assert 0 < last_at_B[2] < last_at_B[1]
-    share_N = repeats.dense(len(catalog))
+    share_N = repeats.scored(len(catalog)).of("repeats", np.arange(len(catalog)))
     assert share_N.sum() == pytest.approx(1.0)
     assert share_N.argmax() == catalog.handles["i0"]
 

@@ -47,15 +47,15 @@ def test_the_index_is_that_of_the_cards_it_was_last_told(steps: list[tuple[int, 
             now[handle] = new
     for word in "abcd":
         having = {handle for handle, known in now.items() if word in terms_of(known)}
-        assert set(np.flatnonzero(index.match(word, 6)).tolist()) == having
-    assert index.match("a b", 6).max() <= 1.0 + 1e-6
+        assert set(index.match(word, 6).handles_M.tolist()) == having
+    assert index.match("a b", 6).columns["words"].max(initial=0.0) <= 1.0 + 1e-6
 
 
 def test_rare_words_say_more_than_common_ones() -> None:
     index = WordIndex()
     for handle, title in enumerate(["the the lamp", "the violin", "the desk", "the shelf"]):
         index.replace(handle, None, card(handle, title))
-    match_N = index.match("the violins", 4)
+    match_N = index.match("the violins", 4).of("words", np.arange(4))
     assert match_N[1] == pytest.approx(1.0)
     assert 0 < match_N[0] < 0.5
     assert match_N[0] == match_N[2] == match_N[3]

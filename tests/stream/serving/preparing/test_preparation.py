@@ -11,9 +11,9 @@ import pytest
 
 from store.checkpoints import CheckpointRecord, RankerRecord
 from store.settings import Settings
-from stream.serving.preparing import preparation as module
 from stream.serving.preparing.preparation import MOST_AT_ONCE, Preparation
 from tests.small_world import START, World, card
+from trainer.model_bundle import ModelBundle
 from trainer.recommender import Recommender
 
 
@@ -38,8 +38,8 @@ def test_what_comes_and_goes_while_a_bundle_is_filled_is_taken_over(came: int, m
         filling.set()
         assert may_end.wait(30)
 
-    fill = module._fill_from
-    monkeypatch.setattr(module, "_fill_from", slowly)
+    fill = ModelBundle.fill
+    monkeypatch.setattr(ModelBundle, "fill", slowly)
 
     async def prepared() -> Any:
         preparation = Preparation(Settings(), recommender)
