@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import islice
 
@@ -13,8 +14,8 @@ from stream.demo.population import Census, Population
 _CENSUS = Census(users=200, first_items=300, uploads_per_hour=20.0, sessions_per_hour=100.0)
 
 
-def publish_population(settings: Settings, flush_s: float = 20.0) -> list[str]:
-    """Publishes some thousand events of a small population; its users, in order."""
+def publish_population(settings: Settings, flush_s: float = 20.0, per_s: float | None = None) -> list[str]:
+    """Publishes some thousand events of a small population, at once or `per_s` a second; its users, in order."""
     users: set[str] = set()
     with Publisher(settings=settings) as publisher:
         for count, event in enumerate(Population(_CENSUS)):
@@ -23,6 +24,8 @@ def publish_population(settings: Settings, flush_s: float = 20.0) -> list[str]:
                 users.add(event.user_id)
             else:
                 publisher.upload(event)
+            if per_s is not None:
+                time.sleep(1 / per_s)
             if len(users) > 150 and count > 4000:
                 break
         publisher.flush(flush_s)

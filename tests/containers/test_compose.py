@@ -28,7 +28,8 @@ CALM_WITHIN_S = 10.0
 """From the kill of a worker until the last request was sent whose answer was degraded."""
 CALM_S = 20.0
 """So long is watched after the last one that was: past the session of the worker that is gone."""
-RATE_PER_S, REQUESTS_PER_S = 40, 5.0
+RATE_PER_S, REQUESTS_PER_S = 12, 5.0
+"""Of events and of requests. What is published at once is late: so the stream comes at a pace that two cores serve."""
 SETTLED_S = 6.0
 USERS = 60
 
@@ -63,7 +64,7 @@ def balancer() -> Iterator[Balancer]:
 
 
 def test_both_workers_recommend_what_was_published(composed: Composed) -> None:
-    users = publish_population(composed.settings(), flush_s=60)
+    users = publish_population(composed.settings(), flush_s=60, per_s=RATE_PER_S)
     await_committed(composed.settings())
     for url in WORKERS.values():
         for user in users[:10]:
@@ -126,13 +127,13 @@ def test_an_upgrade_one_by_one_fails_no_request(composed: Composed, balancer: Ba
     assert {row["failed"] + row["refused"] for row in rows.values()} == {0}  # type: ignore[operator]
 
 
-def test_no_alert_fired_but_those_of_speed(composed: Composed) -> None:
-    """Those of speed fire on a busy machine, and a young system has minutes where they ask for hours: they are told."""
+def test_every_alert_stayed_quiet(composed: Composed) -> None:
     up = prometheus_api("query", query="sum(up)")["result"]
     assert float(up[0]["value"][1]) == len(WORKERS) + 1
-    of_speed = {rule["alert"] for rule in alert_rules() if "sidestream_objective_late_ratio" in rule["expr"]}
+    for spent in ("passages_late:ratio_rate5m", "canary_overdue:ratio_time5m"):
+        most = prometheus_api("query", query=f"max_over_time(sidestream:{spent}[1h])")["result"]
+        print(spent, {each["metric"]["stage"]: round(float(each["value"][1]), 4) for each in most})
     fired = prometheus_api("query", query='count_over_time(ALERTS{alertstate="firing"}[1h])')["result"]
     names = {each["metric"]["alertname"] for each in fired}
-    now = {(one["labels"]["alertname"], one["state"]) for one in prometheus_api("alerts")["alerts"]}
-    print(f"fired in the hour: {names or 'none'}; now: {now or 'none'}")
-    assert not names - of_speed - {"SidestreamRecommendSlow"}
+    print(f"rules: {len(alert_rules())}; fired in the hour: {names or 'none'}")
+    assert not names
