@@ -37,8 +37,8 @@ TOGETHER = {"kafka.heartbeat_s", "kafka.session_timeout_s", "model.width", "mode
 TOGETHER |= {key for key in KEYS if key.startswith(("kafka.security.", "kafka.registry.", "serving.tokens."))}
 TOGETHER |= {"kafka.bootstrap_servers", "kafka.topic_prefix", "kafka.group", "kafka.replication"}
 TOGETHER |= {"serving.host", "serving.advertise", "serving.tls.key_file", "serving.tls.certificate_file"}
-TOGETHER |= {"tracing.endpoint", "tracing.service_name"}
-"""Right alone, but they may contradict each other; or texts that must have a form."""
+TOGETHER |= {"tracing.endpoint", "tracing.service_name", "freshness.canary_s"}
+"""Right alone, but they may contradict each other; or texts that must have a form, or a number with a gap below it."""
 fields = {
     key: strategy
     for key, kind in KEYS.items()

@@ -383,7 +383,7 @@ def test_an_owner_stands_still_at_each_step_of_its_start(side: str) -> None:
 orders = st.permutations([*DISKS, "empty"])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(actions=st.lists(action, max_size=40), order=orders)
 def test_every_engagement_counts_once_whoever_stands_still_and_goes_on(
     actions: list[tuple[Any, ...]], order: list[str]
