@@ -60,7 +60,7 @@ class Load(threading.Thread):
         self.sent = 0
         self._delivery_timeout_s = delivery_timeout_s
         self._settings = settings
-        self._pause_s = 50 / rate_per_s
+        self._rate_per_s = rate_per_s
         self._ended = threading.Event()
         self._random = random.Random(7)
 
@@ -68,13 +68,14 @@ class Load(threading.Thread):
         with Publisher(settings=self._settings, delivery_timeout_s=self._delivery_timeout_s) as publisher:
             for number in range(ITEMS):  # vectors are learned from items of other partitions once these have cards
                 publisher.upload({"item_id": f"item-{number}", "uploaded_at": 1.6e9, "title": f"Item {number}"})
+                time.sleep(1 / self._rate_per_s)
             while not self._ended.is_set():
                 for _ in range(50):
                     event = self._event()
                     publisher.engagement(event)
                     if self._random.random() < 0.05:
                         publisher.engagement(event)
-                time.sleep(self._pause_s)
+                time.sleep(50 / self._rate_per_s)
             publisher.flush(self._delivery_timeout_s)
 
     def end(self) -> None:
