@@ -9,7 +9,6 @@ change it (weights, some neighbours more, some gone). Told as µs of processor t
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import time
@@ -21,7 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from bench.path_parts import cards
+from bench.path_parts import cards, tell
 from store.items import ItemRow, row_in
 from store.row_blocks.item_block import block_of
 from store.settings import settings_from
@@ -133,12 +132,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    found = measure(parse(arguments))
-    unit = "µs of processor time by row"
-    if "--json" in (arguments or sys.argv):
-        print(json.dumps({"unit": unit, **found}))
-    else:
-        print("\n".join(f"{name:<16}{value:>10,.1f}  {unit}" for name, value in found.items()))
+    options = parse(arguments)
+    tell(measure(options), "µs of processor time by row", as_json=options.json)
     return 0
 
 

@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -247,11 +247,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = instructions(options) if options.instructions else times(options)
     found["all"] = round(sum(found.values()), 2)
     unit = "million instructions" if options.instructions else "µs by engagement"
-    if options.json:
+    tell(found, unit, as_json=options.json)
+    return 0
+
+
+def tell(found: Mapping[str, float], unit: str, *, as_json: bool) -> None:
+    """Prints what each part costs."""
+    if as_json:
         print(json.dumps({"unit": unit, **found}))
     else:
         print("\n".join(f"{name:<16}{value:>10,.1f}  {unit}" for name, value in found.items()))
-    return 0
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ class Pretraining:
         """Trains the model in place, on a GPU if there is one, and leaves it on the CPU in evaluation mode. `keep` is
         given the state every so many seconds. Raises SystemExit when another process is lost: all have to be started
         again, and go on."""
-        if self._processes.leads:
+        if self._processes.size > 1 and self._processes.leads:
             self._processes.give(self.job())
         began, kept_at = time.monotonic() - self._spent_s, time.monotonic()
         self._model.train()
