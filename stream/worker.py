@@ -207,6 +207,7 @@ class Worker:
         self._supervise("broadcast", self._broadcast.run())
         self._supervise("swaps", self.scorer.swaps.run(self._broadcast.caught_up))
         self._supervise("upkeep", self.scorer.upkeep.run(self._broadcast.caught_up))
+        self._supervise("tables", self.scorer.precomputing.run(self._broadcast.caught_up))
         if self._standby is not None:
             self._supervise("standby", self._standby.run(self._broadcast.caught_up))
         self._supervise("lag", LagWatch(self.settings, self._metrics).run())

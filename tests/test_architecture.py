@@ -38,6 +38,7 @@ PACKAGES: dict[str, set[str]] = {
         *("store", "trainer.content", "trainer.items", "trainer.retrieval", "trainer.ranking", "trainer.semantic_ids"),
         "trainer.model",
     },
+    "trainer.tables": {"store", "trainer", "trainer.items"},
     "trainer.evaluation": {
         *("store", "trainer", "trainer.content", "trainer.items", "trainer.ranking", "trainer.semantic_ids"),
     },
@@ -59,7 +60,7 @@ PACKAGES: dict[str, set[str]] = {
         *("stream.kafka", "stream.metrics", "stream.tracing"),
     },
     "stream.serving": {
-        *("store", "trainer", "trainer.content", "trainer.ranking", "trainer.semantic_ids"),
+        *("store", "trainer", "trainer.content", "trainer.ranking", "trainer.semantic_ids", "trainer.tables"),
         *("stream.kafka", "stream.metrics", "stream.ingest", "stream.tracing"),
     },
     "stream.web": {"store", "stream.kafka", "stream.metrics", "stream.ingest", "stream.tracing"},

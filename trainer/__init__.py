@@ -1,7 +1,7 @@
 """Learning: pure functions and models that turn remembered events into recommendations.
 
 Packages, from the bottom up: `content` → `items` → `retrieval` → `ranking`; beside them `semantic_ids` and `model`,
-upon `content`; above them the modules at this root; above those `evaluation` and `gate`, then `runs`.
+upon `content`; above them the modules at this root; above those `tables`, `evaluation` and `gate`, then `runs`.
 
 The modules at this root are one scorer's recommender: what serves, the rankings and answers made with it, exploration.
 May import `store`, `trainer.content`, `trainer.items`, `trainer.retrieval`, `trainer.ranking`, `trainer.semantic_ids`

@@ -27,19 +27,28 @@ class Served:
     now_s: float
 
 
-def lines_of(ranking: Ranking, exploration: Exploration, shown: Selected) -> tuple[list[RecommendedItem], np.ndarray]:
+def lines_of(
+    ranking: Ranking, exploration: Exploration, shown: Selected, explores: bool | None = None
+) -> tuple[list[RecommendedItem], np.ndarray]:
     """The lines at the places (K) that were selected, the last as `exploration` wants it, which counts what is shown,
-    and their features (K × F)."""
-    request, ranker = ranking.moment.request, ranking.moment.ranker
+    and their features (K × F). `explores`: whether it is this answer's turn, where that was asked before."""
     places_K = shown.places_K.copy()
-    explored = _explored(ranking, exploration, places_K) if shown.may_explore else None
+    explored = _explored(ranking, exploration, places_K, explores) if shown.may_explore else None
     if explored is not None:
         places_K[-1] = explored
     exploration.note(ranking.handles_B[places_K], explored is not None)
+    return lines_at(ranking, places_K, explored is not None)
+
+
+def lines_at(
+    ranking: Ranking, places_K: np.ndarray, explored: bool = False
+) -> tuple[list[RecommendedItem], np.ndarray]:
+    """The lines at some places of a ranking, of which the last may be `explored`, and their features (K × F)."""
+    request, ranker = ranking.moment.request, ranking.moment.ranker
     x_KF = ranking.x_BF[places_K]
     heads = ranker.probabilities(x_KF).tolist() if request.explain else [None] * len(places_K)
     sources = winners(ranking.proposed, ranking.handles_B[places_K])
-    if explored is not None:
+    if explored:
         sources[-1] = EXPLORE
     sources = [source or GIVEN for source in sources]
     lines = zip(places_K.tolist(), sources, heads, strict=True)
@@ -66,10 +75,10 @@ def _line(ranking: Ranking, place: int, why: str, source: str, heads: list[float
     )
 
 
-def _explored(ranking: Ranking, exploration: Exploration, places_K: np.ndarray) -> int | None:
+def _explored(ranking: Ranking, exploration: Exploration, places_K: np.ndarray, explores: bool | None) -> int | None:
     """The place of the explored candidate that this answer shows last; None in most answers."""
     request, now_s = ranking.moment.request, ranking.moment.now_s
-    if not exploration.due(request, now_s, len(places_K)):
+    if not (exploration.due(request, now_s, len(places_K)) if explores is None else explores and len(places_K)):
         return None
     others = np.setdiff1d(np.arange(len(ranking.handles_B)), places_K)
     known_B = ranking.evidence.catalog.positives_N[ranking.handles_B]

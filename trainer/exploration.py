@@ -14,6 +14,7 @@ the seed, the user, the moment and what was shown before.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -38,8 +39,7 @@ class Coverage:
 
 
 class Exploration:
-    """What one scorer has shown, and whom it gives a chance next. One thread decides and counts; `hit` may come from
-    another."""
+    """What one scorer has shown, and whom it gives a chance next. Any thread may decide and count."""
 
     def __init__(self, share: float, below: int, seed: int) -> None:
         self.share, self.below, self.seed = share, below, seed
@@ -47,6 +47,7 @@ class Exploration:
         self.explored = 0
         self._shown_N = np.zeros(1024, np.int32)
         self._hits: dict[int, int] = {}
+        self._counting = threading.Lock()
 
     def due(self, request: Request, now_s: float, k: int) -> bool:
         """Whether this answer, of `k` lines, is one that explores. A search is not the place, nor is a lone line, nor
@@ -71,15 +72,17 @@ class Exploration:
 
     def shown(self, handles_B: np.ndarray) -> np.ndarray:
         """How often each was shown."""
-        self._reserve(int(handles_B.max(initial=0)))
-        return np.asarray(self._shown_N[handles_B], np.float64)
+        with self._counting:
+            self._reserve(int(handles_B.max(initial=0)))
+            return np.asarray(self._shown_N[handles_B], np.float64)
 
     def note(self, handles_K: np.ndarray, explored: bool) -> None:
         """Counts what an answer shows."""
-        self._reserve(int(handles_K.max(initial=0)))
-        self._shown_N[handles_K] += 1
-        self.lines += len(handles_K)
-        self.explored += explored
+        with self._counting:
+            self._reserve(int(handles_K.max(initial=0)))
+            self._shown_N[handles_K] += 1
+            self.lines += len(handles_K)
+            self.explored += explored
 
     def hit(self, handle: int) -> None:
         """Somebody engaged positively with a line that was shown."""

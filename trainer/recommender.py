@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import get_args
 
@@ -99,7 +100,7 @@ class Recommender:
         self._encode = encode
         self.exploration = Exploration(rules.explore_share, rules.explore_below, rules.seed)
         self._words, self._lexical = WordIndex(), LexicalIndex()
-        self._answers = 0
+        self._answers = count(1)
         self._depths = {task: deeper(rules.candidates, rules.of_task(task).depth) for task in get_args(Task)}
 
     # What it is fed with
@@ -200,21 +201,28 @@ class Recommender:
         return allowed_N[: evidence.size]
 
     def answer(
-        self, request: Request, user: UserRow | None, *, degraded: bool = False, due_s: float = math.inf
+        self,
+        request: Request,
+        user: UserRow | None,
+        *,
+        degraded: bool = False,
+        due_s: float = math.inf,
+        explores: bool | None = None,
     ) -> Served:
         """The best `request.k` live items that the user does not have, but for what is explored; notes say why there
-        are fewer. Nothing is like an item that is not there. After `due_s` (`time.monotonic`) no model is asked."""
+        are fewer. Nothing is like an item that is not there. After `due_s` (`time.monotonic`) no model is asked.
+        `explores`: whether this answer explores, where that was asked before."""
         began = time.perf_counter()
         lost = request.task == "similar" and not is_known(self.catalog, request)
         ranking = self.rank(msgspec.structs.replace(request, k=0) if lost else request, user, due_s=due_s)
         shown = selected(ranking, self.rules.of_task(request.task))
-        items, x_KF = lines_of(ranking, self.exploration, shown)
+        items, x_KF = lines_of(ranking, self.exploration, shown, explores)
         bundle = ranking.moment.bundle
         answer = Answer(
             items=items,
             checkpoint=bundle.checkpoint,
             codebook=bundle.codebook.version,
-            request_id=self._number(request),
+            request_id=self.number(request),
             took_ms=(time.perf_counter() - began) * 1000.0,
             degraded=degraded,
             notes=notes_of(
@@ -237,15 +245,14 @@ class Recommender:
             items=[],
             checkpoint=bundle.checkpoint,
             codebook=bundle.codebook.version,
-            request_id=self._number(request),
+            request_id=self.number(request),
             took_ms=0.0,
             notes=[note],
         )
 
-    def _number(self, request: Request) -> str:
-        """The id of the next answer."""
-        self._answers += 1
-        return f"{hash64(f'{self._answers}/{request.user_id}/{self.now_s}'):016x}"
+    def number(self, request: Request) -> str:
+        """The id of the next answer; any thread may ask."""
+        return f"{hash64(f'{next(self._answers)}/{request.user_id}/{self.now_s}'):016x}"
 
     def example(
         self, user: UserRow | None, engagement: Engagement, weight: float = 1.0, *, ordered: bool = True

@@ -22,6 +22,7 @@ from store.settings.learning_tables import (
 )
 from store.settings.loading import DEFAULT, PREFIX, LoadedSettings, load_settings, read_settings, settings_from
 from store.settings.ranges import Table
+from store.settings.surface_tables import Precomputed, TaskSettings, Utility
 from store.settings.tables import (
     COMPLETED,
     WEIGHTS,
@@ -35,11 +36,9 @@ from store.settings.tables import (
     Serving,
     Settings,
     Store,
-    TaskSettings,
     Tls,
     Tokens,
     Tracing,
-    Utility,
 )
 from store.settings.writing import to_toml
 
@@ -60,6 +59,7 @@ __all__ = [
     "LoadedSettings",
     "Logging",
     "Model",
+    "Precomputed",
     "Quotas",
     "Ranking",
     "Registry",

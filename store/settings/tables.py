@@ -35,6 +35,7 @@ from store.settings.ranges import (
     Table,
     UpToAnHour,
 )
+from store.settings.surface_tables import Precomputed, TaskSettings, Utility
 
 WEIGHTS: Mapping[str, float] = {
     "click": 1.0,
@@ -155,31 +156,6 @@ class Store(Table, frozen=True):
     unknown_item_days: NotNegative = 30.0
 
 
-class Utility(Table, frozen=True):
-    """What a shown line is worth: click · P(click) + completion · P(click) · P(completion) - negative · P(negative)."""
-
-    click: float = 1.0
-    completion: float = 0.25
-    negative: float = 1.0
-
-
-class TaskSettings(Table, frozen=True):
-    """What is particular to a task; 0 is no bound. `within_ms`: an answer that is not begun by then goes without its
-    late parts, where the request does not say. `depth`: how many times as many candidates each source proposes.
-    `most_per_creator`, `most_per_topic` (the first code of a semantic ID): lines of an answer, as long as there are
-    others. `least_click`: what is less likely to be clicked is not shown, nor anything before heads are learned.
-    `most_per_day`: answers that a user gets in 24 hours, as far as the worker that gives them remembers: since its
-    start. `utility`: in place of `serving.utility`."""
-
-    within_ms: Count = 0
-    depth: Positive = 1.0
-    most_per_creator: Count = 0
-    most_per_topic: Count = 0
-    least_click: Share = 0.0
-    most_per_day: Count = 0
-    utility: Utility | None = None
-
-
 class Tokens(Table, frozen=True):
     """What a request to a worker must bear, by role, each including the ones before: read, write (the console's
     clicks), operate (workers among themselves). All three or none."""
@@ -237,6 +213,7 @@ class Serving(Table, frozen=True):
     impression_window_s: NotNegative = 1800.0
     repeats: bool = False
     utility: Utility = Utility()
+    precomputed: Precomputed = Precomputed()
     tasks: dict[Task, TaskSettings] = field(default_factory=dict)
     """By task, e.g. `[serving.tasks.notification]`."""
 

@@ -24,6 +24,8 @@ GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ranker_calibration_error": ("distance between what a head of the ranker predicts and what comes", ("head",)),
     "exploration_coverage_ratio": ("share of little-known live items that were shown at least once", ()),
     "live_items": ("items that can be recommended", ()),
+    "table_lists": ("lists of precomputed answers that are at hand", ()),
+    "table_bytes": ("what they take in memory, about", ()),
     "unknown_items": ("items with engagements that nobody has uploaded", ()),
     "semantic_id_collision_ratio": ("share of live items whose codes another live item has too", ()),
     "codebook_perplexity": ("effective number of codes in use", ("level",)),

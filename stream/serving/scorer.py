@@ -31,18 +31,21 @@ from stream.metrics.metrics import Metrics
 from stream.serving.arrivals import Arrivals
 from stream.serving.attribution import Attribution
 from stream.serving.frequency import Frequency
+from stream.serving.precomputed.precomputing import Precomputing
 from stream.serving.reading.item_rows import ItemRows
 from stream.serving.reading.published_records import Owners, PublishedRecords, refuse
 from stream.serving.swaps import Swaps
 from stream.serving.traces import Traces
 from stream.serving.upkeep import Upkeep
 from stream.serving.watching.examples import Examples
+from trainer.answers import Served
 from trainer.content.encoder import TextEncoder
 from trainer.model_bundle import ModelBundle
 from trainer.reasons import EXPLORE
 from trainer.recommender import Recommender
 from trainer.rules import recommender_rules
 from trainer.semantic_ids.codebook import Codebook, zero_codebook
+from trainer.tables.table import Found
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +89,7 @@ class Scorer:
         )
         self.upkeep = Upkeep(metrics, self.recommender)
         serving = settings.serving
+        self.precomputing = Precomputing(serving.precomputed, self.recommender, metrics.tables)
         self.attribution = Attribution(serving.impression_sample, serving.impression_window_s, self._hit)
         self.frequency = Frequency({task: of_task.most_per_day for task, of_task in serving.tasks.items()})
         self._emitter = emitter
@@ -201,15 +205,13 @@ class Scorer:
         return now if now - max(recommender.now_s, recommender.uploaded_s) < 3600.0 else recommender.now_s
 
     async def recommend(self, request: Request, user: UserRow | None, *, degraded: bool = False) -> Answer:
-        """The answer, made in the answering thread."""
+        """The answer, of the table or made in the answering thread."""
         if (note := self.frequency.spent(request)) is not None:
             return self.recommender.nothing(request, note)
         if (now_s := self.now_s()) > self.recommender.now_s:
             self.recommender.observe(now_s)
-        due_s = request.due_s()
-        served = await asyncio.get_running_loop().run_in_executor(
-            self._answering, lambda: self.recommender.answer(request, user, degraded=degraded, due_s=due_s)
-        )
+        found = self.precomputing.find(request, user, degraded=degraded)
+        served = found.served or await self._made(request, user, found, degraded=degraded)
         self.frequency.count(request, len(served.answer.items))
         self.traces.recommended(served.answer)
         self.metrics.showed(len(served.answer.items), sum(item.source == EXPLORE for item in served.answer.items))
@@ -219,6 +221,19 @@ class Scorer:
             self._publishing.add(task)
             task.add_done_callback(self._publishing.discard)
         return served.answer
+
+    async def _made(self, request: Request, user: UserRow | None, found: Found, *, degraded: bool) -> Served:
+        """The answer, made now."""
+        due_s = request.due_s()
+
+        def make() -> tuple[Served, float]:
+            began_s = time.thread_time()
+            served = self.recommender.answer(request, user, degraded=degraded, due_s=due_s, explores=found.explores)
+            return served, time.thread_time() - began_s
+
+        served, cost_s = await asyncio.get_running_loop().run_in_executor(self._answering, make)
+        self.precomputing.took(found, cost_s)
+        return served
 
     async def _publish_shown(self, user_id: str, shown: bytes) -> None:
         """Nobody waits for this: an answer must not fail, nor be late, because it could not be told of."""
@@ -237,3 +252,4 @@ class Scorer:
         self._answering.shutdown(wait=False, cancel_futures=True)
         self.swaps.close()
         self.upkeep.close()
+        self.precomputing.close()

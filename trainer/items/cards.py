@@ -49,6 +49,10 @@ class Cards:
         """Handles that have a card, and it; what is set meanwhile may be among them."""
         return ((handle, card) for handle, card in enumerate(self) if card is not None)
 
+    def version(self, handle: int) -> int:
+        """A number that is another one after the card was set anew; -1 without a card."""
+        return self._records.version(handle)
+
     def versions(self) -> np.ndarray:
         """By handle, a number that is another one after the card was set anew; -1 without a card."""
         return self._records.versions()

@@ -1,0 +1,129 @@
+"""Precomputing: lists come by themselves, in their own thread, and what they answer counts like any other answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from store.events import Engagement
+from store.requests import Answer, Request
+from store.settings import Precomputed, Serving
+from stream.serving.precomputed import precomputing
+from tests.stream.metrics.exposition import scrape
+from tests.stream.serving.test_service import Alone
+from trainer.model_bundle import ModelBundle
+from trainer.tables.questions import Question
+
+ON = Serving(precomputed=Precomputed(share=1.0, length=3), explore_share=0.0, impression_sample=1.0)
+SIMILAR = Request(user_id="new", task="similar", item_id="i1", k=2)
+
+
+async def asked_until(worker: Alone, request: Request, wanted: Callable[[Answer], bool]) -> Answer:
+    async with asyncio.timeout(60):
+        while not wanted(answer := await worker.scorer.recommend(request, None)):
+            await asyncio.sleep(0.01)
+    return answer
+
+
+def of_a_table(answer: Answer) -> bool:
+    return "table" in {note.reason for note in answer.notes}
+
+
+async def with_tables(use: Callable[[Alone], Any], serving: Serving = ON) -> Any:
+    worker = Alone(serving)
+    worker.caught_up.set()
+    task = asyncio.create_task(worker.scorer.precomputing.run(worker.caught_up))
+    try:
+        return await use(worker)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        worker.close()
+
+
+def test_lists_come_by_themselves_and_say_what_the_live_answer_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[str] = set()
+    compute = precomputing.compute
+
+    def watched(*args: Any) -> Any:
+        threads.add(threading.current_thread().name)
+        return compute(*args)
+
+    monkeypatch.setattr(precomputing, "compute", watched)
+
+    async def use(worker: Alone) -> tuple[Answer, Answer, dict[str, float], bool]:
+        live = await worker.scorer.recommend(SIMILAR, None)
+        found = await asked_until(worker, SIMILAR, of_a_table)
+        fields = {"event_id": "e", "user_id": "new", "item_id": found.items[0].item_id, "kind": "click"}
+        event = msgspec.convert({**fields, "occurred_at": worker.scorer.recommender.now_s}, Engagement)
+        return live, found, scrape(worker.scorer.metrics), worker.scorer.attribution.shown_here(event)
+
+    live, found, series, attributed = asyncio.run(with_tables(use))
+    assert found.items == live.items
+    assert attributed
+    assert threads and all(name.startswith("tables") for name in threads)
+    answered = series['sidestream_table_requests_total{result="answered",task="similar"}']
+    assert answered == series["sidestream_table_age_seconds_count{}"] == 1
+    assert series['sidestream_table_requests_total{result="missing",task="similar"}'] >= 1
+    assert series['sidestream_table_cpu_seconds_total{of="saved"}'] > 0
+    assert series['sidestream_table_cpu_seconds_total{of="spent"}'] > 0
+    assert series['sidestream_shown_lines_total{source="ranked"}'] >= 4
+
+
+def test_after_a_swap_what_was_asked_most_is_made_under_the_new_checkpoint_and_take_downs_count_at_once() -> None:
+    async def use(worker: Alone) -> tuple[Answer, Answer]:
+        recommender = worker.scorer.recommender
+        await asked_until(worker, SIMILAR, of_a_table)
+        recommender.exchange(ModelBundle(recommender.serving.codebook, checkpoint="c1"))
+        swapped = await worker.scorer.recommend(SIMILAR, None)
+        assert swapped.checkpoint == "c1"
+        await asked_until(worker, SIMILAR, of_a_table)
+        recommender.remove("i2")
+        return swapped, await worker.scorer.recommend(SIMILAR, None)
+
+    swapped, after = asyncio.run(with_tables(use))
+    assert "i2" in {line.item_id for line in swapped.items}
+    assert "i2" not in {line.item_id for line in after.items}
+
+
+def test_what_is_popular_is_listed_before_anybody_asks() -> None:
+    async def use(worker: Alone) -> None:
+        table = worker.scorer.precomputing.table
+        async with asyncio.timeout(60):
+            while not len(table):
+                await asyncio.sleep(0.01)
+        assert of_a_table(await worker.scorer.recommend(Request(user_id="new", k=3), None))
+        assert not of_a_table(await worker.scorer.recommend(SIMILAR, None))
+
+    asyncio.run(with_tables(use))
+
+
+def test_a_failure_is_told_and_stops_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(precomputing, "RESTS_S", 0.0)
+    compute, failed = precomputing.compute, []
+
+    def failing(recommender: Any, question: Question, length: int) -> Any:
+        if question.task == "similar" and not failed:
+            failed.append(question)
+            raise ArithmeticError("for once")
+        return compute(recommender, question, length)
+
+    monkeypatch.setattr(precomputing, "compute", failing)
+    asyncio.run(with_tables(lambda worker: asked_until(worker, SIMILAR, of_a_table)))
+    assert failed == [Question("similar", "i1")]
+    assert "a list was not made" in caplog.text
+
+
+def test_without_a_share_there_is_none() -> None:
+    async def use(worker: Alone) -> None:
+        await worker.scorer.precomputing.run(worker.caught_up)
+        for _ in range(3):
+            assert not of_a_table(await worker.scorer.recommend(SIMILAR, None))
+        assert len(worker.scorer.precomputing.table.demand) == 0
+
+    asyncio.run(with_tables(use, Serving()))

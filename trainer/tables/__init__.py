@@ -1,0 +1,7 @@
+"""Tables: answers made before they are asked for, of requests that many people make alike.
+
+A question is what such requests have in common (`questions`), a list its answer as of a moment (`lists`), demand how
+often each was asked (`demand`), and the table (`table`) the lists at hand: the only door for whoever serves.
+
+May import `store`, `trainer` (the modules at its root) and `trainer.items`. Invariant: what a list says is what the
+recommender would have answered when it was made, and no list that has become untrue is handed out."""
