@@ -118,7 +118,7 @@ class Replay:
         self.uploads, self.engagements, self.options, self.settings = uploads, engagements, options, settings
         self._encoder, self._cards = encoder, cards
         self._rules, ranker = history_rules(settings), ranker_rules(settings)
-        self._users: dict[str, UserRow] = {}
+        self.users: dict[str, UserRow] = {}
         self._items: dict[str, ItemRow] = {}
         self.recommender = Recommender(
             recommender_rules(settings),
@@ -180,7 +180,7 @@ class Replay:
         self._fit_ranker()
         event = self.engagements[place]
         request = msgspec.structs.replace(request_of(event), k=self.options.k)
-        return self.recommender.answer(request, self._users.get(event.user_id)).answer
+        return self.recommender.answer(request, self.users.get(event.user_id)).answer
 
     def _advance(self, now_s: float) -> None:
         """Lets the state catch up with everything before this moment, unless it is frozen."""
@@ -218,7 +218,7 @@ class Replay:
         return cards_of(dated, self._encoder, self.recommender.serving.codebook, uploads[-1].uploaded_at)
 
     def _learn(self, place: int, event: Engagement) -> None:
-        user = self._users.setdefault(event.user_id, UserRow())
+        user = self.users.setdefault(event.user_id, UserRow())
         context = self._context(user) if self._baselines else []
         signal = absorb_engagement(user, event, place, 0, self._rules)
         if signal is None:
@@ -257,7 +257,7 @@ class Replay:
             self.model.fit(unfitted)
 
     def _test(self, place: int, event: Engagement, evaluated: bool, candidate: bool) -> None:
-        user = self._users.get(event.user_id)
+        user = self.users.get(event.user_id)
         with Timer(self.result.cost, "feedback_s"):
             self._feedback.observe(user, event)
         if self._rules.weights.get(event.kind, 0.0) <= 0:

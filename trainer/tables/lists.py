@@ -13,7 +13,6 @@ It is handed out while all of this is so:
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +38,7 @@ LINE_BYTES = 900
 class Listed:
     """The first lines of an answer (K), with their features (K × F, float16: what is published of them) and handles.
     `about_A`: these and the item that the question names, with the `versions` of their cards, what they had `learned`
-    (engagements), and the `uploads` of the catalogue then. `made_at_s`: `time.monotonic`; `cost_s`: processor time."""
+    (engagements), and the `uploads` of the catalogue then. `made_at_s`: by the table's clock."""
 
     items: tuple[RecommendedItem, ...]
     x_KF: np.ndarray
@@ -49,7 +48,6 @@ class Listed:
     learned: float
     uploads: int
     made_at_s: float
-    cost_s: float
     may_explore: bool = True
 
     @property
@@ -66,10 +64,10 @@ class Computed:
     moment: Moment
 
 
-def compute(recommender: Recommender, question: Question, length: int) -> Computed:
+def compute(recommender: Recommender, question: Question, length: int, made_at_s: float) -> Computed:
     """The list of a question, up to `length` lines. It has none if its item is not live, or where so few candidates
-    are found that what an answer adds to them depends on how long it is."""
-    made_at_s, began_s = time.monotonic(), time.thread_time()
+    are found that what an answer adds to them depends on how long it is. `made_at_s`: now, by the clock that will tell
+    its age."""
     catalog, request = recommender.catalog, question.request(length)
     uploads = catalog.uploads
     ranking = recommender.rank(request, None)
@@ -89,14 +87,13 @@ def compute(recommender: Recommender, question: Question, length: int) -> Comput
         learned=_learned(catalog, about_A),
         uploads=uploads,
         made_at_s=made_at_s,
-        cost_s=time.thread_time() - began_s,
         may_explore=shown.may_explore,
     )
     return Computed(listed, ranking.moment)
 
 
 def holds(listed: Listed, catalog: Catalog, max_age_s: float, now_s: float) -> bool:
-    """Whether a list may be handed out at `now_s` (`time.monotonic`)."""
+    """Whether a list may be handed out at `now_s`, by the table's clock."""
     versions = _versions(catalog, listed.about_A)
     return (
         now_s - listed.made_at_s <= max_age_s

@@ -1,6 +1,6 @@
 """The table: the lists at hand, which question is to be answered next, and the answers that are looked up.
 
-One thread uses a table; another may ask `due` and `compute` lists (`trainer.tables.lists`). All lists of a table were
+One thread uses a table; another may ask what is `due`, and `compute` it. All lists of a table were
 made by one checkpoint and one ranker; when another serves, they go at once.
 
 Invariant: no more than `lists` lists of `length` lines; a list that no longer holds is not handed out.
@@ -17,7 +17,7 @@ from store.requests import Answer, Note, Request
 from trainer.answers import Served
 from trainer.recommender import Recommender
 from trainer.tables.demand import Demand
-from trainer.tables.lists import Computed, Listed, holds
+from trainer.tables.lists import Computed, Listed, compute, holds
 from trainer.tables.questions import Question, question_of
 
 LEAST_ASKED = 2.0
@@ -162,6 +162,10 @@ class Table:
         for handle in hottest[: self.rules.lists].tolist():
             if catalog.live_N[handle]:
                 yield Question("similar", catalog.ids[handle])
+
+    def compute(self, question: Question) -> Computed:
+        """The list of a question, for `put`; any thread may ask."""
+        return compute(self._recommender, question, self.rules.length, self._clock())
 
     def put(self, question: Question, computed: Computed) -> bool:
         """Takes a list in; False for one that came too late, as what made it no longer serves."""

@@ -18,7 +18,7 @@ from store.settings import Precomputed
 from stream.metrics.table_metrics import TableMetrics
 from stream.serving.time_share import TimeShare
 from trainer.recommender import Recommender
-from trainer.tables.lists import Computed, compute
+from trainer.tables.lists import Computed
 from trainer.tables.questions import Question
 from trainer.tables.table import Found, Table, TableRules
 
@@ -42,7 +42,6 @@ class Precomputing:
         rules = TableRules(lists=settings.lists, length=settings.length, max_age_s=settings.max_age_s)
         self.table = Table(recommender, rules)
         self._on = settings.share > 0
-        self._recommender = recommender
         self._metrics = metrics
         self._share = TimeShare(settings.share)
         self._costs_s: dict[Task, float] = {}
@@ -116,7 +115,7 @@ class Precomputing:
         """In the thread."""
         began_s = time.thread_time()
         question = next(self._plan, None)
-        computed = None if question is None else compute(self._recommender, question, self.table.rules.length)
+        computed = None if question is None else self.table.compute(question)
         self._metrics.spent(time.thread_time() - began_s)
         return None if question is None or computed is None else (question, computed)
 

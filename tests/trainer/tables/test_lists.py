@@ -22,7 +22,7 @@ def world() -> World:
 
 
 def listed(world: World, question: Question, length: int = 20) -> Listed:
-    found = compute(world.recommender, question, length).listed
+    found = compute(world.recommender, question, length, 100.0).listed
     assert found is not None
     return found
 
@@ -52,9 +52,11 @@ def test_it_says_so_with_bounds_too() -> None:
 
 
 def test_where_what_is_found_depends_on_the_length_there_is_none(world: World) -> None:
-    assert compute(untouched_world(40).recommender, Question("home"), 40).listed is None
-    assert compute(untouched_world(20).recommender, Question("home"), 40).listed is not None, "there is no more to find"
-    assert compute(world.recommender, Question("similar", "nothing"), 20).listed is None
+    assert compute(untouched_world(40).recommender, Question("home"), 40, 0.0).listed is None
+    assert compute(untouched_world(20).recommender, Question("home"), 40, 0.0).listed is not None, (
+        "there is no more to find"
+    )
+    assert compute(world.recommender, Question("similar", "nothing"), 20, 0.0).listed is None
 
 
 def test_a_take_down_or_an_edit_of_any_of_its_items_ends_it(world: World) -> None:

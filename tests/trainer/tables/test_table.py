@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from store.requests import Answer, Request
@@ -13,7 +11,6 @@ from tests.trainer.tables.worlds import touched_world
 from trainer.model_bundle import ModelBundle
 from trainer.ranking.ranker import HeuristicRanker
 from trainer.semantic_ids.codebook import zero_codebook
-from trainer.tables.lists import compute
 from trainer.tables.questions import Question
 from trainer.tables.table import Table, TableRules
 
@@ -25,13 +22,13 @@ class Now:
     def __init__(self, world: World, rules: TableRules = RULES) -> None:
         self.world = world
         self.later_s = 0.0
-        self.table = Table(world.recommender, rules, lambda: time.monotonic() + self.later_s)
+        self.table = Table(world.recommender, rules, lambda: self.later_s)
 
     def fill(self, most: int = 100) -> list[Question]:
         """Computes what is due; what that was."""
         made = []
         for question in self.table.due():
-            assert self.table.put(question, compute(self.world.recommender, question, self.table.rules.length))
+            assert self.table.put(question, self.table.compute(question))
             made.append(question)
             if len(made) == most:
                 break
@@ -90,7 +87,7 @@ def test_an_exchange_ends_all_lists_and_what_was_made_before_comes_too_late(now:
     for _ in range(2):
         now.answer(SIMILAR)
     now.fill()
-    early = compute(now.world.recommender, Question("home"), 20)
+    early = now.table.compute(Question("home"))
     if what == "checkpoint":
         now.world.recommender.exchange(ModelBundle(zero_codebook(Settings()), checkpoint="c1"))
     else:

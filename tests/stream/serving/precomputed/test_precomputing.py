@@ -18,9 +18,16 @@ from tests.stream.metrics.exposition import scrape
 from tests.stream.serving.test_service import Alone
 from trainer.model_bundle import ModelBundle
 from trainer.tables.questions import Question
+from trainer.tables.table import Table
 
 ON = Serving(precomputed=Precomputed(share=1.0, length=3), explore_share=0.0, impression_sample=1.0)
 SIMILAR = Request(user_id="new", task="similar", item_id="i1", k=2)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precomputing, "PLAN_S", 0.0)
+    monkeypatch.setattr(precomputing, "TURN_S", 0.01)
 
 
 async def asked_until(worker: Alone, request: Request, wanted: Callable[[Answer], bool]) -> Answer:
@@ -48,13 +55,13 @@ async def with_tables(use: Callable[[Alone], Any], serving: Serving = ON) -> Any
 
 def test_lists_come_by_themselves_and_say_what_the_live_answer_says(monkeypatch: pytest.MonkeyPatch) -> None:
     threads: set[str] = set()
-    compute = precomputing.compute
+    compute = Table.compute
 
-    def watched(*args: Any) -> Any:
+    def watched(table: Table, question: Question) -> Any:
         threads.add(threading.current_thread().name)
-        return compute(*args)
+        return compute(table, question)
 
-    monkeypatch.setattr(precomputing, "compute", watched)
+    monkeypatch.setattr(Table, "compute", watched)
 
     async def use(worker: Alone) -> tuple[Answer, Answer, dict[str, float], bool]:
         live = await worker.scorer.recommend(SIMILAR, None)
@@ -66,7 +73,8 @@ def test_lists_come_by_themselves_and_say_what_the_live_answer_says(monkeypatch:
     live, found, series, attributed = asyncio.run(with_tables(use))
     assert found.items == live.items
     assert attributed
-    assert threads and all(name.startswith("tables") for name in threads)
+    assert threads
+    assert all(name.startswith("tables") for name in threads)
     answered = series['sidestream_table_requests_total{result="answered",task="similar"}']
     assert answered == series["sidestream_table_age_seconds_count{}"] == 1
     assert series['sidestream_table_requests_total{result="missing",task="similar"}'] >= 1
@@ -105,15 +113,15 @@ def test_what_is_popular_is_listed_before_anybody_asks() -> None:
 
 def test_a_failure_is_told_and_stops_nothing(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(precomputing, "RESTS_S", 0.0)
-    compute, failed = precomputing.compute, []
+    compute, failed = Table.compute, []
 
-    def failing(recommender: Any, question: Question, length: int) -> Any:
+    def failing(table: Table, question: Question) -> Any:
         if question.task == "similar" and not failed:
             failed.append(question)
             raise ArithmeticError("for once")
-        return compute(recommender, question, length)
+        return compute(table, question)
 
-    monkeypatch.setattr(precomputing, "compute", failing)
+    monkeypatch.setattr(Table, "compute", failing)
     asyncio.run(with_tables(lambda worker: asked_until(worker, SIMILAR, of_a_table)))
     assert failed == [Question("similar", "i1")]
     assert "a list was not made" in caplog.text
