@@ -14,7 +14,7 @@ from trainer.retrieval.filters import Reason, left_out
 
 _TEXTS: Mapping[Reason, str] = {
     "filtered": "the request's filters leave out {}",
-    "excluded": "the request excludes {}",
+    "excluded": "the request excludes {}, or earlier pages had them",
     "on_show": "{}, the one on show, is not shown again",
     "turned_away": "the user has turned {} away",
     "had": "the user has had {}",

@@ -26,7 +26,7 @@ from store.events import Engagement
 from store.histories import UserRow
 from store.items import ItemCard, ItemRow
 from store.keys import hash64
-from store.requests import Answer, Note, Request, Task
+from store.requests import Answer, Note, Request, Task, next_page_of
 from store.row_blocks.item_block import ItemBlock
 from store.settings import Utility
 from trainer.answers import Served, lines_of
@@ -235,6 +235,7 @@ class Recommender:
                 poor=shown.poor,
                 now_s=ranking.moment.now_s,
             ),
+            next_page=next_page_of(request, items),
         )
         return Served(answer, x_KF, ranking.moment.now_s)
 

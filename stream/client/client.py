@@ -120,10 +120,12 @@ class Client:
         tags: Sequence[str] = (),
         max_age_s: float | None = None,
         candidates: Sequence[str] = (),
+        page: str | None = None,
     ) -> Answer:
         """The `k` best items for a user now, without those in `exclude`, of those that pass the filters (one of each
         list that is given); an unknown user is answered too. Only `candidates` are ranked where there are some (`k` up
-        to as many). Where there are fewer, the answer's `notes` say why."""
+        to as many). Where there are fewer, the answer's `notes` say why. Page by page: begin with `page=""`, go on with
+        the answer's `next_page`, as long as it has one."""
         asked = Request(
             user_id=user_id,
             task=task,
@@ -139,6 +141,7 @@ class Client:
             tags=tuple(tags),
             max_age_s=max_age_s,
             candidates=tuple(candidates),
+            page=page,
         )
         return self._decoded(self._send("POST", "/v1/recommend", body=_fields(asked)), Answer)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from store.requests import Answer, Request
+from store.requests import MARK_CHARS, MOST_PAGED, Answer, Request
 from stream.metrics.metrics import TASKS
 from stream.web import parameters
 from stream.web.access import PUBLIC
@@ -285,6 +285,10 @@ def _request_schema() -> Schema:
     within = {"type": "integer", "minimum": 1, "maximum": parameters.MAX_WITHIN_MS}
     fields["within_ms"] = {"anyOf": [within, {"type": "null"}], "default": None}
     fields["within_ms"]["description"] = "An answer that is not begun by then is made without its late parts"
+    marks = rf"^([A-Za-z0-9_-]{{{MARK_CHARS}}})*$"
+    page = {"type": "string", "pattern": marks, "maxLength": MARK_CHARS * MOST_PAGED}
+    fields["page"] = {"anyOf": [page, {"type": "null"}], "default": None}
+    fields["page"]["description"] = "Empty for the first page, then next_page of the answer before: no item comes twice"
     fields["query"]["description"] = "What is searched for; required for `search` without item_id"
     fields["item_id"]["description"] = "The item on show; required for `similar`"
     return {**schema, "required": ["user_id"]}

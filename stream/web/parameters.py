@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from multidict import MultiMapping
 
-from store.requests import Answer, BadRequestError, Note, Request
+from store.requests import Answer, BadRequestError, Note, Request, shown_before
 from stream.metrics.metrics import TASKS
 
 MAX_K = 100
@@ -159,6 +159,7 @@ def checked(request: Request) -> Request:
         raise BadRequestError("within_ms", f"allow 1 to {MAX_WITHIN_MS} milliseconds")
     for name in REPEATED:
         bounded_list(name, getattr(request, name))
+    shown_before(request.page or "")
     if request.max_age_s is not None and not 0 < request.max_age_s <= MAX_AGE_S:
         raise BadRequestError("max_age_s", f"allow more than 0 and at most {MAX_AGE_S:.0f} seconds")
     if not request.user_id.strip():

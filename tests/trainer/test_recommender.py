@@ -172,3 +172,32 @@ def test_rows_and_cards_in_another_order_give_the_same_answers(world: World) -> 
 
     first, second = rebuilt(0), rebuilt(1)
     assert len(set(first) & set(second)) >= 9  # random starts of the axes differ by handle
+
+
+def test_pages_have_no_item_twice_while_the_catalogue_moves_between_them(world: World) -> None:
+    shown: list[str] = []
+    page: str | msgspec.UnsetType = ""
+    number = 0
+    while page is not msgspec.UNSET:
+        answer = world.ask("u1", k=7, page=page)
+        shown += ids(answer)
+        page = answer.next_page
+        number += 1
+        catalog = world.recommender.catalog
+        edited = catalog.cards[catalog.handles[shown[0]]]
+        assert edited is not None
+        world.recommender.remove(shown[0])
+        world.recommender.insert(msgspec.structs.replace(edited, title=f"Edited {number}"))
+        world.recommender.insert(card(100 + number, START + 6 * DAY_S))
+        world.engage("u2", shown[-1], START + (6 + number) * DAY_S)
+    have = {entry.item_id for entry in world.users["u1"].entries}
+    assert len(shown) == len(set(shown))
+    assert {f"i{item}" for item in range(40)} - have <= set(shown), "nothing is lost between pages"
+    assert number > 3
+    assert {note.reason for note in answer.notes} >= {"excluded", "had"}
+
+
+def test_who_does_not_page_gets_no_page(world: World) -> None:
+    assert world.ask("u1").next_page is msgspec.UNSET
+    assert b"next_page" not in msgspec.json.encode(world.ask("u1"))
+    assert world.ask("u1", k=500, page="").next_page is msgspec.UNSET, "nothing comes after it"

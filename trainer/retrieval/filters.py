@@ -1,8 +1,8 @@
 """Filters: which items may be returned to a request at all.
 
 Invariant: what is not live, what the user has (unless items repeat) or has turned away, the item viewed, what the
-request excludes and what its filters leave out never is. Of candidates that the application names itself only what is
-not live, excluded or left out by filters is not.
+request excludes or had on earlier pages, and what its filters leave out never is. Of candidates that the application
+names itself only what is not live, excluded, on earlier pages or left out by filters is not.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from store.histories import UserRow
-from store.requests import Request
+from store.requests import Request, shown_before
 from trainer.items.catalog import Catalog
 
 Reason = Literal["filtered", "excluded", "on_show", "turned_away", "had"]
@@ -61,11 +61,19 @@ def left_out(
     return counts
 
 
+def _on_earlier_pages(catalog: Catalog, request: Request) -> list[int]:
+    if not request.page:
+        return []
+    hashes_M = np.array(shown_before(request.page), np.uint64)
+    found: list[int] = catalog.by_hash.find(hashes_M).tolist()
+    return found
+
+
 def _left_out(
     catalog: Catalog, request: Request, user: UserRow | None, repeats: bool
 ) -> Iterator[tuple[Reason, list[int]]]:
     """Why an item is not returned, and the handles that this holds for; -1 for an item without one."""
-    yield "excluded", catalog.known(request.exclude)
+    yield "excluded", catalog.known(request.exclude) + _on_earlier_pages(catalog, request)
     if request.candidates:
         return
     yield "on_show", catalog.known([request.item_id or ""])

@@ -46,7 +46,10 @@ def is_newcomer(user: UserRow | None, *, reads_profile: bool) -> bool:
 
 
 def _is_plain(request: Request) -> bool:
-    """Whether it has nothing but what a question, a user, a length and a deadline say; a new field makes it its own."""
+    """Whether it has nothing but what a question, a user, a length and a deadline say, and is for no page but the
+    first; a new field makes it its own."""
+    if request.page:
+        return False
     return request == Request(
         user_id=request.user_id,
         task=request.task,
@@ -55,4 +58,5 @@ def _is_plain(request: Request) -> bool:
         device=request.device,
         k=request.k,
         within_ms=request.within_ms,
+        page=request.page,
     )

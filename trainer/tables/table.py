@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from store.histories import UserRow
-from store.requests import Answer, Note, Request
+from store.requests import Answer, Note, Request, next_page_of
 from trainer.answers import Served
 from trainer.recommender import Recommender
 from trainer.tables.demand import Demand
@@ -106,14 +106,16 @@ class Table:
     def _served(self, request: Request, listed: Listed, began_s: float, degraded: bool) -> Served:
         k, bundle = request.k, self._bundle
         text = f"from a list that was made {began_s - listed.made_at_s:.1f} s ago"
+        items = list(listed.items[:k])
         answer = Answer(
-            items=list(listed.items[:k]),
+            items=items,
             checkpoint=bundle.checkpoint,
             codebook=bundle.codebook.version,
             request_id=self._recommender.number(request),
             took_ms=(self._clock() - began_s) * 1000.0,
             degraded=degraded,
             notes=[Note(reason="table", text=text)],
+            next_page=next_page_of(request, items),
         )
         return Served(answer, listed.x_KF[:k], self._recommender.now_s)
 

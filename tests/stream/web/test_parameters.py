@@ -47,6 +47,7 @@ requests = st.builds(
     tags=st.lists(text, max_size=2).map(tuple),
     max_age_s=st.none() | st.sampled_from([0.5, 60.0, 86_400.0]),
     candidates=st.lists(text, max_size=2).map(tuple),
+    page=st.none() | st.sampled_from(["", "AAAAAAAAAAA", "_-_-_-_-_-_" * 1000]),
 )
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
@@ -128,6 +129,12 @@ def test_what_is_wrong_is_named_with_its_place(fields: Any, field: str, remedy: 
     with pytest.raises(BadRequestError) as refused:
         parameters.from_batch([{"user_id": "u"}, fields])
     assert refused.value.field == ("requests[1]" if field == "body" else f"requests[1].{field}")
+
+
+@pytest.mark.parametrize("page", ["A", "AAAAAAAAAA=", "AAAAAAAAAAÄ", "AAAAAAAAAAA\n", "A" * 11 * 1001, " " * 11])
+def test_a_page_that_no_answer_named_is_refused(page: str) -> None:
+    with pytest.raises(BadRequestError, match="page: send next_page of the answer before"):
+        parameters.from_fields({"user_id": "u", "page": page})
 
 
 def test_a_search_has_a_query_or_the_title_of_an_item() -> None:

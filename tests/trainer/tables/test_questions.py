@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from store.histories import UserRow
@@ -15,6 +16,7 @@ PLAIN = Request(user_id="u", task="similar", item_id="i1", country="de", device=
 def test_a_plain_request_is_a_question_whoever_asks_and_however_long_it_is() -> None:
     asked = question_of(PLAIN, None, reads_profile=True)
     assert asked == Question("similar", "i1", "de", "tv")
+    assert question_of(msgspec.structs.replace(PLAIN, page=""), None, reads_profile=True) == asked
     assert asked.request(3) == Request(task="similar", item_id="i1", country="de", device="tv", k=3)
 
 
@@ -23,7 +25,7 @@ def test_a_plain_request_is_a_question_whoever_asks_and_however_long_it_is() -> 
     [
         {"query": "q"}, {"query": ""}, {"exclude": ("a",)}, {"explain": True}, {"categories": ("c",)},
         {"languages": ("l",)}, {"creator_ids": ("c",)}, {"tags": ("t",)}, {"max_age_s": 1.0}, {"candidates": ("a",)},
-        {"task": "search"}, {"task": "notification"},
+        {"task": "search"}, {"task": "notification"}, {"page": "AAAAAAAAAAA"},
     ],
 )  # fmt: skip
 def test_whatever_else_a_request_has_makes_it_one_of_its_own(own: dict[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from store.requests import Answer, Request
@@ -55,6 +56,10 @@ def test_what_is_asked_twice_is_listed_and_then_looked_up_with_the_same_lines(no
     assert (found.checkpoint, found.codebook, found.degraded) == (live.checkpoint, live.codebook, False)
     assert [note.reason for note in found.notes] == ["table"]
     assert found.request_id != live.request_id
+    first = msgspec.structs.replace(SIMILAR, page="")
+    paged = now.answer(first)
+    assert paged is not None
+    assert paged.next_page == now.world.recommender.answer(first, None).answer.next_page
     assert now.fill() == []
 
 
