@@ -38,7 +38,7 @@ PACKAGES: dict[str, set[str]] = {
         *("store", "trainer.content", "trainer.items", "trainer.retrieval", "trainer.ranking", "trainer.semantic_ids"),
         "trainer.model",
     },
-    "trainer.tables": {"store", "trainer", "trainer.items"},
+    "trainer.tables": {"store", "trainer", "trainer.items", "trainer.retrieval"},
     "trainer.evaluation": {
         *("store", "trainer", "trainer.content", "trainer.items", "trainer.ranking", "trainer.semantic_ids"),
     },

@@ -22,7 +22,7 @@ from store.settings.learning_tables import (
 )
 from store.settings.loading import DEFAULT, PREFIX, LoadedSettings, load_settings, read_settings, settings_from
 from store.settings.ranges import Table
-from store.settings.surface_tables import Precomputed, TaskSettings, Utility
+from store.settings.surface_tables import Fallback, Precomputed, TaskSettings, Utility
 from store.settings.tables import (
     COMPLETED,
     WEIGHTS,
@@ -53,6 +53,7 @@ __all__ = [
     "Content",
     "Envelopes",
     "Events",
+    "Fallback",
     "Freshness",
     "Items",
     "Kafka",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from store.settings.ranges import AtLeast1, Count, Positive, Share, Table
 
+Fallback = Literal["none", "popular", "table"]
 Length = Annotated[int, Meta(ge=1, le=100)]
 
 
@@ -25,7 +26,9 @@ class TaskSettings(Table, frozen=True):
     `most_per_creator`, `most_per_topic` (the first code of a semantic ID): lines of an answer, as long as there are
     others. `least_click`: what is less likely to be clicked is not shown, nor anything before heads are learned.
     `most_per_day`: answers that a user gets in 24 hours, as far as the worker that gives them remembers: since its
-    start. `utility`: in place of `serving.utility`."""
+    start. `fallback`: what is answered when an answer is not there after `within_ms`, or fails: what is `popular` (in
+    the category of the item on show), with `table` after the lines of the newcomer's precomputed list; with `none` it
+    is made without its late parts, however long that takes, or is an error. `utility`: in place of that of all."""
 
     within_ms: Count = 0
     depth: Positive = 1.0
@@ -33,6 +36,7 @@ class TaskSettings(Table, frozen=True):
     most_per_topic: Count = 0
     least_click: Share = 0.0
     most_per_day: Count = 0
+    fallback: Fallback = "none"
     utility: Utility | None = None
 
 

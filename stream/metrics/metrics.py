@@ -28,6 +28,7 @@ from stream.metrics.freshness import FreshnessHistogram
 from stream.metrics.gauges import GAUGES, Gauges
 from stream.metrics.objectives import PASSAGE_RESULTS, Objectives, objective_s
 from stream.metrics.recent_counts import Clock, RecentCounts
+from stream.metrics.surface_metrics import SurfaceMetrics
 from stream.metrics.table_metrics import TableMetrics
 
 TASKS: tuple[str, ...] = get_args(Task)
@@ -72,6 +73,7 @@ class Metrics:
         self._gauges = Gauges(wall_clock)
         self.canaries = CanaryAges(freshness, clock, wall_clock)
         self.tables = TableMetrics(self.registry, self._gauges.put)
+        self.surfaces = SurfaceMetrics(self.registry)
         self._objectives_s = {stage: objective_s(stage, freshness) for stage in FRESHNESS}
         self._rates = {topic: RecentCounts(1, slots=30, slot_s=1.0, clock=clock) for topic in TOPIC_NAMES}
         for collector in (*self._freshness.values(), self._gauges, self.canaries, Objectives(freshness)):

@@ -63,7 +63,7 @@ class Attribution:
         for item in answer.items:
             line = _Line(answer.request_id, served.now_s, published, item.source == EXPLORE)
             self._note(request.user_id, item.item_id, line)
-        if not published:
+        if not published or not len(served.x_KF):  # the lines of a fallback have no features to learn from
             return None
         shown = Shown(
             request_id=answer.request_id,

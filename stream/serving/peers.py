@@ -145,6 +145,8 @@ class Peers:
     def _note(self, error: Exception) -> None:
         reason = error.reason if isinstance(error, _PeerError) else "refused"
         self._metrics.peer_failed(reason)
+        if reason == "timeout":
+            self._metrics.surfaces.late("owner")
         now = self._clock()
         if now - self._logged_at.get(reason, -LOG_EVERY_S) >= LOG_EVERY_S:
             self._logged_at[reason] = now

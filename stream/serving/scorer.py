@@ -31,6 +31,7 @@ from stream.metrics.metrics import Metrics
 from stream.serving.arrivals import Arrivals
 from stream.serving.attribution import Attribution
 from stream.serving.frequency import Frequency
+from stream.serving.precomputed.fallbacks import Fallbacks
 from stream.serving.precomputed.precomputing import Precomputing
 from stream.serving.reading.item_rows import ItemRows
 from stream.serving.reading.published_records import Owners, PublishedRecords, refuse
@@ -90,6 +91,8 @@ class Scorer:
         self.upkeep = Upkeep(metrics, self.recommender)
         serving = settings.serving
         self.precomputing = Precomputing(serving.precomputed, self.recommender, metrics.tables)
+        kinds = {task: of_task.fallback for task, of_task in serving.tasks.items()}
+        self.fallbacks = Fallbacks(kinds, self.recommender, metrics.surfaces, self.precomputing.table.listed)
         self.attribution = Attribution(serving.impression_sample, serving.impression_window_s, self._hit)
         self.frequency = Frequency({task: of_task.most_per_day for task, of_task in serving.tasks.items()})
         self._emitter = emitter
@@ -211,7 +214,11 @@ class Scorer:
         if (now_s := self.now_s()) > self.recommender.now_s:
             self.recommender.observe(now_s)
         found = self.precomputing.find(request, user, degraded=degraded)
-        served = found.served or await self._made(request, user, found, degraded=degraded)
+        served = found.served
+        if served is None:
+            due_s = request.due_s()
+            made = self._made(request, user, found, due_s, degraded=degraded)
+            served = await self.fallbacks.or_else(made, request, user, due_s)
         self.frequency.count(request, len(served.answer.items))
         self.traces.recommended(served.answer)
         self.metrics.showed(len(served.answer.items), sum(item.source == EXPLORE for item in served.answer.items))
@@ -222,9 +229,10 @@ class Scorer:
             task.add_done_callback(self._publishing.discard)
         return served.answer
 
-    async def _made(self, request: Request, user: UserRow | None, found: Found, *, degraded: bool) -> Served:
+    async def _made(
+        self, request: Request, user: UserRow | None, found: Found, due_s: float, *, degraded: bool
+    ) -> Served:
         """The answer, made now."""
-        due_s = request.due_s()
 
         def make() -> tuple[Served, float]:
             began_s = time.thread_time()
@@ -233,6 +241,8 @@ class Scorer:
 
         served, cost_s = await asyncio.get_running_loop().run_in_executor(self._answering, make)
         self.precomputing.took(found, cost_s)
+        if any(note.reason == "late" for note in served.answer.notes):
+            self.metrics.surfaces.late("model")
         return served
 
     async def _publish_shown(self, user_id: str, shown: bytes) -> None:

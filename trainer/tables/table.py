@@ -95,6 +95,10 @@ class Table:
         exploration.note(listed.handles_K[: request.k], explored=False)
         return Found(question, self._served(request, listed, began_s, degraded), began_s - listed.made_at_s)
 
+    def listed(self, request: Request) -> Listed | None:
+        """The list that a newcomer's request of this kind would be answered from, whoever asks."""
+        return self._at_hand(Question(request.task, request.item_id, request.country, request.device), self._clock())
+
     def _at_hand(self, question: Question, now_s: float) -> Listed | None:
         self.follow()
         listed = self._lists.get(question)

@@ -37,6 +37,8 @@ CONTRACT_NAMES = {
     "sidestream_copy_answers": "counter",
     "sidestream_trace_spans": "counter",
     "sidestream_malformed_traceparents": "counter",
+    "sidestream_late_parts": "counter",
+    "sidestream_fallback_answers": "counter",
     "sidestream_table_requests": "counter",
     "sidestream_table_cpu_seconds": "counter",
     "sidestream_table_age_seconds": "histogram",
