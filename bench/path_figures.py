@@ -14,7 +14,9 @@ from bench.broker import cpu_s, memory_mib
 
 # The first line that matches a frame, from the innermost outwards, says what the time went to. What several parts use
 # (numpy, the catalogue's arrays) is not here: its callers say whose time it was.
-PARTS: tuple[tuple[str, str], ...] = (
+Parts = tuple[tuple[str, str], ...]
+
+PARTS: Parts = (
     (r"store/events\.py", "decode events"),
     (r"store/histories\.py|stream/ingest/user_side\.py", "user side: histories, signals"),
     (r"trainer/items/vector_learning\.py|stream/ingest/item_vectors\.py|store/embeddings\.py", "item side: vectors"),
@@ -81,8 +83,8 @@ def quantiles(waits_s: list[float]) -> dict[str, float]:
 class Sampler:
     """py-spy on one process, if it is installed: shares of CPU time by part of the program."""
 
-    def __init__(self, pid: int, file: Path) -> None:
-        self._file = file
+    def __init__(self, pid: int, file: Path, parts: Parts = PARTS, others: str = "event loop, other") -> None:
+        self._file, self._parts, self._others = file, parts, others
         self._process: subprocess.Popen[bytes] | None = None
         program = shutil.which("py-spy")
         if program is not None:
@@ -96,26 +98,26 @@ class Sampler:
             return {}
         self._process.send_signal(2)
         self._process.wait(30)
-        return shares(self._file.read_text())
+        return shares(self._file.read_text(), self._parts, self._others)
 
 
-def shares(stacks: str) -> dict[str, float]:
+def shares(stacks: str, parts: Parts = PARTS, others: str = "event loop, other") -> dict[str, float]:
     """Shares of samples by part, from py-spy's raw lines (`frame;frame;… count`)."""
     counts: Counter[str] = Counter()
     for line in stacks.splitlines():
         stack, _, count = line.rpartition(" ")
         if re.search(r"(select \(selectors\.py|_worker \(concurrent/futures/thread\.py)[^;]*$", stack):
             continue  # waiting, which py-spy takes for work now and then
-        counts[_part(stack.split(";"))] += int(count)
+        counts[_part(stack.split(";"), parts) or others] += int(count)
     total = sum(counts.values()) or 1
     return {name: round(count / total, 3) for name, count in counts.most_common()}
 
 
-def _part(frames: list[str]) -> str:
+def _part(frames: list[str], parts: Parts) -> str:
     for frame in reversed(frames):
         place = re.sub(r"^(\S+) \((.*)\)$", r"\2 \1", frame)
         place = re.sub(r":\d+ ", " ", place)
-        for pattern, name in PARTS:
+        for pattern, name in parts:
             if re.search(pattern, place):
                 return name
-    return "event loop, other"
+    return ""

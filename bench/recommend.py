@@ -1,135 +1,190 @@
-"""Time of one answer with many live items, without the model: p50, p90, p99; and memory per live item.
+"""The whole way of a request: HTTP, scorer, answer; with and without a checkpoint, and where its processor time goes.
 
-    python -m bench.recommend [--items 100000] [--events 200000] [--requests 300] [--json]
+    python -m bench.recommend [--items 10000 100000] [--million] [--events 40000] [--seconds 10] [--clients 1 8]
+                              [--no-model] [--json]
 
-The catalogue is filled by simulated users of 1,000 tastes; the ranker is one fitted to examples of theirs. Each request
-takes the whole way of a request in the scorer's process: taste, all sources, features, ranker, filters, reasons.
+For each number of items a server is started (`bench.recommend_server`: a worker's own parts, a broker for what it
+publishes) and asked by as many clients as told, each of which asks again when it has its answer. Told are answers a
+second, what they took (p50 and p99, by the clock of a shared machine), and processor milliseconds by request: of the
+server, of its event loop and of its other threads, by the kernel's count; and of an answer without HTTP, in the median
+and at least. The parts are shares of py-spy's samples (if it is installed) times what a request costs.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
+import os
+import subprocess
+import sys
+import tempfile
 import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
-import numpy as np
+from bench.path_figures import Parts, Sampler, quantiles
+from bench.path_system import Asking
+from store.settings import settings_from
+from stream.kafka.topics import create_topics
+from tests.clusters import EmbeddedCluster
 
-from store.events import Engagement
-from store.histories import UserRow
-from store.histories import absorb as absorb_engagement
-from store.items import ItemCard, ItemRow, pack_parts
-from store.requests import Request
-from store.settings import Settings
-from trainer.items.item_learning import absorb as absorb_signal
-from trainer.model_bundle import ModelBundle
-from trainer.ranking.learner import RankerLearner
-from trainer.recommender import Recommender
-from trainer.rules import history_rules, ranker_rules, recommender_rules
-from trainer.semantic_ids.codebook import zero_codebook
-
-TASTES = 1000
-START_S = 1.7e9
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("items", 100_000), ("events", 200_000), ("requests", 300)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--json", action="store_true")
-    chosen = parser.parse_args()
-    found = measure(chosen.items, chosen.events, chosen.requests)
-    print(json.dumps(found) if chosen.json else "\n".join(f"{name:24} {value:,.2f}" for name, value in found.items()))
-
-
-def measure(items: int, events: int, requests: int) -> dict[str, float]:
-    rng = np.random.default_rng(0)
-    recommender = Recommender(recommender_rules(Settings()), serving=ModelBundle(zero_codebook(Settings())))
-    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    began = time.perf_counter()
-    fill(recommender, items, rng)
-    insert_us = (time.perf_counter() - began) / items * 1e6
-    users, update_us, fit_s = engage(recommender, items, events, rng)
-    memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) * 1024 / items
-    took_ms: list[float] = []
-    cpu_ms: list[float] = []
-    for user_id in rng.choice(list(users), requests):
-        began, cpu_began = time.perf_counter(), time.process_time()
-        answer = recommender.answer(Request(user_id=user_id), users[user_id]).answer
-        took_ms.append((time.perf_counter() - began) * 1000)
-        cpu_ms.append((time.process_time() - cpu_began) * 1000)
-        assert len(answer.items) == 10
-    p50, p90, p99 = np.percentile(took_ms[5:], [50, 90, 99])
-    return {
-        "live_items": float(recommender.catalog.live_count),
-        "p50_ms": float(p50),
-        "p90_ms": float(p90),
-        "p99_ms": float(p99),
-        "cpu_p50_ms": float(np.percentile(cpu_ms[5:], 50)),
-        "cpu_p99_ms": float(np.percentile(cpu_ms[5:], 99)),
-        "insert_us": insert_us,
-        "update_us": update_us,
-        "space_fit_s": fit_s,
-        "peak_bytes_per_item": memory,
-    }
+Figures = dict[str, Any]
+PARTS: Parts = (
+    (r"trainer/ranking/(ranker|cascade|heads|calibration)\.py|lightgbm/", "ranker: trees"),
+    (r"trainer/model/|trainer/model_bundle\.py|torch/|store/memory/prefix_tree\.py", "model"),
+    (r"trainer/ranking/features\.py", "features"),
+    (r"trainer/items/byte_vectors\.py", "vectors: products"),
+    (r"trainer/retrieval/top\.py", "best of each source"),
+    (r"trainer/retrieval/(candidates|filters)\.py|store/memory/hash_index\.py", "candidates, filters"),
+    (r"trainer/retrieval/|trainer/items/", "evidence of sources"),
+    (r"trainer/", "answer: lines, reasons, notes"),
+    (r"stream/serving/", "hand-over, impressions, traces"),
+    (r"stream/metrics/|prometheus_client/", "metrics"),
+    (r"stream/kafka/|aiokafka/", "publish impressions"),
+    (r"stream/web/parameters\.py", "validation"),
+    (r"stream/web/|aiohttp/|yarl/|multidict/", "HTTP"),
+)
+MILLION = 1_000_000
 
 
-def fill(recommender: Recommender, items: int, rng: np.random.Generator) -> None:
-    tastes = rng.standard_normal((TASTES, 256)).astype(np.float32)
-    for number in range(items):
-        vector = tastes[number % TASTES] + rng.standard_normal(256).astype(np.float32)
-        at = START_S + number
-        recommender.insert(
-            ItemCard(
-                item_id=f"item-{number}",
-                codebook="c",
-                codes=[],
-                suffix=0,
-                assigned_at=at,
-                uploaded_at=at,
-                published_at_ms=0,
-                title=f"Title {number} of {number % TASTES}",
-                content=pack_parts({"text": vector / np.linalg.norm(vector)}),
-            )
+class Served:
+    """A server process over so many items."""
+
+    def __init__(self, cluster: EmbeddedCluster, folder: Path, items: int, events: int) -> None:
+        prefix = f"recommend-{uuid.uuid4().hex[:8]}."
+        kafka = {"bootstrap_servers": cluster.bootstrap_servers, "topic_prefix": prefix, "partitions": 4}
+        create_topics(settings_from({"kafka": kafka}))
+        command = [sys.executable, "-m", "bench.recommend_server", cluster.bootstrap_servers, prefix, str(folder)]
+        pipe, environment = subprocess.PIPE, {**os.environ, "OMP_NUM_THREADS": "1"}
+        self.process = subprocess.Popen(
+            [*command, str(items), str(events)], stdin=pipe, stdout=pipe, text=True, env=environment
         )
+        self.told: Figures = self._line()
 
+    def _line(self) -> Any:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the server ended with status {self.process.wait()}: see its lines above")
+        return json.loads(line)
 
-def engage(
-    recommender: Recommender, items: int, events: int, rng: np.random.Generator
-) -> tuple[dict[str, UserRow], float, float]:
-    """Users by their number's taste, items by a power law within it; every fiftieth engagement teaches the ranker."""
-    rules = history_rules(Settings())
-    users: dict[str, UserRow] = {}
-    rows: dict[str, ItemRow] = {}
-    learner = RankerLearner(ranker_rules(Settings()))
-    who_E = rng.integers(0, max(1, events // 10), events)
-    which_E = (rng.pareto(1.0, events) * 3).astype(int) % max(1, items // TASTES)
-    spent_s = fit_s = 0.0
-    for number in range(events):
-        user_id, taste = f"user-{who_E[number]}", int(who_E[number]) % TASTES
-        item_id = f"item-{(which_E[number] * TASTES + taste) % items}"
-        at = START_S + items + number
-        event = Engagement(event_id=str(number), user_id=user_id, item_id=item_id, kind="click", occurred_at=at)
-        user = users.setdefault(user_id, UserRow())
-        if number % 50 == 0 and number > events // 2:
-            ranked = recommender.example(user, event)
-            if ranked is not None:
-                learner.absorb(ranked.example)
-        signal = absorb_engagement(user, event, number, 0, rules)
-        assert signal is not None
-        row = rows.setdefault(item_id, ItemRow())
-        absorb_signal(row, signal, recommender.rules.item)
+    def order(self, what: str) -> Any:
+        assert self.process.stdin is not None
+        self.process.stdin.write(what + "\n")
+        self.process.stdin.flush()
+        return self._line()
+
+    def asked(self, clients: int, seconds: float) -> tuple[Figures, float]:
+        """Answers by so many clients, and processor ms by request."""
+        asking, before = Asking(self.told["url"], self.told["users"], clients), threads_s(self.process.pid)
         began = time.perf_counter()
-        recommender.update(item_id, row)
-        spent_s += time.perf_counter() - began
-        if number in (events // 2, events - 1):
-            began = time.perf_counter()
-            recommender.spectral.refit()
-            fit_s = time.perf_counter() - began
-    if learner.examples:
-        recommender.exchange_ranker(learner.refit())
-    return users, spent_s / events * 1e6, fit_s
+        asking.start()
+        time.sleep(seconds)
+        asking.end()
+        took_s, after = time.perf_counter() - began, threads_s(self.process.pid)
+        number = max(1, len(asking.waits_s))
+        spent_ms = {thread: 1000 * (s - before.get(thread, 0.0)) / number for thread, s in after.items()}
+        loop_ms, all_ms = spent_ms[self.process.pid], sum(spent_ms.values())
+        found = {"answers/s": round(number / took_s, 1), **quantiles(asking.waits_s), "failed": asking.failed}
+        cpu = {"CPU ms": round(all_ms, 2), "event loop": round(loop_ms, 2), "threads": round(all_ms - loop_ms, 2)}
+        return {**found, **cpu}, all_ms
+
+    def profiled(self, seconds: float) -> dict[str, float]:
+        """Processor ms by request and part; empty without py-spy."""
+        with tempfile.TemporaryDirectory() as folder:
+            sampler = Sampler(self.process.pid, Path(folder) / "stacks.txt", PARTS, others="event loop, threads")
+            _, all_ms = self.asked(2, seconds)
+            return {part: round(share * all_ms, 2) for part, share in sampler.stop().items()}
+
+    def close(self) -> None:
+        self.process.communicate()  # its input ends, so does it
+
+
+def threads_s(pid: int) -> dict[int, float]:
+    """CPU seconds of each thread of a process; the first has its number."""
+    found = {}
+    for folder in Path(f"/proc/{pid}/task").iterdir():
+        fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        found[int(folder.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return found
+
+
+def measure(cluster: EmbeddedCluster, folder: Path, items: int, options: argparse.Namespace) -> Figures:
+    """Without a checkpoint, then with one."""
+    served = Served(cluster, folder, items, options.events)
+    try:
+        found: Figures = {"world": served.told, "no checkpoint": figures(served, options)}
+        if not options.no_model:
+            served.order("model")
+            found["a checkpoint"] = figures(served, options)
+    finally:
+        served.close()
+    return found
+
+
+def figures(served: Served, options: argparse.Namespace) -> Figures:
+    alone_ms = served.order("alone")
+    found: Figures = {
+        "answer alone, ms": {"least": round(alone_ms[0], 2), "p50": round(alone_ms[len(alone_ms) // 2], 2)}
+    }
+    for clients in options.clients:
+        found[f"{clients} clients"], _ = served.asked(clients, options.seconds)
+    found["ms by part"] = served.profiled(options.seconds)
+    return found
+
+
+def table(found: Mapping[str, Figures]) -> str:
+    """Parts by rows, cases by columns, largest of the first first."""
+    cases = {
+        f"{items}, {case}": of[case]["ms by part"] for items, of in found.items() for case in of if case != "world"
+    }
+    names = sorted({name for parts in cases.values() for name in parts}, key=lambda name: _most(cases, name))
+    lines = ["| ms by request | " + " | ".join(cases) + " |", "|---" * (len(cases) + 1) + "|"]
+    lines += [f"| {name} | " + " | ".join(f"{of.get(name, 0.0):.2f}" for of in cases.values()) + " |" for name in names]
+    return "\n".join(lines)
+
+
+def _most(cases: Mapping[str, Mapping[str, float]], name: str) -> float:
+    return -max(parts.get(name, 0.0) for parts in cases.values())
+
+
+def show(found: Mapping[str, Figures]) -> None:
+    for items, of in found.items():
+        print(f"{items}: {of['world']}")
+        for case in (case for case in of if case != "world"):
+            for name, told in of[case].items():
+                print(f"  {case}, {name}: {told}" if name != "ms by part" else "", end="\n" * (name != "ms by part"))
+    print(table(found))
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.recommend", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--items", type=int, nargs="+", default=[10_000, 100_000])
+    parser.add_argument("--million", action="store_true", help="1,000,000 items as well: minutes, and gigabytes")
+    parser.add_argument("--events", type=int, default=40_000)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--no-model", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    found: dict[str, Figures] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        cluster = EmbeddedCluster(Path(folder))
+        cluster.start()
+        try:
+            for items in [*options.items, *([MILLION] if options.million else [])]:
+                found[f"{items:,} items"] = measure(cluster, Path(folder), items, options)
+        finally:
+            cluster.stop()
+    print(json.dumps(found)) if options.json else show(found)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
