@@ -72,7 +72,7 @@ class ItemRow(msgspec.Struct, array_like=True):
 
     def fault(self) -> str:
         """Why no owner can have published this; empty if one can."""
-        if len(self.vector) % 2 or not _is_finite(self.vector):
+        if not is_vector(self.vector):
             return "a vector that is none"
         return "popularity is missing" if self.positives > 0 and not self.popularity else ""
 
@@ -80,11 +80,11 @@ class ItemRow(msgspec.Struct, array_like=True):
 _NOT_FINITE = bytes(high for high in range(256) if high & 0x7C == 0x7C)
 
 
-def _is_finite(vector: bytes) -> bool:
-    """Whether packed float16 numbers are all finite: one that is not has all bits of its exponent set. Asked of every
-    row that a scorer reads, so without an array."""
+def is_vector(vector: bytes) -> bool:
+    """Whether these are packed float16 numbers, all finite: one that is not has all bits of its exponent set. Asked of
+    every row that a scorer reads, so without an array."""
     high = vector[1::2]
-    return len(high.translate(None, _NOT_FINITE)) == len(high)
+    return len(vector) % 2 == 0 and len(high.translate(None, _NOT_FINITE)) == len(high)
 
 
 age_of = ages_in(ItemRow)

@@ -49,6 +49,13 @@ def page_after(page: str, item_ids: Iterable[str]) -> str | None:
     return after if len(after) < MARK_CHARS * MOST_PAGED else None
 
 
+class RoleError(RuntimeError):
+    """A worker that only absorbs was asked for what others answer."""
+
+    def __init__(self) -> None:
+        super().__init__("this worker only absorbs events (role = ingest): ask one of role serve or all")
+
+
 class Request(msgspec.Struct, kw_only=True, frozen=True):
     """What an application asks. What it names in `exclude` is not in the answer. With an empty `page` the answer is the
     first of several: its `next_page` asks for the next, which has no item again. A missing `query` in a search is

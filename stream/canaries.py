@@ -42,8 +42,16 @@ Where = tuple[str, int]
 """Topic and partition."""
 
 
+def expect_everywhere(settings: Settings, metrics: Metrics) -> None:
+    """A worker that answers sees the canaries of every partition, whoever owns it."""
+    if settings.freshness.canary_s > 0.0:
+        for stage in SHARED_STAGES:
+            metrics.canaries.watch(stage, range(settings.kafka.partitions))
+
+
 class Canaries:
-    """Publishes them and says which are expected. `at_work`: the partitions of an agent that are at work here."""
+    """Publishes them and says which of its partitions are expected. `at_work`: the partitions of an agent that are at
+    work here."""
 
     def __init__(self, settings: Settings, metrics: Metrics, at_work: Callable[[str], set[int]]) -> None:
         self._settings = settings
@@ -60,8 +68,6 @@ class Canaries:
         """Publishes until cancelled; at once returns where no canary is wanted."""
         if self._interval_s <= 0.0:
             return
-        for stage in SHARED_STAGES:
-            self._metrics.canaries.watch(stage, range(self._settings.kafka.partitions))
         producer = AIOKafkaProducer(
             bootstrap_servers=self._settings.kafka.bootstrap_servers,
             request_timeout_ms=int(1000 * ANSWER_S),

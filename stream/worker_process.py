@@ -19,11 +19,13 @@ import msgspec
 from store.reporting.outages import Outage
 from store.settings import Settings, SettingsError, unguarded
 from store.topics import ENGAGEMENTS
+from stream.absorbing import ROWS
+from stream.answering import COPIES
 from stream.kafka.access import WORKER, check_access
 from stream.kafka.connections import BrokerUnavailableError
 from stream.kafka.topics import TopicState, check_topics, describe_topics
 from stream.tracing.opening import check
-from stream.worker import ROWS, Worker
+from stream.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +107,7 @@ def _topics_of(settings: Settings) -> list[TopicState]:
         try:
             states = describe_topics(settings)
         except BrokerUnavailableError as error:
-            if not (Path(settings.data_dir) / ROWS).exists():
+            if not any((Path(settings.data_dir) / part).exists() for part in (ROWS, COPIES)):
                 raise
             away.met(error)
             time.sleep(1.0)

@@ -60,12 +60,13 @@ PACKAGES: dict[str, set[str]] = {
         *("stream.kafka", "stream.metrics", "stream.tracing"),
     },
     "stream.serving": {
-        *("store", "trainer", "trainer.content", "trainer.ranking", "trainer.semantic_ids", "trainer.tables"),
+        *("store", "trainer", "trainer.content", "trainer.items", "trainer.ranking", "trainer.semantic_ids"),
+        "trainer.tables",
         *("stream.kafka", "stream.metrics", "stream.ingest", "stream.tracing"),
     },
     "stream.web": {"store", "stream.kafka", "stream.metrics", "stream.ingest", "stream.tracing"},
     "stream": {
-        *("store", "trainer", "trainer.content", "trainer.items"),
+        *("store", "trainer", "trainer.content", "trainer.items", "trainer.semantic_ids"),
         *("stream.kafka", "stream.metrics", "stream.ingest", "stream.serving", "stream.tracing", "stream.web"),
     },
     "stream.demo": {"store", "stream.client", "stream.terminal"},

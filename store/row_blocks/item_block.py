@@ -110,7 +110,7 @@ def block_of(ids: Sequence[str], rows: Sequence[ItemRow], caused_at_ms: Sequence
         shown_at_R=np.array([row.shown_at for row in rows], np.float64),
         landmark_R=np.array([row.landmark for row in rows], np.float64),
         count_R=_whole([len(row.neighbours) for row in rows]),
-        vector_RD=_vectors([row.vector for row in rows]),
+        vector_RD=vectors_of([row.vector for row in rows]),
         index_E=np.fromiter(map(place_of, named), np.int64, len(named)),
         weight_E=np.fromiter(chain.from_iterable(row.neighbours.values() for row in rows), np.float64, len(named)),
     )
@@ -137,8 +137,9 @@ def _by_half_life(sums: Sequence[list[float]]) -> np.ndarray:
     return np.array([one or none for one in sums], np.float64)
 
 
-def _vectors(vectors: Sequence[bytes]) -> np.ndarray:
-    """Those of the width that most have; after a change of settings some have another still, which nobody takes."""
+def vectors_of(vectors: Sequence[bytes]) -> np.ndarray:
+    """Vectors (R × D, float16), zeros where there is none. Those of the width that most have; after a change of
+    settings some have another still, which nobody takes."""
     widths = Counter(len(vector) for vector in vectors if vector)
     width = widths.most_common(1)[0][0] if widths else 0
     none = bytes(width)

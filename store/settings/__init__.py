@@ -22,6 +22,7 @@ from store.settings.learning_tables import (
 )
 from store.settings.loading import DEFAULT, PREFIX, LoadedSettings, load_settings, read_settings, settings_from
 from store.settings.ranges import Table
+from store.settings.roles import Role, RoleName
 from store.settings.surface_tables import Fallback, Precomputed, TaskSettings, Utility
 from store.settings.tables import (
     COMPLETED,
@@ -64,6 +65,8 @@ __all__ = [
     "Quotas",
     "Ranking",
     "Registry",
+    "Role",
+    "RoleName",
     "Security",
     "Serving",
     "Settings",

@@ -20,6 +20,7 @@ _PLAIN = {
     f"{PREFIX}DATA_DIR": "data_dir",
     f"{PREFIX}CHECKPOINT_DIR": "checkpoint_dir",
     f"{PREFIX}BOOTSTRAP_SERVERS": "kafka.bootstrap_servers",
+    f"{PREFIX}ROLE": "role",
 }
 """Variables that have a name of their own, and the keys that they set."""
 

@@ -35,6 +35,7 @@ from store.settings.ranges import (
     Table,
     UpToAnHour,
 )
+from store.settings.roles import Role, RoleName, role_called
 from store.settings.surface_tables import Precomputed, TaskSettings, Utility
 
 WEIGHTS: Mapping[str, float] = {
@@ -266,10 +267,12 @@ class Tracing(Table, frozen=True):
 
 
 class Settings(Table, frozen=True):
-    """All settings. `data_dir` holds the worker's rows; `checkpoint_dir` is shared by trainer and workers."""
+    """All settings. `data_dir` holds the worker's rows; `checkpoint_dir` is shared by trainer and workers. `role`: what
+    a worker does: absorb events (`ingest`), answer requests (`serve`), or both (`all`)."""
 
     data_dir: str = ".sidestream"
     checkpoint_dir: str = ""
+    role: RoleName = "all"
     kafka: Kafka = Kafka()
     events: Events = Events()
     store: Store = Store()
@@ -286,6 +289,11 @@ class Settings(Table, frozen=True):
     freshness: Freshness = Freshness()
     logging: Logging = Logging()
     tracing: Tracing = Tracing()
+
+    @property
+    def work(self) -> Role:
+        """What a worker with these settings does."""
+        return role_called(self.role)
 
     def topic(self, name: str) -> str:
         """The full name of one of the topics in docs/contracts.md."""

@@ -10,7 +10,7 @@ import typer
 
 from store.files.folder_lock import FolderLock
 from store.reporting.log_lines import begin, is_json
-from store.settings import Settings
+from store.settings import RoleName, Settings
 from stream.cli.arguments.options import LOG, Options, command
 from stream.terminal.output import emit
 
@@ -19,6 +19,10 @@ app = typer.Typer()
 StartOver = Annotated[
     Literal["beginning", "end"] | None,
     typer.Option(help="Once, after a log was replaced: go on from its beginning (it was created anew) or its end."),
+]
+RoleOption = Annotated[
+    RoleName | None,
+    typer.Option("--role", help="What it does: absorb events (ingest), answer requests (serve), or both (all)."),
 ]
 Port = Annotated[int | None, typer.Option("--web-port", min=0, max=65535, help="HTTP port; 0 takes a free one.")]
 
@@ -84,18 +88,24 @@ def demo(
 
 
 @command(app, takes=LOG)
-def worker(options: Options, web_port: Port = None, start_over: StartOver = None) -> None:
+def worker(options: Options, web_port: Port = None, start_over: StartOver = None, role: RoleOption = None) -> None:
     """Run one worker: the production unit. Start more to scale, up to the partition count.
 
-    Prints where it answers; with --json, one document with `url` and `pid`.
+    Where there is more to absorb than to answer, or the other way, give workers roles: those that absorb (ingest) own
+    the partitions and answer nothing, those that answer (serve) own none, and there may be as many as you like. Prints
+    where it answers; with --json, one document with `url` and `pid`.
 
     Example: sidestream worker --bootstrap-servers kafka:9092 --data-dir /var/lib/sidestream
+
+    Example: sidestream worker --role serve --bootstrap-servers kafka:9092 --data-dir /var/lib/sidestream
     """
     import msgspec
 
     use_one_thread()
     settings = _starting_over(options.settings(), start_over)
     begin(settings.logging, "worker")
+    if role is not None:
+        settings = msgspec.structs.replace(settings, role=role)
     if web_port is not None:
         settings = msgspec.structs.replace(settings, serving=msgspec.structs.replace(settings.serving, port=web_port))
     from stream.worker import Worker

@@ -20,9 +20,13 @@ MOST_WANTED = 50_000
 
 
 class ItemOwners:
-    """The partitions of items at work here."""
+    """The partitions of items at work here. `elsewhere(partition, item)` tells another worker that a row of its
+    partition is needed again; False where nobody else has announced itself as its owner."""
 
-    def __init__(self, assignment: Assignment, partitions: int) -> None:
+    def __init__(
+        self, assignment: Assignment, partitions: int, elsewhere: Callable[[int, str], bool] = lambda *_: False
+    ) -> None:
+        self._elsewhere = elsewhere
         self._assignment = assignment
         self._partitions = partitions
         self._outdated: dict[str, int] = {}
@@ -43,7 +47,7 @@ class ItemOwners:
             partition.contradict(generation)
 
     def wanted(self, number: int, item_id: str) -> None:
-        """A scorer needs the row of an item again: now, or when its partition is at work here."""
+        """A scorer needs the row of an item again: now, or when its partition is at work here, or its owner hears."""
         partition = self._assignment.get(ITEM_SIGNALS, number)
         if isinstance(partition, ItemPartition):
             partition.publish_again(item_id)
@@ -53,7 +57,8 @@ class ItemOwners:
     def _want_again(self) -> None:
         wanted, self._wanted = self._wanted, {}
         for item_id, number in wanted.items():
-            self.wanted(number, item_id)
+            if self._assignment.get(ITEM_SIGNALS, number) is not None or not self._elsewhere(number, item_id):
+                self.wanted(number, item_id)
 
     def card_read(self, number: int, item_id: str, counts: bool) -> None:
         """A card or take-down was read that counts, or one of a former owner behind what counts."""

@@ -49,7 +49,7 @@ class Scoring(Protocol):
     def outcome(self, event: Engagement) -> bytes | None:
         """What the engagement says of a line that was shown, if it is of one. Called whenever its record is read."""
 
-    def examine(self, event: Engagement, row_before: Callable[[], UserRow]) -> bytes | None:
+    def examine(self, event: Engagement, row_before: Callable[[], UserRow], /) -> bytes | None:
         """Scores an engagement with its user's row as it was before; None if it is not sampled. Called once."""
 
 

@@ -9,7 +9,7 @@ its stages is, unless one is missed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from store.settings import Freshness
@@ -29,8 +29,9 @@ TITLES: Mapping[str, str] = {
 }
 
 
-def report(snapshot: Mapping[str, Any], objectives: Freshness) -> dict[str, Any]:
-    """The answer of `/v1/status` from `Metrics.snapshot()`: stages, lag, rates and the verdict of all.
+def report(snapshot: Mapping[str, Any], objectives: Freshness, told: Collection[str] = TITLES.keys()) -> dict[str, Any]:
+    """The answer of `/v1/status` from `Metrics.snapshot()`: stages, lag, rates and the verdict of all. `told`: the
+    stages of which the process knows anything.
 
     A stage is judged by `value_s`: the recent p99 of a passage (of its canaries, where no event came), the age of a
     thing; a passage by its `canary`, too, if there is one. Verdicts are `met`, `close`, `missed` and `unknown`.
@@ -39,8 +40,9 @@ def report(snapshot: Mapping[str, Any], objectives: Freshness) -> dict[str, Any]
     stages = [
         _passage(name, recent, objectives, canaries.get(name) or canaries.get(STANDS_FOR.get(name, "")))
         for name, recent in snapshot["freshness"].items()
+        if name in told
     ]
-    stages += [_age(name, snapshot["ages_s"].get(name), objectives) for name in TITLES if name.endswith("_age")]
+    stages += [_age(name, snapshot["ages_s"].get(name), objectives) for name in told if name.endswith("_age")]
     most = objectives.input_lag_events
     lag = {
         topic: {"events": events, "objective": most, "verdict": verdict(events, most)}

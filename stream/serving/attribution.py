@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import msgspec
 
 from store.events import Engagement
+from store.records.peer_messages import ShownAnswer
 from store.requests import Request
 from trainer.answers import Served
 from trainer.ranking.columns import NAMES
@@ -27,6 +28,8 @@ from trainer.ranking.impressions import Shown, outcome_of, shown_alone
 from trainer.reasons import EXPLORE
 
 MOST_LINES = 100_000
+MOST_HITS, MOST_WORKERS = 1000, 100
+"""Lines that wait to be told to a worker that has shown them, and such workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,13 @@ class _Line:
     shown_at: float
     published: bool
     explored: bool
+    by: str = ""
 
 
 class Attribution:
-    """What was shown lately, by user and item. `told(item, explored)` hears of each shown line that was engaged
-    with positively, once; `hits` counts them, and `explored_hits` those that were shown for what they teach."""
+    """What was shown lately, by user and item, here and by workers that told of it. `told(item, explored)` hears of
+    each line that was shown here and engaged with positively, once; `hits` counts them, and `explored_hits` those that
+    were shown for what they teach. Who showed a line elsewhere is told of it when it asks (`take_hits`)."""
 
     def __init__(self, share: float, window_s: float, told: Callable[[str, bool], None] = lambda *_: None) -> None:
         self.hits = 0
@@ -49,6 +54,7 @@ class Attribution:
         self._window_s = window_s
         self._lines: OrderedDict[tuple[str, str], _Line] = OrderedDict()
         self._hit: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._hits_elsewhere: dict[str, list[tuple[str, bool]]] = {}
 
     def published(self, request_id: str) -> bool:
         """Whether the lines of this request are published."""
@@ -75,6 +81,23 @@ class Attribution:
             features=served.x_KF.astype("<f2").tobytes(),
         )
         return msgspec.msgpack.encode(shown)
+
+    def shown_by(self, url: str, shown: ShownAnswer) -> None:
+        """Notes an answer that another worker has given to a user who is at home here."""
+        published = self.published(shown.request_id)
+        for place, item_id in enumerate(shown.item_ids):
+            line = _Line(shown.request_id, shown.shown_at, published, place == shown.explored, url)
+            self._note(shown.user_id, item_id, line)
+
+    def take_hits(self, url: str) -> list[tuple[str, bool]]:
+        """Lines that the worker at `url` has shown and that were engaged with since it asked last."""
+        return self._hits_elsewhere.pop(url, [])
+
+    def hit(self, item_id: str, explored: bool) -> None:
+        """A line that was shown here was engaged with positively."""
+        self.hits += 1
+        self.explored_hits += explored
+        self._told(item_id, explored)
 
     def forget(self, user_id: str) -> None:
         """Drops what was shown to a user."""
@@ -111,11 +134,20 @@ class Attribution:
         key = (line.request_id, event.item_id)
         if weight > 0 and key not in self._hit:
             self._hit[key] = None
-            self.hits += 1
-            self.explored_hits += line.explored
-            self._told(event.item_id, line.explored)
+            if line.by:
+                self._keep_hit(line, event.item_id)
+            else:
+                self.hit(event.item_id, line.explored)
             while len(self._hit) > MOST_LINES:
                 self._hit.popitem(last=False)
+
+    def _keep_hit(self, line: _Line, item_id: str) -> None:
+        """For who showed it; one that has gone never asks, so others make room."""
+        waiting = self._hits_elsewhere.setdefault(line.by, [])
+        if len(waiting) < MOST_HITS:
+            waiting.append((item_id, line.explored))
+        while len(self._hits_elsewhere) > MOST_WORKERS:
+            del self._hits_elsewhere[next(iter(self._hits_elsewhere))]
 
     def _note(self, user_id: str, item_id: str, line: _Line) -> None:
         self._lines.pop((user_id, item_id), None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,28 +19,30 @@ from typing import Any
 from store.histories import UserRow
 from store.items import ItemCard
 from store.keys import partition_of
-from store.log import forgotten_in
-from store.records.card_order import CardOrder
 from store.records.foreign import ForeignRecords, id_in
+from store.records.peer_messages import ShownAnswer
 from store.requests import Answer, Request
 from store.settings import Settings
 from store.topics import CHECKPOINTS, FORGOTTEN_USERS, ITEM_STATES, RANKING_EXAMPLES, SEMANTIC_IDS
 from stream.kafka.emitter import Emitter, EmitterError
-from stream.kafka.state_topics import announcement_in, generation_of
 from stream.metrics.metrics import Metrics
 from stream.serving.arrivals import Arrivals
 from stream.serving.attribution import Attribution
 from stream.serving.frequency import Frequency
+from stream.serving.others.announced_owners import AnnouncedOwners
+from stream.serving.others.forgotten_users import ForgottenUsers
 from stream.serving.precomputed.fallbacks import Fallbacks
 from stream.serving.precomputed.precomputing import Precomputing
 from stream.serving.reading.item_rows import ItemRows
-from stream.serving.reading.published_records import Owners, PublishedRecords, refuse
+from stream.serving.reading.published_cards import PublishedCards
+from stream.serving.reading.published_records import Owners, PublishedRecords
 from stream.serving.swaps import Swaps
 from stream.serving.traces import Traces
 from stream.serving.upkeep import Upkeep
 from stream.serving.watching.examples import Examples
 from trainer.answers import Served
 from trainer.content.encoder import TextEncoder
+from trainer.items.vector_learning import Published
 from trainer.model_bundle import ModelBundle
 from trainer.reasons import EXPLORE
 from trainer.recommender import Recommender
@@ -72,8 +74,6 @@ class Scorer:
         self.metrics = metrics
         self.traces = traces or Traces()
         self.arrivals = Arrivals(metrics, self.traces)
-        self.owner_urls: dict[int, str] = {}
-        self._order = CardOrder()
         self.recommender = Recommender(
             recommender_rules(settings),
             encode=lambda text: encoder.encode([text])[0],
@@ -98,15 +98,16 @@ class Scorer:
         self._emitter = emitter
         self._publishing: set[asyncio.Task[None]] = set()
         self.examples = Examples(settings, self.recommender, self.swaps, self.attribution, metrics)
-        self._forgotten_at_ms: dict[str, int] = {}
+        self._forgotten = ForgottenUsers(self.attribution, self.frequency)
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
-        self._owners = owners
         windows = len(self.recommender.rules.item.half_lives_s)
         partitions = settings.kafka.partitions
-        self._read = PublishedRecords(partitions, owners, self.swaps.bundles, windows)
+        self._announced = AnnouncedOwners(partitions, owners)
+        read = PublishedRecords(partitions, owners, self.swaps.bundles, windows)
+        self._cards = PublishedCards(self, read, owners, self._card_came)
         self.rows = ItemRows(
             self.recommender,
-            read=self._read,
+            read=read,
             owners=owners,
             arrivals=self.arrivals,
             partitions=partitions,
@@ -127,58 +128,59 @@ class Scorer:
         return {ITEM_STATES: self.rows.on_records}
 
     def on_forgotten(self, record: Any) -> None:
-        for user_id, one in forgotten_in([record], refuse).items():
-            self._forgotten_at_ms[user_id] = max(one.forgotten_at_ms, self.forgotten_at_ms(user_id))
-            self.attribution.forget(user_id)
-            self.frequency.forget(user_id)
+        self._forgotten.on_record(record)
 
     def forgotten_at_ms(self, user_id: str) -> int:
         """When a user was forgotten last (epoch milliseconds), -1 for never."""
-        return self._forgotten_at_ms.get(user_id, -1)
+        return self._forgotten.at_ms(user_id)
 
     def on_card(self, record: Any) -> None:
         item_id = id_in(record.key)
-        if self.arrivals.canary(record, item_id):
-            return
-        known = self.card(item_id)
-        offset = None if known is None else known.upload_offset
-        if record.value is None:
-            counts = self._order.takes_down(item_id, record.headers, offset)
-            if counts:
-                self._take_down(item_id)
-        else:
-            card = self._read.card(record, item_id)
-            counts = self._order.admits(item_id, card.upload_offset, offset)
-            if counts:
-                with self._read.taking(record, item_id, lambda: self._undo(item_id, known)):
-                    self._insert(card)
-                self.arrivals.card(record, card, known)
-                self.rows.card_came(record.partition, item_id)
-        self._owners.card_read(record.partition, item_id, counts)
+        if not self.arrivals.canary(record, item_id):
+            self._cards.take(record, item_id)
 
-    def _take_down(self, item_id: str) -> None:
+    def _card_came(self, record: Any, card: ItemCard, known: ItemCard | None) -> None:
+        self.arrivals.card(record, card, known)
+        self.rows.card_came(record.partition, card.item_id)
+
+    def take_down(self, item_id: str) -> None:
+        """The item cannot be recommended any more."""
         handle = self.recommender.catalog.handles.get(item_id)
         self.recommender.remove(item_id)
         if handle is not None:
             self.swaps.remove(handle)
 
-    def _undo(self, item_id: str, known: ItemCard | None) -> None:
-        self._take_down(item_id)
-        if known is not None:
-            self._insert(known)
-
-    def _insert(self, card: ItemCard) -> None:
+    def insert_card(self, card: ItemCard) -> None:
+        """The item can be recommended, or has moved."""
         self.recommender.insert(card)
         self.swaps.insert(self.recommender.catalog.handles[card.item_id], card)
 
     def _on_position(self, record: Any) -> None:
-        generation = generation_of(record)
-        if url := announcement_in(record.value, record.partition).url:
-            self.owner_urls[record.partition] = url
-            self._owners.announced(record.partition, generation)
+        self._announced.on_position(record)
         self.arrivals.position(record)
 
     # ---- what the worker asks ----
+
+    @property
+    def published(self) -> Published:
+        """The vectors of all items."""
+        return self.recommender.published
+
+    @property
+    def scoring(self) -> Examples:
+        """What learns to rank from engagements."""
+        return self.examples
+
+    def on_checkpoint(self, record: Any) -> None:
+        self.swaps.on_checkpoint(record)
+
+    def work(self, caught_up: asyncio.Event) -> dict[str, Coroutine[Any, Any, None]]:
+        """What runs beside the answers, by name."""
+        return {
+            "swaps": self.swaps.run(caught_up),
+            "upkeep": self.upkeep.run(caught_up),
+            "tables": self.precomputing.run(caught_up),
+        }
 
     @property
     def serving(self) -> ModelBundle:
@@ -189,6 +191,7 @@ class Scorer:
         return self.recommender.serving.codebook
 
     def card(self, item_id: str) -> ItemCard | None:
+        """The card of a live item."""
         handle = self.recommender.catalog.handles.get(item_id)
         return self.recommender.catalog.cards[handle] if handle is not None else None
 
@@ -198,17 +201,30 @@ class Scorer:
         mine = (handle for handle, item_id in enumerate(catalog.ids) if partition_of(item_id, count) == partition)
         return [card for handle in mine if (card := catalog.cards[handle]) is not None]
 
+    @property
+    def owner_urls(self) -> dict[int, str]:
+        """Partition → the address of who has announced itself as its owner."""
+        return self._announced.urls
+
     def owner_of(self, user_id: str) -> str | None:
         """The address of the worker that has this user's partition."""
-        return self.owner_urls.get(partition_of(user_id, self.settings.kafka.partitions))
+        return self._announced.of(user_id)
 
     def now_s(self) -> float:
         """Event time: the highest time absorbed, or wall time once the stream is within an hour of it."""
         now, recommender = time.time(), self.recommender
         return now if now - max(recommender.now_s, recommender.uploaded_s) < 3600.0 else recommender.now_s
 
-    async def recommend(self, request: Request, user: UserRow | None, *, degraded: bool = False) -> Answer:
-        """The answer, of the table or made in the answering thread."""
+    async def recommend(
+        self,
+        request: Request,
+        user: UserRow | None,
+        *,
+        degraded: bool = False,
+        tell: Callable[[ShownAnswer], None] | None = None,
+    ) -> Answer:
+        """The answer, of the table or made in the answering thread. `tell`: hears of what it shows, where the user is at home
+        elsewhere."""
         if (note := self.frequency.spent(request)) is not None:
             return self.recommender.nothing(request, note)
         if (now_s := self.now_s()) > self.recommender.now_s:
@@ -222,6 +238,8 @@ class Scorer:
         self.frequency.count(request, len(served.answer.items))
         self.traces.recommended(served.answer)
         self.metrics.showed(len(served.answer.items), sum(item.source == EXPLORE for item in served.answer.items))
+        if tell is not None and served.answer.items:
+            tell(_shown(request, served))
         shown = self.attribution.serve(request, served)
         if shown is not None and len(self._publishing) < MOST_PUBLISHING:
             task = asyncio.create_task(self._publish_shown(request.user_id, shown))
@@ -263,3 +281,16 @@ class Scorer:
         self.swaps.close()
         self.upkeep.close()
         self.precomputing.close()
+        self.traces.close()
+
+
+def _shown(request: Request, served: Served) -> ShownAnswer:
+    items = served.answer.items
+    return ShownAnswer(
+        user_id=request.user_id,
+        task=request.task,
+        request_id=served.answer.request_id,
+        shown_at=served.now_s,
+        item_ids=[item.item_id for item in items],
+        explored=next((place for place, item in enumerate(items) if item.source == EXPLORE), -1),
+    )

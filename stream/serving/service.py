@@ -17,17 +17,18 @@ from typing import Any
 import msgspec
 
 from store.events import KINDS
-from store.histories import UserRow
 from store.keys import partition_of
+from store.records.peer_messages import Heard, OwnedRow, RowRequest, ShownAnswer, Told
 from store.requests import Answer, Note, Request
 from store.settings import Settings
 from store.topics import ENGAGEMENTS
 from stream.ingest.assignment import Assignment
-from stream.ingest.user_partition import UserPartition
 from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
 from stream.metrics.status import report
 from stream.serving.codebook_report import as_document
+from stream.serving.others.owned_users import OwnedUsers, described
+from stream.serving.others.readiness import Readiness
 from stream.serving.peers import Peers
 from stream.serving.reading.standby import Copy, Standby
 from stream.serving.scorer import Scorer
@@ -56,11 +57,13 @@ class WorkerService:
         emitter: Emitter,
         peers: Peers,
         own_url: Callable[[], str],
-        caught_up: asyncio.Event,
+        readiness: Readiness,
+        users: OwnedUsers,
         standby: Standby | None = None,
+        tell: Callable[[int, ShownAnswer], None] = lambda *_: None,
     ) -> None:
-        """`caught_up` is set once the broadcast has been read; `own_url` is where this worker answers. `standby`: rows
-        of the users of others."""
+        """`own_url` is where this worker answers. `users`: those that are at home here; `standby`: rows of the others.
+        `tell(partition, shown)` tells the owner of a partition what was shown to its users."""
         self._settings = settings
         self._scorer = scorer
         self._assignment = assignment
@@ -68,22 +71,32 @@ class WorkerService:
         self._emitter = emitter
         self._peers = peers
         self._own_url = own_url
-        self._caught_up = caught_up
+        self._users = users
         self._standby = standby
-        self._was_ready = False
+        self._tell = tell
+        self.readiness = readiness
         self._batch_lines = asyncio.Semaphore(BATCH_LINES)
-        self.draining = False
 
     # ---- requests ----
 
     async def recommend(self, request: Request) -> Answer:
         request = self._within_its_time(request)
-        owned, row = self._row(request.user_id)
+        owned, row = self._users.row(request.user_id)
         if owned:
             return await self._scorer.recommend(request, row)
         due_s = request.due_s()
-        forwarded = await self._peers.recommend(request)
-        return forwarded or await self._recommend_away(request.left(due_s))
+        found = await self._peers.recommend(request)
+        if isinstance(found, Answer):
+            return found
+        left = request.left(due_s)
+        return await (self._recommend_away(left) if found is None else self._recommend_for_owner(left, found))
+
+    async def _recommend_for_owner(self, request: Request, owned: OwnedRow) -> Answer:
+        """The answer with what the owner has of the user, which hears of it."""
+        if owned.note is not None:
+            return self._scorer.recommender.nothing(request, owned.note)
+        number = partition_of(request.user_id, self._settings.kafka.partitions)
+        return await self._scorer.recommend(request, owned.row, tell=lambda shown: self._tell(number, shown))
 
     def _within_its_time(self, request: Request) -> Request:
         """The request with the deadline of its task, where it has none of its own."""
@@ -114,20 +127,16 @@ class WorkerService:
             return None
         return await self._scorer.recommend(Request(task="similar", item_id=item_id, k=k, exclude=exclude), None)
 
-    def _row(self, user_id: str) -> tuple[bool, UserRow | None]:
-        """Whether the user's partition is at work here, and the user's row. Nobody in particular is everybody's."""
-        if not user_id:
-            return True, None
-        number = partition_of(user_id, self._settings.kafka.partitions)
-        partition = self._assignment.get(ENGAGEMENTS, number)
-        if not isinstance(partition, UserPartition):
-            return False, None
-        return True, partition.side.row(user_id)
-
     async def recommend_owned(self, request: Request) -> Answer | None:
         """The answer for a user whose partition is at work here; None for another's."""
-        owned, row = self._row(request.user_id)
+        owned, row = self._users.row(request.user_id)
         return await self._scorer.recommend(request, row) if owned else None
+
+    def owned_row(self, asked: RowRequest) -> OwnedRow | None:
+        return self._users.owned_row(asked)
+
+    def hear(self, told: Told) -> Heard:
+        return self._users.hear(told)
 
     # ---- what is known ----
 
@@ -151,15 +160,12 @@ class WorkerService:
         }
 
     async def user(self, user_id: str) -> dict[str, Any] | None:
-        owned, row = self._row(user_id)
-        if not owned:
-            return await self._peers.user(user_id)
-        return _described(user_id, row) if row is not None else None
+        owned, row = self._users.row(user_id)
+        return described(user_id, row) if owned else await self._peers.user(user_id)
 
     def owned_user(self, user_id: str) -> dict[str, Any] | None:
         """What is known of a user whose partition is at work here."""
-        _, row = self._row(user_id)
-        return _described(user_id, row) if row is not None else None
+        return self._users.described(user_id)
 
     def checkpoints(self) -> dict[str, Any]:
         serving, probation = self._scorer.serving, self._scorer.swaps.probation
@@ -177,18 +183,7 @@ class WorkerService:
     def ready(self) -> tuple[bool, str]:
         """Once ready, a worker stays so until it is to stop: while it restores rows of partitions that it takes over,
         it answers their users from what every scorer has."""
-        if self.draining:
-            return False, "stopping: ask another worker"
-        if self._was_ready:
-            return True, "ready"
-        if not self._caught_up.is_set():
-            return False, "reading what every scorer knows"
-        if not self._assignment.generation:
-            return False, "waiting to be assigned partitions"
-        if not self._assignment.restored():
-            return False, "restoring the rows of its partitions"
-        self._was_ready = True
-        return True, "ready"
+        return self.readiness.told()
 
     def status(self) -> dict[str, Any]:
         serving = self._scorer.serving
@@ -204,6 +199,7 @@ class WorkerService:
             "ranker_heads": self._heads(),
             "exploration": self._exploration(),
             "unknown_items": len(self._scorer.rows.waiting),
+            "role": self._settings.role,
             "partitions": len(self._assignment),
             "url": self._own_url(),
         }
@@ -248,26 +244,4 @@ class WorkerService:
         return [{"item_id": card.item_id, "title": card.title} for card in islice(found, limit)]
 
     def sample_users(self, limit: int) -> list[str]:
-        users: list[str] = []
-        for number in range(self._settings.kafka.partitions):
-            partition = self._assignment.get(ENGAGEMENTS, number)
-            if isinstance(partition, UserPartition):
-                users += partition.side.rows.recent(limit)
-        return users[:limit]
-
-
-def _described(user_id: str, row: UserRow) -> dict[str, Any]:
-    return {
-        "user_id": user_id,
-        "attributes": row.attributes,
-        "history": [
-            {
-                "event_id": entry.event_id,
-                "item_id": entry.item_id,
-                "kind": KINDS[entry.kind],
-                "occurred_at": entry.occurred_at,
-                "value": entry.value,
-            }
-            for entry in row.entries
-        ],
-    }
+        return self._users.recent(limit)

@@ -88,7 +88,7 @@ class Supervisor:
             self._await(broker, port, lambda: answers(port))
         quiet_clients()
         create_topics(self.settings)
-        worker = self._launch("worker", "-m", "stream.cli", "worker", "--settings", str(file))
+        worker = self._launch("worker", "-m", "stream.cli", "worker", "--role", "all", "--settings", str(file))
         self._launch("trainer", "-m", "stream.cli", "trainer", "--settings", str(file))
         self._await(worker, self.settings.serving.port, lambda: _is_ready(self.url, self.settings.serving))
         self._ready = True

@@ -9,11 +9,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from store.records.peer_messages import Heard, OwnedRow, RowRequest, Told
 from store.requests import Answer, Request
 
 
-class Service(Protocol):
-    """A worker as the web application sees it. Requests are checked before they come here."""
+class Health(Protocol):
+    """What every worker tells of itself, whatever its role."""
+
+    def ready(self) -> tuple[bool, str]:
+        """Whether it does what it is there for, and if not, what is being waited for."""
+
+    def status(self) -> dict[str, Any]:
+        """`stream.status.report(…)`, with at least `checkpoint` and `codebook` (ids or None) added."""
+
+
+class Service(Health, Protocol):
+    """A worker that answers as the web application sees it. Requests are checked before they come here."""
 
     async def recommend(self, request: Request) -> Answer:
         """The answer for one request; always an answer, `degraded` when the user's state is out of reach."""
@@ -42,12 +53,6 @@ class Service(Protocol):
         `verdict` is text, or an object that has `passed` and may have `reason` and scores.
         """
 
-    def ready(self) -> tuple[bool, str]:
-        """Whether requests can be served, and if not, what is being waited for."""
-
-    def status(self) -> dict[str, Any]:
-        """`stream.status.report(…)`, with at least `checkpoint` and `codebook` (ids or None) added."""
-
     def trace(self, item_id: str) -> dict[str, Any] | None:
         """`{"item_id", "stages": [{"stage", "at"}]}`; `at` in epoch seconds, None for a stage not yet reached."""
 
@@ -62,14 +67,24 @@ class Service(Protocol):
         """Some known user ids, the recently active first, for the playground."""
 
 
-class PeerService(Protocol):
-    """What workers ask of each other, and the codebook's report."""
-
-    async def recommend_owned(self, request: Request) -> Answer | None:
-        """The answer for a user whose partition is at work here; None for another's."""
+class OwnerService(Protocol):
+    """What workers ask of one to which users may belong."""
 
     def owned_user(self, user_id: str) -> dict[str, Any] | None:
         """What is known of a user whose partition is at work here, as `Service.user` tells it."""
+
+    def owned_row(self, asked: RowRequest) -> OwnedRow | None:
+        """What an answer for a user needs whose partition is at work here; None for another's."""
+
+    def hear(self, told: Told) -> Heard:
+        """Takes in what another worker tells."""
+
+
+class PeerService(OwnerService, Protocol):
+    """What workers ask of one that answers, and the codebook's report."""
+
+    async def recommend_owned(self, request: Request) -> Answer | None:
+        """The answer for a user whose partition is at work here; None for another's."""
 
     def codebook(self) -> dict[str, Any]:
         """Health and topics of the serving codebook version; empty before it was first measured."""

@@ -15,27 +15,28 @@ from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
 from store.events import KINDS
-from store.requests import UNKNOWN_ITEM, Answer, BadRequestError, Request
+from store.requests import UNKNOWN_ITEM, Answer, BadRequestError, Request, RoleError
 from stream.metrics.metrics import Metrics
 from stream.web import parameters
 from stream.web.admission import Admission, OverloadedError
 from stream.web.console.live import Live, since_in, status_of
-from stream.web.contract import Service
+from stream.web.contract import Health, Service
 from stream.web.openapi import document
 from stream.web.page.assembled import assembled
 from stream.web.replies import NotFoundError, body, reply
 
 SERVICE: web.AppKey[Service] = web.AppKey("service")
+HEALTH: web.AppKey[Health] = web.AppKey("health")
 METRICS: web.AppKey[Metrics] = web.AppKey("metrics", Metrics)
 ADMISSION: web.AppKey[Admission] = web.AppKey("admission", Admission)
 CONSOLE: web.AppKey[bool] = web.AppKey("console", bool)
 LIVE: web.AppKey[Live] = web.AppKey("live", Live)
 
 
-def routes(console: bool = True) -> list[web.RouteDef]:
-    """Every route of the contract, and with `console` the page with its own."""
-    return [
-        *(console_routes() if console else ()),
+def routes(console: bool = True, answers: bool = True) -> list[web.RouteDef]:
+    """Every route of the contract, and with `console` the page with its own. A worker that does not answer refuses what
+    others do."""
+    asked = [
         web.get("/v1/recommend", recommend),
         web.post("/v1/recommend", recommend_posted),
         web.post("/v1/rank", rank),
@@ -43,14 +44,24 @@ def routes(console: bool = True) -> list[web.RouteDef]:
         web.get("/v1/items/{item_id:[^/]+}/similar", similar),
         web.get("/v1/users/{user_id:[^/]+}", user),
         web.get("/v1/checkpoints", checkpoints),
+        web.get("/v1/trace/{item_id:[^/]+}", trace),
+    ]
+    told = [
         web.get("/v1/status", status),
         web.get("/v1/history", history),
-        web.get("/v1/trace/{item_id:[^/]+}", trace),
         web.get("/healthz", healthz),
         web.get("/readyz", readyz),
         web.get("/metrics", scrape),
         web.get("/openapi.json", openapi),
     ]
+    if not answers:
+        return [*(web.route(one.method, one.path, refused) for one in asked), *told]
+    return [*(console_routes() if console else ()), *asked, *told]
+
+
+async def refused(_: web.Request) -> web.StreamResponse:
+    """What a worker answers that only absorbs."""
+    raise RoleError
 
 
 def console_routes() -> list[web.RouteDef]:
@@ -170,7 +181,7 @@ async def checkpoints(request: web.Request) -> web.StreamResponse:
 
 async def status(request: web.Request) -> web.StreamResponse:
     parameters.only(request.query)
-    return reply(status_of(request.app[SERVICE]))
+    return reply(status_of(request.app[HEALTH]))
 
 
 async def history(request: web.Request) -> web.StreamResponse:
@@ -205,7 +216,7 @@ async def healthz(_: web.Request) -> web.StreamResponse:
 
 
 async def readyz(request: web.Request) -> web.StreamResponse:
-    ready, reason = request.app[SERVICE].ready()
+    ready, reason = request.app[HEALTH].ready()
     return reply({"ready": ready, "reason": reason}, status=200 if ready else 503)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from store.requests import BadRequestError
+from store.requests import BadRequestError, RoleError
 from stream.web import parameters
 from stream.web.admission import RETRY_AFTER_S, OverloadedError
 from stream.web.connections import BODY_S
@@ -68,6 +68,8 @@ async def as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
         return refusal(error.field, error.remedy, status=400)
     except NotFoundError as error:
         return refusal(error.field, error.remedy, status=404)
+    except RoleError as error:
+        return refusal("path", str(error), status=501)
     except OverloadedError as error:
         response = refusal("", str(error), status=503)
         response.headers["Retry-After"] = str(RETRY_AFTER_S)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from store.events import Refusal
-from store.requests import BadRequestError
+from store.requests import Answer, BadRequestError, Request
 from store.topics import RECOMMEND_REQUESTS, RECOMMENDATIONS
 from stream.ingest.protocol.partition import Partition
 from stream.ingest.protocol.partition_context import PartitionContext
@@ -21,7 +21,15 @@ from stream.ingest.protocol.refusals import send_refusals
 from stream.kafka.records import Record, Refused
 from stream.kafka.state_topics import hole_reader
 from stream.web import parameters
-from stream.web.contract import Service
+
+
+class Answering(Protocol):
+    """Who answers, here or elsewhere."""
+
+    async def recommend(self, request: Request) -> Answer:
+        """The answer for one request."""
+        ...
+
 
 ForgottenAt = Callable[[str], int]
 """When a user was forgotten (epoch milliseconds), -1 for never."""
@@ -33,7 +41,7 @@ class RequestPartition(Partition):
     batch = 50
 
     def __init__(
-        self, number: int, context: PartitionContext, service: Service, forgotten_at_ms: ForgottenAt = lambda _: -1
+        self, number: int, context: PartitionContext, service: Answering, forgotten_at_ms: ForgottenAt = lambda _: -1
     ) -> None:
         super().__init__(number, 0.05, hole_reader(context.settings), context.fault)
         self._emitter = context.emitter

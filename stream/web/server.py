@@ -10,7 +10,7 @@ import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.http import HttpProcessingError
@@ -23,8 +23,8 @@ from stream.web.access import guard
 from stream.web.admission import Admission
 from stream.web.connections import IDLE_S, listen
 from stream.web.console.live import Live
-from stream.web.contract import Service
-from stream.web.handlers import ADMISSION, CONSOLE, LIVE, METRICS, SERVICE, routes
+from stream.web.contract import Health, Service
+from stream.web.handlers import ADMISSION, CONSOLE, HEALTH, LIVE, METRICS, SERVICE, routes
 from stream.web.replies import MAX_BODY_BYTES, Handler, as_json
 
 MAX_LINE_BYTES = 320 << 10
@@ -63,24 +63,27 @@ class AddressError(OSError):
 
 
 def application(
-    service: Service,
+    service: Service | Health,
     metrics: Metrics,
     serving: Serving = Serving(),
     more: Iterable[web.RouteDef] = (),
     around: Iterable[Middleware] = (),
+    answers: bool = True,
 ) -> web.Application:
     """The application of a worker; `more` are its own routes, beside the contract, `around` stands around
-    what is answered to those who may ask."""
+    what is answered to those who may ask. One that does not answer need only tell its `Health`."""
     middlewares = [leave_in_peace, guard(serving), *around, as_json]
     app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
-    app[SERVICE] = service
+    app[HEALTH] = service
+    if answers:
+        app[SERVICE] = cast(Service, service)
     app[METRICS] = metrics
     app[ADMISSION] = Admission(serving.most_waiting, serving.most_waiting_batches)
     app[CONSOLE] = serving.console
     app[LIVE] = Live(service, metrics)
     app.cleanup_ctx.append(_living)
     app.on_shutdown.append(_ending)
-    app.add_routes([*routes(serving.console), *more])
+    app.add_routes([*routes(serving.console, answers), *more])
     return app
 
 
@@ -101,7 +104,7 @@ async def leave_in_peace(request: web.Request, handler: Handler) -> web.StreamRe
     """Ends a connection with its answer where no more requests are wanted: one that is kept would be cut off later,
     perhaps with a request on its way."""
     response = await handler(request)
-    ready, _ = request.app[SERVICE].ready()
+    ready, _ = request.app[HEALTH].ready()
     if not ready:
         response.force_close()
     return response
@@ -114,13 +117,14 @@ class WebServer:
 
     def __init__(
         self,
-        service: Service,
+        service: Service | Health,
         metrics: Metrics,
         serving: Serving,
         more: Iterable[web.RouteDef] = (),
         around: Iterable[Middleware] = (),
+        answers: bool = True,
     ) -> None:
-        self._app = application(service, metrics, serving, more, around)
+        self._app = application(service, metrics, serving, more, around, answers)
         self._host = serving.host
         self._port = serving.port
         self._serving = serving

@@ -169,8 +169,7 @@ class Catalog:
 
     def update_many(self, handle_R: np.ndarray, block: ItemBlock, source_E: np.ndarray) -> None:
         """Takes over the newest rows of some items, each once. `source_E`: handles of the block's neighbours."""
-        self.positives += float(block.positives_R.sum()) - float(self.positives_N[handle_R].sum(dtype=np.float64))
-        self.positives_N[handle_R] = block.positives_R
+        self.count(handle_R, block.positives_R)
         self.negatives_N[handle_R] = block.negatives_R
         valued_R, shown_R, liked_R = block.value_count_R > 0, block.shown_RW.any(axis=1), block.positives_R > 0
         self.value_N[handle_R[valued_R]] = block.value_sum_R[valued_R] / block.value_count_R[valued_R]
@@ -183,6 +182,11 @@ class Catalog:
             self.heat_NW[liked] = self._heats(block.popularity_RW[liked_R], block.decayed_at_R[liked_R])
             self.hot.rise_many(liked, self.heat_NW)
         self._connect_many(handle_R, block, source_E)
+
+    def count(self, handle_R: np.ndarray, positives_R: np.ndarray) -> None:
+        """So many positive engagements speak for some items, each named once."""
+        self.positives += float(positives_R.sum()) - float(self.positives_N[handle_R].sum(dtype=np.float64))
+        self.positives_N[handle_R] = positives_R
 
     def _heats(self, decayed_RW: np.ndarray, at_s_R: np.ndarray) -> np.ndarray:
         """`_heat` of many rows."""

@@ -75,14 +75,18 @@ class PublishedVectors:
 
     def place_many(self, handle_R: np.ndarray, block: ItemBlock) -> None:
         """Takes over the vectors of the newest rows of some items, each once."""
+        self.place_vectors(handle_R, block.vector_RD)
+
+    def place_vectors(self, handle_R: np.ndarray, vector_RD: np.ndarray) -> None:
+        """The same of the vectors alone, zeros for a row that has none."""
         self._reserve()
-        if block.vector_RD.shape[1] != self.width:
+        if vector_RD.shape[1] != self.width:
             return
-        has_R = block.vector_RD.any(axis=1)
+        has_R = vector_RD.any(axis=1)
         handle_V = handle_R[has_R]
         self._known_N[handle_V] = True
         self.changes_N[handle_V] += 1
-        self.x_ND[handle_V] = unit(block.vector_RD[has_R].astype(np.float32))
+        self.x_ND[handle_V] = unit(vector_RD[has_R].astype(np.float32))
 
     def forget(self, handle: int) -> None:
         """An item has no vector any more: it is expected again where its card says."""

@@ -25,6 +25,7 @@ BatchHandler = Callable[[Sequence[Any]], None]
 
 GATHER_S = 0.01
 """So long records gather before they are fetched: a fetch for each single one would cost more than the records do."""
+MOST_FETCHED = 2000
 BATCH = 100
 """Records that a batch handler is given at once: some milliseconds."""
 TURN_S = 0.004
@@ -44,8 +45,12 @@ class Broadcast:
         batches: Mapping[str, BatchHandler] | None = None,
         later: Collection[str] = (),
         foreign: ForeignRecords | None = None,
+        gather_s: float = GATHER_S,
+        batch: int = BATCH,
     ) -> None:
+        """`gather_s`: so long records gather before they are fetched; a `batch` handler is given so many at once."""
         self._settings = settings
+        self._gather_s, self._batch = gather_s, batch
         self._later = {settings.topic(name) for name in later}
         self._names = {settings.topic(name): name for name in handlers}
         self._foreign = foreign or ForeignRecords()
@@ -75,16 +80,18 @@ class Broadcast:
                 if waiting and not behind.keys() - waiting:
                     consumer.resume(*waiting)
                     waiting = []
-                for where, records in (await consumer.getmany(timeout_ms=200, max_records=2000)).items():
+                fetched = await consumer.getmany(timeout_ms=200, max_records=MOST_FETCHED)
+                for where, records in fetched.items():
                     await self._tell(where.topic, records)
-                await asyncio.sleep(GATHER_S)
+                more = sum(map(len, fetched.values())) >= MOST_FETCHED
+                await asyncio.sleep(min(GATHER_S, self._gather_s) if more else self._gather_s)
         finally:
             await consumer.stop()
 
     async def _tell(self, topic: str, records: Sequence[Any]) -> None:
         if topic in self._batches:
-            for begin in range(0, len(records), BATCH):
-                self._batches[topic](records[begin : begin + BATCH])
+            for begin in range(0, len(records), self._batch):
+                self._batches[topic](records[begin : begin + self._batch])
                 await asyncio.sleep(0)
             return
         began = time.perf_counter()

@@ -44,9 +44,14 @@ class WaitingRows:
 
     def take(self, item_id: str) -> ItemRow | None:
         """The row of an item whose card has come."""
-        row = self.get(item_id)
+        value = self.take_encoded(item_id)
+        return None if value is None else _row.decode(value)
+
+    def take_encoded(self, item_id: str) -> bytes | None:
+        """The same as it was put here."""
+        value = self._rows.get(item_id)
         self.drop(item_id)
-        return row
+        return value
 
     def drop(self, item_id: str) -> None:
         """Forgets the row of an item."""

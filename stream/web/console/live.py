@@ -23,7 +23,7 @@ from stream.metrics.metrics import Metrics
 from stream.web import parameters
 from stream.web.admission import RETRY_AFTER_S, OverloadedError
 from stream.web.console.history import History
-from stream.web.contract import Service
+from stream.web.contract import Health
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ HEADERS = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": 
 class Live:
     """Takes samples, and tells them. `run` does both until it is cancelled."""
 
-    def __init__(self, service: Service, metrics: Metrics, *, tick_s: float = TICK_S, stuck_s: float = STUCK_S) -> None:
+    def __init__(self, service: Health, metrics: Metrics, *, tick_s: float = TICK_S, stuck_s: float = STUCK_S) -> None:
         self._service = service
         self._tick_s = tick_s
         self._stuck_s = stuck_s
@@ -112,7 +112,7 @@ class Live:
             await ticked.wait()
 
 
-def status_of(service: Service) -> dict[str, Any]:
+def status_of(service: Health) -> dict[str, Any]:
     """What `/v1/status` answers."""
     ready, reason = service.ready()
     return {**service.status(), "ready": ready, "reason": reason, "now": time.time()}

@@ -17,6 +17,8 @@ from stream.ingest.protocol.partition import Partition
 from stream.kafka.emitter import Emitter
 from stream.kafka.records import Record
 from stream.metrics.metrics import Metrics
+from stream.serving.others.owned_users import OwnedUsers
+from stream.serving.others.readiness import Readiness, partitions_of
 from stream.serving.peers import Peers
 from stream.serving.scorer import Scorer
 from stream.serving.service import WorkerService
@@ -35,6 +37,8 @@ class Alone:
         owners = ItemOwners(self.assignment, settings.kafka.partitions)
         self.scorer = Scorer(settings, metrics=metrics, encoder=text_encoder("static"), emitter=emitter, owners=owners)
         self.caught_up = asyncio.Event()
+        count, attribution = settings.kafka.partitions, self.scorer.attribution
+        users = OwnedUsers(self.assignment, count, attribution, self.scorer.frequency, owners.wanted)
         self.service = WorkerService(
             settings,
             scorer=self.scorer,
@@ -43,7 +47,8 @@ class Alone:
             emitter=emitter,
             peers=Peers(owner_of=self.scorer.owner_of, own_url=lambda: "http://me", metrics=metrics, timeout_s=1.0),
             own_url=lambda: "http://me",
-            caught_up=self.caught_up,
+            readiness=Readiness(self.caught_up, partitions_of(self.assignment)),
+            users=users,
         )
         for number in range(3):
             value = msgspec.json.encode(card(number))
@@ -96,7 +101,7 @@ def test_it_stays_ready_while_it_takes_partitions_over_and_until_it_is_to_stop()
         await asyncio.sleep(0)
         assert not worker.assignment.restored()
         said.append(worker.service.ready())
-        worker.service.draining = True
+        worker.service.readiness.draining = True
         said.append(worker.service.ready())
         await taken_over
         await worker.assignment.stop()
