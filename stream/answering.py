@@ -82,6 +82,7 @@ class Answering:
             own_url=own_url,
             own_ready=self.service.ready,
             ready=peers.ready,
+            answerers=lambda: {*telling.answerers(), *users.answerers.urls()},
         )
         self._desk = WorkerDesk(settings, scorer=scorer, lineage=self.lineage, owners=owners)
         levers = desk_routes(self._desk) if settings.serving.console else []

@@ -21,7 +21,7 @@ from store.settings import Settings, SettingsError, unguarded
 from store.topics import ENGAGEMENTS
 from stream.absorbing import ROWS
 from stream.answering import COPIES
-from stream.kafka.access import WORKER, check_access
+from stream.kafka.access import check_worker
 from stream.kafka.connections import BrokerUnavailableError
 from stream.kafka.topics import TopicState, check_topics, describe_topics
 from stream.tracing.opening import check
@@ -125,7 +125,7 @@ def run_worker(settings: Settings, started: Callable[[Worker], None] = lambda _:
     check(settings.tracing)
     states = _topics_of(settings)
     check_topics(states, settings)
-    check_access(settings, WORKER, group=settings.kafka.group)
+    check_worker(settings)
     partitions = next(state.partitions for state in states if state.name == ENGAGEMENTS)
     kafka = msgspec.structs.replace(settings.kafka, partitions=partitions)
     return asyncio.run(serve(msgspec.structs.replace(settings, kafka=kafka), started))

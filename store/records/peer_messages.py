@@ -50,6 +50,7 @@ class Told(msgspec.Struct, array_like=True, frozen=True):
 
 class Heard(msgspec.Struct, array_like=True, frozen=True):
     """What the owner tells in return: lines that the worker has shown and somebody has engaged with positively, each
-    with whether it was explored."""
+    with whether it was explored; and which workers have said lately that they answer."""
 
     hits: list[tuple[str, bool]] = []
+    answerers: list[str] = []

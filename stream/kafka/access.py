@@ -15,7 +15,7 @@ from typing import Any
 from kafka import KafkaAdminClient
 from kafka.errors import GroupAuthorizationFailedError, KafkaError
 
-from store.settings import Settings
+from store.settings import RoleName, Settings
 from store.topics import (
     CHECKPOINTS,
     DEAD_LETTERS,
@@ -47,11 +47,29 @@ WORKER: Needs = {
     RECOMMEND_REQUESTS: READ,
     **dict.fromkeys((RANKING_EXAMPLES, RECOMMENDATIONS, DEAD_LETTERS), WRITE),
 }
+_WATCHED = dict.fromkeys((UPLOADS, ENGAGEMENTS, PROFILES, ITEM_SIGNALS, RECOMMEND_REQUESTS), ("DESCRIBE",))
+WORKERS: Mapping[RoleName, Needs] = {
+    "all": WORKER,
+    "ingest": {**WORKER, CHECKPOINTS: READ},
+    # One that answers tells the lag of the others, publishes what people do on the page, and rolls checkpoints back.
+    "serve": {
+        **_WATCHED,
+        **dict.fromkeys((SEMANTIC_IDS, ITEM_STATES, USER_STATES, FORGOTTEN_USERS), READ),
+        CHECKPOINTS: BOTH,
+        **dict.fromkeys((RANKING_EXAMPLES, ENGAGEMENTS), WRITE),
+    },
+}
+"""By role."""
 TRAINER: Needs = {
     **dict.fromkeys((ENGAGEMENTS, PROFILES, SEMANTIC_IDS, RANKING_EXAMPLES), READ),
     **dict.fromkeys((FORGOTTEN_USERS, ITEM_STATES), READ),
     CHECKPOINTS: BOTH,
 }
+
+
+def check_worker(settings: Settings) -> None:
+    """`check_access` of what a worker of the settings' role needs."""
+    check_access(settings, WORKERS[settings.role], group=settings.kafka.group if settings.work.absorbs else "")
 
 
 def check_access(settings: Settings, needs: Needs, *, group: str = "") -> None:
@@ -74,7 +92,7 @@ def check_access(settings: Settings, needs: Needs, *, group: str = "") -> None:
 def _granted(described: Mapping[str, Any]) -> set[str]:
     """What the broker grants of a topic: everything where it does not tell, or the topic does not exist."""
     told = described.get("authorized_operations")
-    return set(BOTH) if told is None else set(told)
+    return {*BOTH, "DESCRIBE"} if told is None else set(told)
 
 
 def _may_join(admin: KafkaAdminClient, group: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 from store.schemas.registry import Registry
 from store.settings import Settings
 from store.topics import ENGAGEMENTS, RANKING_EXAMPLES, UPLOADS, trainer_group
-from stream.kafka.access import TRAINER, WORKER, check_access
+from stream.kafka.access import TRAINER, check_access, check_worker
 from stream.kafka.connections import admin_client
 from stream.kafka.topics import TOPICS, TopicSpec, check_topics, describe_topics, kept_counts
 
@@ -62,7 +62,7 @@ def brokers(settings: Settings) -> str:
 
 
 def security(settings: Settings) -> str:
-    check_access(settings, WORKER, group=settings.kafka.group)
+    check_worker(settings)
     check_access(settings, TRAINER, group=trainer_group(settings.kafka.group))
     return f"{settings.kafka.security.protocol or 'PLAINTEXT'}: let in, and nothing that a process needs is refused"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, RECOMMEND_REQUESTS, UPLOADS
@@ -24,7 +24,8 @@ Ready = Callable[[str], Awaitable[tuple[bool | None, str]]]
 
 
 class Owners:
-    """Of one worker's sight. `ready` asks another one; `own_ready` is what this one says."""
+    """Of one worker's sight. `ready` asks another one; `own_ready` is what this one says; `answerers`: workers that
+    answer, with partitions or without."""
 
     def __init__(
         self,
@@ -36,7 +37,9 @@ class Owners:
         own_url: Callable[[], str],
         own_ready: Callable[[], tuple[bool, str]],
         ready: Ready,
+        answerers: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        self._answerers = answerers
         self._scorer = scorer
         self._assignment = assignment
         self._metrics = metrics
@@ -50,7 +53,8 @@ class Owners:
     async def told(self) -> dict[str, Any]:
         """Partitions with their owners, workers, and the canaries of each partition."""
         urls = dict(self._scorer.owner_urls)
-        await self._ask({*urls.values()} - {self._own_url()})
+        everybody = {*urls.values(), *self._answerers(), self._own_url()}
+        await self._ask(everybody - {self._own_url()})
         here = {agent: self._assignment.numbers(agent) for agent in _AGENTS}
         return {
             "here": self._own_url(),
@@ -64,7 +68,7 @@ class Owners:
                 }
                 for number in range(self._partitions)
             ],
-            "workers": [self._worker(url, urls) for url in sorted({*urls.values(), self._own_url()})],
+            "workers": [self._worker(url, urls) for url in sorted(everybody)],
             "canaries": self._canaries(),
         }
 

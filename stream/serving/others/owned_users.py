@@ -77,7 +77,7 @@ class OwnedUsers:
         for number, item_ids in told.wanted.items():
             for item_id in item_ids:
                 self._wanted(number, item_id)
-        return Heard(self._attribution.take_hits(told.url))
+        return Heard(self._attribution.take_hits(told.url), self.answerers.urls())
 
     def _note(self, shown: ShownAnswer, url: str) -> None:
         owned, _ = self.row(shown.user_id)

@@ -55,6 +55,7 @@ class Telling:
         self._wanted: dict[int, dict[str, None]] = {}
         self._told_at: dict[str, float] = {}
         self._answered: dict[str, bool] = {}
+        self._others: dict[str, list[str]] = {}
 
     def shown(self, number: int, shown: ShownAnswer) -> None:
         """An answer was given to a user of this partition."""
@@ -72,6 +73,10 @@ class Telling:
     def answering(self) -> Collection[str]:
         """The owners that answered when they were told last."""
         return {url for url in set(self._owner_urls.values()) if self._answered.get(url)}
+
+    def answerers(self) -> set[str]:
+        """Workers that answer, as the owners that answer have heard of them."""
+        return {other for url in self.answering() for other in self._others.get(url, ())}
 
     async def run(self) -> None:
         """Tells until cancelled."""
@@ -104,6 +109,7 @@ class Telling:
                 for item_id in item_ids:
                     self.wanted(number, item_id)
             return
+        self._others[url] = heard.answerers
         for item_id, explored in heard.hits:
             self._hit(item_id, explored)
 
