@@ -118,3 +118,18 @@ def test_nobody_is_told_of_a_partition_that_is_not_here() -> None:
     owners.announced(1, 7)
     owners.reassign(lambda number: CARDS)
     assert failures == []
+
+
+def test_a_row_that_is_wanted_of_another_workers_partition_is_asked_of_it_once() -> None:
+    told: list[tuple[int, str]] = []
+
+    def elsewhere(number: int, item_id: str) -> bool:
+        told.append((number, item_id))
+        return number == 1
+
+    owners = ItemOwners(Assignment({}, lambda _: None), 2, elsewhere)
+    owners.wanted(0, "nobody's")
+    owners.wanted(1, "theirs")
+    for _ in range(2):
+        owners._want_again()
+    assert told == [(0, "nobody's"), (1, "theirs"), (0, "nobody's")]

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from store.events import Engagement
+from store.records.peer_messages import ShownAnswer
 from store.requests import Answer, RecommendedItem, Request
-from stream.serving.attribution import Attribution
+from stream.serving.attribution import MOST_WORKERS, Attribution
 from trainer.answers import Served
 from trainer.ranking.columns import NAMES
 from trainer.ranking.impressions import ImpressionOutcome, Shown
@@ -83,3 +84,25 @@ def test_a_hit_counts_once_and_explored_ones_apart() -> None:
         attribution.outcome(engaged(item, request_id="r"), 1.0)
     attribution.outcome(engaged("a", request_id="r"), -1.0)
     assert (attribution.hits, attribution.explored_hits, heard) == (2, 1, [("a", False), ("b", True)])
+
+
+def test_a_line_that_another_worker_has_shown_is_told_to_it_and_counted_there() -> None:
+    here: list[tuple[str, bool]] = []
+    attribution = Attribution(1.0, WINDOW_S, lambda *hit: here.append(hit))
+    attribution.shown_by("http://s", ShownAnswer("u", "home", "r", AT, ["a", "b"], explored=0))
+    assert decoded(attribution.outcome(engaged("a"), 1.0)).request_id == "r"
+    attribution.outcome(engaged("a", event_id="again"), 1.0)
+    assert (attribution.hits, here) == (0, [])
+    assert attribution.take_hits("http://s") == [("a", True)]
+    assert attribution.take_hits("http://s") == []
+    attribution.hit("a", True)
+    assert (attribution.hits, attribution.explored_hits, here) == (1, 1, [("a", True)])
+
+
+def test_hits_wait_for_so_many_workers_and_no_longer() -> None:
+    attribution = Attribution(1.0, WINDOW_S)
+    for number in range(MOST_WORKERS + 5):
+        attribution.shown_by(f"http://{number}", ShownAnswer("u", "home", f"r{number}", AT, ["a"]))
+        attribution.outcome(engaged("a"), 1.0)
+    assert attribution.take_hits("http://0") == []
+    assert attribution.take_hits(f"http://{MOST_WORKERS + 4}") == [("a", False)]

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from prometheus_client import generate_latest
 
+from store.records.peer_messages import Heard, OwnedRow, RowRequest, Told
 from store.requests import Answer, Request
 from store.security import server_context, trust
 from store.settings import Tls
@@ -181,3 +182,63 @@ def test_a_peer_that_speaks_tls_is_asked_and_a_stranger_is_not(tmp_path: Path) -
 
     assert asyncio.run(main(certificates.ca)) == ANSWER
     assert asyncio.run(main(certificates.stranger)) is None
+
+
+class Owner:
+    """An owner that answers, gives rows, or both."""
+
+    def __init__(self, *ways: str) -> None:
+        self.ways = ways
+        self.asked: list[str] = []
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(request.path)
+        if request.path not in self.ways:
+            return web.Response(status=501 if request.path == "/internal/recommend" else 404)
+        if request.path == "/internal/rows":
+            assert msgspec.msgpack.decode(await request.read(), type=RowRequest) == RowRequest("u", "home")
+            return web.Response(body=msgspec.msgpack.encode(OwnedRow(None)))
+        if request.path == "/internal/told":
+            return web.Response(body=msgspec.msgpack.encode(Heard([("i", True)])))
+        return await answered(request)
+
+
+async def ask_owner(owner: Owner, by_rows: bool) -> list[object]:
+    app = web.Application()
+    app.add_routes([web.post("/{path:.*}", owner.answer)])
+    async with TestServer(app) as server:
+        url = str(server.make_url("/")).rstrip("/")
+        peers = Peers(
+            owner_of=lambda _: url, own_url=lambda: "http://me", metrics=Metrics(), timeout_s=1.0, by_rows=by_rows
+        )
+        await peers.start()
+        found = [await recommend(peers), await recommend(peers), await peers.tell(url, Told("http://me"))]
+        found.append(await peers.answer_by(url, Request(user_id="u")))
+        await peers.stop()
+    return found
+
+
+A, R, TOLD, ASKED = "/internal/recommend", "/internal/rows", "/internal/told", "/v1/recommend"
+
+
+@pytest.mark.parametrize(
+    ("ways", "by_rows", "found", "asked"),
+    [
+        ((A, R), False, ANSWER, [A, A]),
+        ((A, R), True, OwnedRow(None), [R, R]),
+        ((R,), False, OwnedRow(None), [A, R, R]),  # one that only absorbs
+        ((A,), True, ANSWER, [R, A, A]),  # one of a release before
+        ((), True, None, [R, A, A, R]),
+    ],
+)
+def test_an_owner_is_asked_the_way_that_it_knows(
+    ways: tuple[str, ...], by_rows: bool, found: object, asked: list[str]
+) -> None:
+    owner = Owner(*ways)
+    assert asyncio.run(ask_owner(owner, by_rows)) == [found, found, None, None]
+    assert owner.asked == [*asked, TOLD, ASKED]
+
+
+def test_an_owner_hears_and_one_that_answers_is_asked() -> None:
+    owner = Owner(A, TOLD, ASKED)
+    assert asyncio.run(ask_owner(owner, False)) == [ANSWER, ANSWER, Heard([("i", True)]), ANSWER]
