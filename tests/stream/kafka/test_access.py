@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from kafka import KafkaAdminClient
 from kafka.admin import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
@@ -16,7 +17,7 @@ from store import topics
 from store.settings import Settings, settings_from
 from stream.canaries import Canaries
 from stream.client.publisher import Publisher
-from stream.kafka.access import TRAINER, WORKER, check_access
+from stream.kafka.access import TRAINER, WORKER, WORKERS, check_access, check_worker
 from stream.kafka.connections import BrokerRefusedError
 from stream.kafka.topics import TopicsError, create_topics
 from stream.metrics.metrics import Metrics
@@ -115,7 +116,7 @@ async def canaries_without_a_right(cluster: KafkaCluster, settings: Settings) ->
         assert not task.done()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert metrics.canaries.missing()["upload_to_recommendable"] == 1
+    assert metrics.canaries.missing()["upload_to_semantic_id"] == 1
 
 
 def test_a_broker_without_acls_refuses_nothing(embedded_broker: EmbeddedCluster) -> None:
@@ -124,6 +125,15 @@ def test_a_broker_without_acls_refuses_nothing(embedded_broker: EmbeddedCluster)
     create_topics(settings)
     check_access(settings, WORKER, group="access")
     check_access(settings, TRAINER)
+    for role in WORKERS:
+        check_worker(msgspec.structs.replace(settings, role=role))
+
+
+def test_a_worker_of_a_role_asks_for_no_more_than_that_takes() -> None:
+    assert set(WORKERS["ingest"]) == set(WORKER)
+    assert WORKERS["ingest"][topics.CHECKPOINTS] == ("READ",), "it rolls nothing back"
+    reads = {name for name, operations in WORKERS["serve"].items() if "READ" in operations}
+    assert not reads & {topics.UPLOADS, topics.ENGAGEMENTS, topics.PROFILES, topics.ITEM_SIGNALS}
 
 
 def test_each_process_asks_for_every_topic_that_it_uses() -> None:
