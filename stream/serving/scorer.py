@@ -223,8 +223,8 @@ class Scorer:
         degraded: bool = False,
         tell: Callable[[ShownAnswer], None] | None = None,
     ) -> Answer:
-        """The answer, of the table or made in the answering thread. `tell`: hears of what it shows, where the user is at home
-        elsewhere."""
+        """The answer, of the table or made in the answering thread. `tell`: hears of what it shows, where the user is
+        at home elsewhere."""
         if (note := self.frequency.spent(request)) is not None:
             return self.recommender.nothing(request, note)
         if (now_s := self.now_s()) > self.recommender.now_s:
