@@ -14,14 +14,12 @@ from hypothesis import HealthCheck, settings
 from store.reporting.client_noise import CLIENTS
 from store.reporting.log_lines import QUIET
 from tests.clusters import EmbeddedCluster, KafkaCluster, why_no_kafka
+from tests.lengths import LONG
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: idle threads cost most
 # A traced run on a shared machine says nothing of speed.
 settings.register_profile("sidestream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("sidestream")
-
-
-LONG = "SIDESTREAM_TEST_LONG" in os.environ
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -38,11 +38,13 @@ from stream.kafka.records import Record
 from stream.metrics.metrics import Metrics
 from tests.folders import memory_folder
 from tests.item_vectors import item_vectors
+from tests.lengths import LONG, examples
 from tests.oracle import Oracle
 from tests.stream.ingest.owners import Unscored
 from trainer.items.item_learning import ItemRules
 
 RULES = HistoryRules({"click": 1.0, "like": 2.0, "hide": -1.0}, length=12, context=3)
+METRICS = Metrics()
 SETTINGS = settings_from({"kafka": {"topic_prefix": "", "partitions": 1}})
 SIDES = ("users", "items")
 INPUT = {"users": "engagements", "items": "item-signals"}
@@ -218,7 +220,7 @@ class World:
 
     def open(self, side: str, disk: str, generation: int) -> UserPartition | ItemPartition:
         context = PartitionContext(
-            settings=SETTINGS, emitter=self.emitter, metrics=Metrics(), generation=lambda: generation
+            settings=SETTINGS, emitter=self.emitter, metrics=METRICS, generation=lambda: generation
         )
         if side == "users":
             rows = RowStore(self.folder / f"{disk}-users", UserRow)
@@ -338,27 +340,29 @@ def late(side: str, stands_after: int) -> tuple[Actions, Actions]:
     ], more  # fmt: skip
 
 
-def endings(side: str, more: Actions) -> Iterator[Actions]:
-    """What may come after that."""
+def endings(side: str, more: Actions, deaths: Iterable[int]) -> Iterator[Actions]:
+    """What may come after that; `deaths`: after how many steps of its start a third disk dies."""
     a_ends, b_is_lost = ("kill", side, "A", False), ("kill", side, "B", True)
     yield [a_ends, *more, ("run", side, "B", ALL)]
     yield [("run", side, "A", ALL), ("run", side, "A", ALL), *more, ("run", side, "B", ALL)]
     yield [a_ends, b_is_lost]
     yield [a_ends, ("compact",), b_is_lost]
-    for steps in range(0, 16, 3):  # another disk reads both, and may die before it has written again
+    for steps in deaths:  # another disk reads both, and may die before it has written again
         read = [("take", side, "C", steps), ("kill", side, "C", False), ("take", side, "C", ALL)]
         yield [a_ends, b_is_lost, *read, ("compact",), ("kill", side, "C", True)]
 
 
 BOTH_WAYS = (["A", "B", "empty"], ["empty", "B", "A"])
+DEATHS = range(0, 16, 3)
 
 
 @pytest.mark.parametrize("order", [BOTH_WAYS[0], pytest.param(BOTH_WAYS[1], marks=pytest.mark.long)], ids="".join)
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("stands_after", range(8))
 def test_an_owner_stands_still_at_each_step_of_a_publication(side: str, stands_after: int, order: list[str]) -> None:
+    """Usually with a third of the deaths, others after each step."""
     actions, more = late(side, stands_after)
-    for ending in endings(side, more):
+    for ending in endings(side, more, DEATHS if LONG else DEATHS[stands_after % 3 :: 3]):
         asyncio.run(played([*actions, *ending], order))
 
 
@@ -383,7 +387,7 @@ def test_an_owner_stands_still_at_each_step_of_its_start(side: str) -> None:
 orders = st.permutations([*DISKS, "empty"])
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(50, 200), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(actions=st.lists(action, max_size=40), order=orders)
 def test_every_engagement_counts_once_whoever_stands_still_and_goes_on(
     actions: list[tuple[Any, ...]], order: list[str]

@@ -27,6 +27,7 @@ from stream.kafka.records import Record
 from stream.kafka.state_topics import POSITION_KEY, Announcement, decode_announcement, encode_announcement
 from tests.folders import memory_folder
 from tests.item_vectors import item_vectors
+from tests.lengths import examples
 from tests.oracle import Oracle
 from trainer.items.item_learning import ItemRules
 
@@ -160,7 +161,7 @@ action = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100, 300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(actions=st.lists(action, max_size=40))
 def test_every_engagement_counts_once_whatever_dies(actions) -> None:
     folder = memory_folder()

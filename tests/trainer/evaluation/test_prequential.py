@@ -40,7 +40,9 @@ def test_shuffling_the_future_changes_nothing_before_it(undisturbed: list[Evalua
     assert before == again
 
 
-@pytest.mark.parametrize("cut", [450, 500, 550])
+@pytest.mark.parametrize(
+    "cut", [pytest.param(450, marks=pytest.mark.long), 500, pytest.param(550, marks=pytest.mark.long)]
+)
 def test_no_future_changes_anything_before_it(cut: int, undisturbed: list[EvaluatedEngagement]) -> None:
     """The least leak, of one event, shows where that event says what is asked: so the future is all the item of the
     last engagement before it, and items that come later are other things."""
@@ -56,20 +58,16 @@ def test_no_future_changes_anything_before_it(cut: int, undisturbed: list[Evalua
     assert before == [one for one in outcomes(later, events[:cut] + future) if one.place < cut]
 
 
-def test_it_learns_tastes_and_a_frozen_state_is_worse() -> None:
-    uploads, events = small_stream()
-
-    def hits(**options: object) -> float:
-        found = outcomes(uploads, events, **options)
+def test_it_learns_tastes_and_a_frozen_state_is_worse(undisturbed: list[EvaluatedEngagement]) -> None:
+    def hits(found: list[EvaluatedEngagement]) -> float:
         return sum(0 <= one.rank < 10 for one in found) / len(found)
 
-    assert hits() > hits(delay_s=30 * DAY_S) + 0.1
+    assert hits(undisturbed) > hits(outcomes(*small_stream(), delay_s=30 * DAY_S)) + 0.1
 
 
-def test_with_repeats_what_a_user_has_is_evaluated_too() -> None:
-    uploads, events = small_stream()
+def test_with_repeats_what_a_user_has_is_evaluated_too(undisturbed: list[EvaluatedEngagement]) -> None:
     repeats = settings_from({"serving": {"repeats": True}})
-    assert len(outcomes(uploads, events, repeats)) > len(outcomes(uploads, events))
+    assert len(outcomes(*small_stream(), repeats)) > len(undisturbed)
 
 
 def test_a_search_is_replayed_with_its_query() -> None:

@@ -46,7 +46,7 @@ def stream() -> tuple[list[Upload], list[Engagement]]:
             uploads.append(event)
         else:
             engagements.append(event)
-        if len(engagements) == 3500:
+        if len(engagements) == 1500:
             return uploads, engagements
     raise AssertionError
 

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from tests.trainer.model.learning.short_runs import learn
 from tests.trainer.worlds import corpus, vocabulary
 from trainer.model.decoder import Decoder
 from trainer.model.learning.growth import grown
 from trainer.model.learning.pretraining import Outcome
+
+
+@pytest.fixture(scope="module")
+def learned() -> tuple[Decoder, Outcome]:
+    """Far from where it began; how much it knows is nothing to what grows."""
+    return learn(corpus(), 30)
 
 
 def test_an_equal_codebook_gives_the_parent_again(learned: tuple[Decoder, Outcome]) -> None:
