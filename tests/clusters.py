@@ -191,7 +191,7 @@ class EmbeddedCluster:
 
 class KafkaCluster:
     """One or three brokers of real Kafka, each its own controller; nodes are numbered from 1. `door` names the listener
-    for clients; with `internal`, a port, there is a second one of this name without security. `scram`: credentials."""
+    for clients; `doors` are further ones, by name, and their ports. `scram`: credentials."""
 
     def __init__(
         self,
@@ -200,10 +200,10 @@ class KafkaCluster:
         settings: Mapping[str, str] | None = None,
         *,
         door: str = "PLAINTEXT",
-        internal: int | None = None,
+        doors: Mapping[str, int] | None = None,
         scram: Sequence[str] = (),
     ) -> None:
-        self._door, self.internal, self._scram = door, internal, scram
+        self._door, self.doors, self._scram = door, dict(doors or {}), scram
         self.folder = folder
         self.home = kafka_home()
         self._ports = free_ports(2 * brokers)
@@ -281,7 +281,7 @@ class KafkaCluster:
             "controller.quorum.voters": ",".join(f"{i}@{HOST}:{port}" for i, port in enumerate(controllers, 1)),
             "listeners": ",".join(
                 [f"{self._door}://{HOST}:{servers[node - 1]}", f"CONTROLLER://{HOST}:{controllers[node - 1]}"]
-                + ([f"INTERNAL://{HOST}:{self.internal}"] if self.internal else [])
+                + [f"{name}://{HOST}:{port}" for name, port in self.doors.items()]
             ),
             "controller.listener.names": "CONTROLLER",
             "log.dirs": self.folder / f"broker-{node}" / "data",

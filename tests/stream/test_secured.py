@@ -21,8 +21,8 @@ from stream.client.training_runs import follow, request_training
 from stream.kafka.connections import BrokerRefusedError
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess
-from tests.clusters import KafkaCluster, why_no_kafka
-from tests.secured import PASSWORD, USER, Certificates, make_certificates, secured_cluster, security
+from tests.clusters import HOST, why_no_kafka
+from tests.secured import PASSWORD, USER, Certificates, Door, make_certificates, secured_cluster, security
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
@@ -33,27 +33,24 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 
 @pytest.fixture(scope="module")
-def opened(
-    tmp_path_factory: pytest.TempPathFactory, certificates: Certificates
-) -> Iterator[Callable[..., KafkaCluster]]:
-    """Starts secured clusters; each is kept for the module."""
+def doors(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[dict[str, str]]:
+    """Where one broker listens, by what it speaks there; at "EXPIRED" its certificate has expired."""
     reason = why_no_kafka()
     if reason:
         pytest.skip(reason)
-    running: dict[Any, KafkaCluster] = {}
-
-    def start(protocol: str, mechanism: str = "PLAIN", **options: Any) -> KafkaCluster:
-        key = (protocol, mechanism, *sorted(options.items()))
-        if key not in running:
-            folder = tmp_path_factory.mktemp("kafka")
-            tls = certificates if protocol.endswith("SSL") else None
-            running[key] = secured_cluster(folder / "kafka", protocol, mechanism, certificates=tls, **options)
-            running[key].start()
-        return running[key]
-
-    yield start
-    for cluster in running.values():
-        cluster.stop()
+    own, old = certificates.broker, certificates.expired_broker
+    made = {
+        "SASL_SSL": Door("SASL_SSL", ("PLAIN", "SCRAM-SHA-512"), own),
+        "SASL_PLAINTEXT": Door("SASL_PLAINTEXT"),
+        "SSL": Door("SSL", certificate=own, mutual=True),
+        "EXPIRED": Door("SASL_SSL", certificate=old),
+    }
+    cluster = secured_cluster(tmp_path_factory.mktemp("kafka") / "kafka", made, ca=certificates.ca)
+    cluster.start()
+    yield {
+        name: f"{HOST}:{cluster.doors[name]}" if name in cluster.doors else cluster.bootstrap_servers for name in made
+    }
+    cluster.stop()
 
 
 def settings_on(bootstrap_servers: str, given: dict[str, Any]) -> Settings:
@@ -112,13 +109,11 @@ def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
     ],
 )
 def test_the_whole_way_is_secured(
-    opened: Callable[..., KafkaCluster], certificates: Certificates, tmp_path: Path, protocol: str, mechanism: str
+    doors: dict[str, str], certificates: Certificates, tmp_path: Path, protocol: str, mechanism: str
 ) -> None:
-    mutual = {"client_auth": "required"} if protocol == "SSL" else {}
-    cluster = opened(protocol, mechanism or "PLAIN", **mutual)
     files = {"ca_file": str(certificates.ca)} if protocol.endswith("SSL") else {}
-    files |= {"certificate_file": str(certificates.client)} if mutual else {}
-    settings = settings_on(cluster.bootstrap_servers, security(protocol, mechanism, **files))
+    files |= {"certificate_file": str(certificates.client)} if protocol == "SSL" else {}
+    settings = settings_on(doors[protocol], security(protocol, mechanism, **files))
     create_topics(settings)
     the_whole_way(settings, tmp_path)
 
@@ -136,40 +131,25 @@ def test_the_whole_way_is_secured(
     ],
 )
 def test_whoever_is_refused_is_told_why_at_once(
-    opened: Callable[..., KafkaCluster],
-    certificates: Certificates,
-    protocol: str,
-    given: dict[str, str],
-    named: str,
+    doors: dict[str, str], certificates: Certificates, protocol: str, given: dict[str, str], named: str
 ) -> None:
-    mutual = {"client_auth": "required"} if protocol == "SSL" else {}
-    cluster = opened(protocol, **mutual)
     files = {"ca_file": "ca"} if protocol.endswith("SSL") else {}
-    files |= {"certificate_file": "client"} if mutual else {}
+    files |= {"certificate_file": "client"} if protocol == "SSL" else {}
     wanted = security(protocol, **files) | given
     paths = {key: str(getattr(certificates, value)) if value else "" for key, value in wanted.items() if "_file" in key}
     began = time.monotonic()
     with pytest.raises(BrokerRefusedError, match=named) as refused:
-        create_topics(settings_on(cluster.bootstrap_servers, wanted | paths))
+        create_topics(settings_on(doors[protocol], wanted | paths))
     assert time.monotonic() - began < 10
     assert "\n" not in str(refused.value)
 
 
-def test_a_broker_whose_certificate_has_expired_is_named(tmp_path: Path) -> None:
-    reason = why_no_kafka()
-    if reason:
-        pytest.skip(reason)
-    old = make_certificates(tmp_path / "certificates", broker_days=-1)
-    cluster = secured_cluster(tmp_path / "kafka", "SASL_SSL", certificates=old)
-    cluster.start()
-    try:
-        settings = settings_on(cluster.bootstrap_servers, security("SASL_SSL", ca_file=str(old.ca)))
-        with pytest.raises(RefusedError, match="has expired: renew it on the broker"):
-            find_server(settings.kafka)
-    finally:
-        cluster.stop()
+def test_a_broker_whose_certificate_has_expired_is_named(doors: dict[str, str], certificates: Certificates) -> None:
+    settings = settings_on(doors["EXPIRED"], security("SASL_SSL", ca_file=str(certificates.ca)))
+    with pytest.raises(RefusedError, match="has expired: renew it on the broker"):
+        find_server(settings.kafka)
 
 
-def test_a_client_without_security_is_told_of_the_section(opened: Callable[..., KafkaCluster]) -> None:
+def test_a_client_without_security_is_told_of_the_section(doors: dict[str, str]) -> None:
     with pytest.raises(BrokerRefusedError, match=r"may expect TLS or SASL, set kafka\.security\.protocol"):
-        create_topics(settings_on(opened("SASL_PLAINTEXT").bootstrap_servers, {}))
+        create_topics(settings_on(doors["SASL_PLAINTEXT"], {}))

@@ -22,7 +22,7 @@ from stream.kafka.connections import BrokerRefusedError
 from stream.kafka.topics import TopicsError, create_topics
 from stream.metrics.metrics import Metrics
 from tests.clusters import HOST, EmbeddedCluster, KafkaCluster, why_no_kafka
-from tests.secured import USER, secured_cluster, security
+from tests.secured import INTERNAL, USER, Door, secured_cluster, security
 from tests.stream import log
 from tests.stream.test_secured import eventually, settings_on, the_whole_way
 
@@ -35,7 +35,7 @@ def restricted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaCluste
     reason = why_no_kafka()
     if reason:
         pytest.skip(reason)
-    cluster = secured_cluster(tmp_path_factory.mktemp("kafka") / "kafka", "SASL_PLAINTEXT", acls=True)
+    cluster = secured_cluster(tmp_path_factory.mktemp("kafka") / "kafka", {"DOOR": Door("SASL_PLAINTEXT")}, acls=True)
     cluster.start()
     yield cluster
     cluster.stop()
@@ -52,7 +52,7 @@ def settings(restricted: KafkaCluster) -> Settings:
 
 
 def inside(cluster: KafkaCluster) -> dict[str, Any]:
-    return {"bootstrap_servers": f"{HOST}:{cluster.internal}", "partitions": 1}
+    return {"bootstrap_servers": f"{HOST}:{cluster.doors[INTERNAL]}", "partitions": 1}
 
 
 def allow(
@@ -63,7 +63,7 @@ def allow(
     permission: ACLPermissionType = ACLPermissionType.ALLOW,
 ) -> None:
     pattern = ResourcePattern(kind, name, ACLResourcePatternType.PREFIXED)
-    admin = KafkaAdminClient(bootstrap_servers=f"{HOST}:{cluster.internal}")
+    admin = KafkaAdminClient(bootstrap_servers=f"{HOST}:{cluster.doors[INTERNAL]}")
     admin.create_acls([ACL(f"User:{USER}", "*", operation, permission, pattern)])
     admin.close()
 
