@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -85,13 +87,35 @@ def sources(folder: str) -> list[Path]:
     return sorted((ROOT / folder).rglob("*.py"))
 
 
+@dataclass(frozen=True, slots=True)
+class Module:
+    """What a file says of itself, and its nodes of the kinds that are looked at."""
+
+    said: str
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
+    others: tuple[ast.Global | ast.Attribute, ...]
+
+
+@cache
+def parsed(file: Path) -> Module:
+    """Each file is parsed once for all tests."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    imports, others = [], []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
+        elif isinstance(node, ast.Global | ast.Attribute):
+            others.append(node)
+    return Module(ast.get_docstring(tree) or "", tuple(imports), tuple(others))
+
+
 def imports(file: Path) -> Iterator[tuple[str, int]]:
     """Modules that a file imports anywhere, absolute, with the line."""
     package = file.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in parsed(file).imports:
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             base = list(package[: len(package) - node.level + 1]) if node.level else []
             yield ".".join([*base, node.module or ""]), node.lineno
 
@@ -125,10 +149,10 @@ def imported_modules() -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for module, file in files.items():
         named: set[str] = set()
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in parsed(file).imports:
             if isinstance(node, ast.Import):
                 named |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
+            else:
                 assert not node.level, f"{file}:{node.lineno}: name the module from the root"
                 whole = [f"{node.module}.{alias.name}" for alias in node.names]
                 named |= {name if name in files else str(node.module) for name in whole}
@@ -171,7 +195,7 @@ def test_a_package_says_what_lives_in_it_what_it_may_import_and_its_invariant() 
         for file in sources(layer):
             if file.name != "__init__.py":
                 continue
-            said, package = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "", module_of(file)
+            said, package = parsed(file).said, module_of(file)
             before, _, after = said.partition("May import")
             allowed, _, invariant = after.partition("Invariant")
             assert all((before, allowed, invariant)), f"{file} does not say what it may import, and its invariant"
@@ -258,21 +282,21 @@ def test_files_are_one_idea_long() -> None:
 def test_every_module_says_what_it_is() -> None:
     for layer in LAYERS:
         for file in sources(layer):
-            assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))), f"{file} has no docstring"
+            assert parsed(file).said, f"{file} has no docstring"
 
 
 def test_no_module_keeps_mutable_state() -> None:
     """A module-level list, dict or set that a function writes to is a hidden global; capitals are constants."""
     for layer in LAYERS:
         for file in sources(layer):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for node in parsed(file).others:
                 assert not isinstance(node, ast.Global), f"{file}:{node.lineno} uses `global`"
 
 
 def test_no_naive_time() -> None:
     for layer in LAYERS:
         for file in sources(layer):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for node in parsed(file).others:
                 if isinstance(node, ast.Attribute) and node.attr in ("utcnow", "utcfromtimestamp"):
                     pytest.fail(f"{file}:{node.lineno} makes a naive datetime: use UTC epoch seconds")
 

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 import store.memory.prefix_tree
 from store.memory.prefix_tree import PrefixTree
+from tests.lengths import examples
 
 WIDTHS = (3, 4, 2)
 codes = strategies.tuples(*(strategies.integers(0, width - 1) for width in WIDTHS))
@@ -69,7 +70,7 @@ class TreeAgainstDictionary(RuleBasedStateMachine):
 
 
 TestTreeAgainstDictionary = TreeAgainstDictionary.TestCase
-TestTreeAgainstDictionary.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
+TestTreeAgainstDictionary.settings = settings(max_examples=examples(25, 100), stateful_step_count=25, deadline=None)
 
 
 def test_dead_nodes_are_used_again_after_their_quarantine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +138,7 @@ def test_readers_never_see_a_torn_tree() -> None:
     readers = [threading.Thread(target=look) for _ in range(3)]
     for reader in readers:
         reader.start()
-    for turn in range(20_000):
+    for turn in range(6_000):
         item = turn % items
         place = (1, item // 16, item % 16) if (turn // items) % 2 == 0 else (0, item % 16, item // 16)
         tree.insert(item, place)

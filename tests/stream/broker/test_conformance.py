@@ -1,9 +1,9 @@
 """The embedded broker answers as real Kafka does.
 
 A scenario makes the same calls against any broker and returns what it was told; the suite runs each scenario on both
-brokers, side by side for they mostly wait, and compares. What may differ (ids, ports, ages) a scenario leaves out. `wire_scenarios` work on the
-wire, where every error code shows; `client_scenarios` use the clients that people use: kafka-python, aiokafka,
-confluent-kafka (librdkafka), kcat and Faust.
+brokers, side by side for they mostly wait, and compares. What may differ (ids, ports, ages) a scenario leaves out.
+`wire_scenarios` work on the wire, where every error code shows; `client_scenarios` use the clients that people use:
+kafka-python, aiokafka, confluent-kafka (librdkafka), kcat and Faust.
 """
 
 from __future__ import annotations

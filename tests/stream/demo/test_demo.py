@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    """A recorded stream of 5,000 events."""
-    events = list(islice(Population(Census(users=200, creators=20, first_items=200, seed=3)), 5_000))
+    """A recorded stream of 7,500 events, of which the demonstration holds 5,000 back."""
+    events = list(islice(Population(Census(users=300, creators=20, first_items=200, seed=3)), 7_500))
     for name, wanted in (("uploads", True), ("engagements", False)):
         lines = [msgspec.json.encode(event) for event in events if isinstance(event, Upload) is wanted]
         (tmp_path / f"{name}.jsonl").write_bytes(b"\n".join(lines))
@@ -30,7 +30,7 @@ def recording(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(600)
 def test_everything_that_the_demo_announces_is_seen(recording: Path, tmp_path: Path) -> None:
-    quick = {"SIDESTREAM_TRAINING__MAX_SECONDS": "1.5", "SIDESTREAM_DATA_DIR": "", "OMP_NUM_THREADS": "1"}
+    quick = {"SIDESTREAM_TRAINING__MAX_SECONDS": "2.0", "SIDESTREAM_DATA_DIR": "", "OMP_NUM_THREADS": "1"}
     data = tmp_path / "data"
     command = [sys.executable, "-m", "stream.cli", "demo", str(recording), "--exit", "--json", "--data-dir", str(data)]
     ran = subprocess.run(

@@ -59,14 +59,14 @@ def test_a_report_has_what_the_design_promises(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("recorded")
-    for name, some in zip(("uploads", "engagements"), small_stream(), strict=True):
+    for name, some in zip(("uploads", "engagements"), small_stream(400), strict=True):
         (folder / f"{name}.jsonl").write_bytes(b"\n".join(msgspec.json.encode(event) for event in some))
     return folder
 
 
 def measured(folder: Path, settings: Settings) -> dict[str, Any]:
     """What a replay with these settings measures, without what it says about itself."""
-    found = run_replay(folder, settings, sample=300, quiet=True)
+    found = run_replay(folder, settings, sample=120, quiet=True)
     return {name: part for name, part in found.items() if name not in ("cost", "settings")}
 
 

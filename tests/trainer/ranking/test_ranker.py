@@ -115,9 +115,9 @@ def test_a_file_holds_it_whole_and_one_of_another_version_is_refused(ranker: Boo
             ranker_from(wrong)
 
 
+@pytest.mark.usefixtures("ranker")  # which is fitted to all that the learner has
 def test_impressions_alone_call_for_a_fit_and_a_correction_does_not(learner: RankerLearner) -> None:
     rng = np.random.default_rng(4)
-    learner.refit()
     assert not learner.due()
     for _ in range(2000):
         learner.absorb_impression(impression(rng, 899))

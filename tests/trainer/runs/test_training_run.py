@@ -77,11 +77,11 @@ def test_the_same_window_gives_the_same_files(tmp_path: Path) -> None:
 
 
 def test_enough_items_bring_a_learned_codebook_bound_to_the_checkpoint_and_kept_by_the_next(tmp_path: Path) -> None:
-    first = run(tmp_path, settings(learn_after=10_000), part=0.6).manifest
-    second = run(tmp_path, settings(learn_after=20), parent=first.checkpoint, part=0.8).manifest
+    first = run(tmp_path, settings(learn_after=10_000, steps=30), part=0.6).manifest
+    second = run(tmp_path, settings(learn_after=20, steps=30), parent=first.checkpoint, part=0.8).manifest
     assert first.codebook == ZERO_VERSION < second.codebook
     assert f"codebook/{second.codebook}/codebook.json" in second.files
-    third = run(tmp_path, settings(learn_after=20), parent=second.checkpoint).manifest
+    third = run(tmp_path, settings(learn_after=20, steps=30), parent=second.checkpoint).manifest
     assert third.codebook == second.codebook
     assert third.verdict == "passed"
 

@@ -83,23 +83,21 @@ def test_aligned_codes_follow_behaviour_on_items_nobody_has_touched(world: World
 
 
 def test_equal_seeds_give_equal_versions(world: World, books: dict[str, Codebook]) -> None:
-    again = train_codebook(world.parts, world.sequences, SMALL, method="kmeans")
-    assert again.version == books["kmeans"].version
-    np.testing.assert_array_equal(again.assign_parts(world.fresh), books["kmeans"].assign_parts(world.fresh))
-    few = [items[items < 700] for items in world.sequences]
-    first, second = (train_codebook(world.parts[:700], few, SMALL, seed=5) for _ in range(2))
-    assert first.about["method"] == "aligned"
-    assert first.version == second.version
-    np.testing.assert_array_equal(first.assign_parts(world.fresh), second.assign_parts(world.fresh))
+    assert books["aligned"].about["method"] == "aligned"
+    for method in ("kmeans", "aligned"):
+        again = train_codebook(world.parts, world.sequences, SMALL, method=method)  # type: ignore[arg-type]
+        assert again.version == books[method].version
+        np.testing.assert_array_equal(again.assign_parts(world.fresh), books[method].assign_parts(world.fresh))
 
 
 def test_a_refresh_keeps_most_codes_and_a_new_training_does_not(world: World, books: dict[str, Codebook]) -> None:
     parent = books["aligned"]
     grown = world.parts + world.fresh
     refreshed = train_codebook(grown, world.sequences, SMALL, parent=parent, seed=1)
-    anew = train_codebook(grown, world.sequences, SMALL, parent=parent, anew=True)
-    old = parent.assign_parts(world.parts)
-    kept, lost = churn(old, refreshed.assign_parts(world.parts)), churn(old, anew.assign_parts(world.parts))
+    other = books["kmeans"]
+    anew = train_codebook(grown, [], SMALL, parent=other, method="kmeans", anew=True)
+    kept = churn(parent.assign_parts(world.parts), refreshed.assign_parts(world.parts))
+    lost = churn(other.assign_parts(world.parts), anew.assign_parts(world.parts))
     assert kept[0] < 0.15
     assert kept[-1] < 0.3
     fresh_error = [float(book.quantization_error(book.fuse(world.fresh)).mean()) for book in (parent, refreshed)]
