@@ -12,4 +12,4 @@ from trainer.model.learning.pretraining import Outcome
 
 @pytest.fixture(scope="package")
 def learned() -> tuple[Decoder, Outcome]:
-    return learn(corpus(), 170)
+    return learn(corpus(), 240)
