@@ -15,14 +15,15 @@ nothing; the signal of an entry can be derived again from the row as long as its
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from operator import attrgetter
 
 import msgspec
 import numpy as np
 
-from store.events import KIND_CODES, Engagement, KindCode
+from store.events import DAY_S, KIND_CODES, Engagement, KindCode
 from store.keys import hash64
 from store.records.foreign import Finite, Moment, Offset, Second
 from store.records.row_ages import ages_in
@@ -47,6 +48,7 @@ class UserRow(msgspec.Struct, array_like=True):
     `refused` of those with a negative one. `kept`: decisions older than `entries`, the newest last.
     `life`: the offset in `profiles` of the request to forget the user after which this row began (-1: there was none);
     a row of an earlier life is dead. `touched_s`: time of the last record absorbed, by the broker (0: not known).
+    `answered`: by task, when the user got its newest answers, of tasks that have a bound of them (epoch seconds).
     """
 
     offset: Offset = -1
@@ -58,6 +60,7 @@ class UserRow(msgspec.Struct, array_like=True):
     kept: list[Entry] = []
     refused: bytes = b""
     touched_s: Second = 0
+    answered: dict[str, list[Moment]] = {}
 
     def seen_hashes(self) -> np.ndarray:
         """The items the user has, as uint64 hashes (shape N)."""
@@ -81,6 +84,24 @@ class UserRow(msgspec.Struct, array_like=True):
 
 
 age_of = ages_in(UserRow)
+
+
+def note_answer(row: UserRow, task: str, at_s: float, most: int) -> None:
+    """The user got an answer of a task of which `most` are allowed a day. Whoever reads the row meanwhile sees it as it
+    was, or as it is."""
+    within = [before for before in row.answered.get(task, ()) if before > at_s - DAY_S]
+    row.answered = {**row.answered, task: sorted([*within, at_s])[-most:]}
+
+
+def joined_answers(one: UserRow, other: UserRow) -> dict[str, list[float]]:
+    """When a user got answers, as far as either row knows."""
+    tasks = sorted({*one.answered, *other.answered})
+    return {task: joined_times(one.answered.get(task, ()), other.answered.get(task, ())) for task in tasks}
+
+
+def joined_times(one: Iterable[float], other: Iterable[float]) -> list[float]:
+    """What either knows, ascending; what both know counts once, but two of one moment are two."""
+    return sorted((Counter(one) | Counter(other)).elements())
 
 
 class HistoryRules(msgspec.Struct, frozen=True):

@@ -25,8 +25,8 @@ class TaskSettings(Table, frozen=True):
     late parts, where the request does not say. `depth`: how many times as many candidates each source proposes.
     `most_per_creator`, `most_per_topic` (the first code of a semantic ID): lines of an answer, as long as there are
     others. `least_click`: what is less likely to be clicked is not shown, nor anything before heads are learned.
-    `most_per_day`: answers that a user gets in 24 hours, as far as the worker that gives them remembers: since its
-    start. `fallback`: what is answered when an answer is not there after `within_ms`, or fails: what is `popular` (in
+    `most_per_day`: answers that a user gets in 24 hours, whichever worker gives them; the user's row remembers.
+    `fallback`: what is answered when an answer is not there after `within_ms`, or fails: what is `popular` (in
     the category of the item on show), with `table` after the lines of the newcomer's precomputed list; with `none` it
     is made without its late parts, however long that takes, or is an error. `utility`: in place of that of all."""
 

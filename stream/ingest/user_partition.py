@@ -142,6 +142,12 @@ class UserPartition(Partition):
         effects.refused = cursor.as_read(effects.refused)
         return await self._send(name, effects, traced)
 
+    def note_answer(self, user_id: str, task: str, at_s: float, most: int) -> None:
+        """The user got an answer of a task of which `most` are allowed a day: the row says so, and is
+        published soon."""
+        self.side.note_answer(user_id, task, at_s, most)
+        self._unpublished = True
+
     def keep_safe(self) -> None:
         position = self.side.rows.position
         position.safe = self.cursors[self._engagements].counted_safe

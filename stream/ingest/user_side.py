@@ -13,12 +13,13 @@ Pure of Kafka: records in, effects out. The protocol (docs/exactly-once.md):
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from store.envelopes.reading import EventReader
 from store.events import Engagement, Refusal
-from store.histories import HistoryRules, Recent, UserRow, absorb, age_of, derive, trim
+from store.histories import HistoryRules, Recent, UserRow, absorb, age_of, derive, joined_answers, note_answer, trim
 from store.keys import partition_of
 from store.log import Forgotten
 from store.records.canaries import canary_id, canary_in
@@ -68,6 +69,13 @@ class UserSide:
 
     def row(self, user_id: str) -> UserRow | None:
         return self.rows.get(user_id)
+
+    def note_answer(self, user_id: str, task: str, at_s: float, most: int) -> None:
+        """The user got an answer of a task of which `most` are allowed a day. No record says so: it is in the row."""
+        row = self.rows.get(user_id) or UserRow(life=self._life(user_id))
+        row.touched_s = max(row.touched_s, int(at_s))
+        note_answer(row, task, at_s, most)
+        self.rows.stage(user_id, row)
 
     def absorb(self, records: Iterable[Record], traced: Container[int] = ()) -> Effects:
         """Takes engagement records in order; `read` names every engagement, each with the row that it met. What a
@@ -134,15 +142,15 @@ class UserSide:
             return Comparison(None, outdated=known is not None)
         if known is None or row.life > known.life:
             return Comparison(row, outdated=False)
-        outdated = known.offset > row.offset or known.profiled_at > row.profiled_at
-        if row.offset <= known.offset and row.profiled_at <= known.profiled_at:
+        answered = joined_answers(known, row)
+        outdated = known.offset > row.offset or known.profiled_at > row.profiled_at or answered != row.answered
+        if row.offset <= known.offset and row.profiled_at <= known.profiled_at and answered == known.answered:
             return Comparison(None, outdated)
         newer, older = (row, known) if row.offset >= known.offset else (known, row)
-        if older.profiled_at > newer.profiled_at:  # a copy: the own row may be at work
-            touched_s = max(newer.touched_s, older.touched_s)
-            newer = msgspec.structs.replace(
-                newer, attributes=older.attributes, profiled_at=older.profiled_at, touched_s=touched_s
-            )
+        joined: dict[str, Any] = {"answered": answered, "touched_s": max(newer.touched_s, older.touched_s)}
+        if older.profiled_at > newer.profiled_at:
+            joined |= {"attributes": older.attributes, "profiled_at": older.profiled_at}
+        newer = msgspec.structs.replace(newer, **joined)  # a copy: the own row may be at work
         return Comparison(newer, outdated)
 
     def take_over(self, user_id: str, row: UserRow | None) -> None:

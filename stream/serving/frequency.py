@@ -1,7 +1,8 @@
 """Frequency: how often a user got an answer of a task that has a bound (`serving.tasks.TASK.most_per_day`).
 
-It is remembered by the worker that gives the answers, as a rule the one that owns the user, since its start, for a
-bounded number of users: after a restart or a rebalance a user may get as many again.
+It is remembered by the worker that gives the answers, and in the user's row, so that it is known after a restart, by
+the next owner of the user and by whoever has a copy of the row. Only the last seconds before a kill, of which no row
+was written, and answers of a worker that is not the user's owner are known to nobody else.
 
 Invariant: of a task without a bound nothing is remembered; an answer without items does not count.
 """
@@ -13,6 +14,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 
 from store.events import DAY_S
+from store.histories import UserRow, joined_times
 from store.requests import Note, Request, Task
 
 MOST_USERS = 1_000_000
@@ -28,13 +30,18 @@ class Frequency:
         self._most = {task: most for task, most in most_per_day.items() if most}
         self._most_users = most_users
         self._clock = clock
+        self.told: Callable[[str, Task, float, int], None] = lambda *_: None
+        """Hears of each answer that counts: the user, the task, the time and how many are allowed a day."""
         self._answered: OrderedDict[tuple[str, Task], deque[float]] = OrderedDict()
 
-    def spent(self, request: Request) -> Note | None:
-        """The note of an answer that must be empty, as the user has had as many as a day may bring."""
-        most = self._most.get(request.task, 0)
-        times = self._answered.get((request.user_id, request.task))
-        if not most or times is None or len(times) < most or times[0] <= self._clock() - DAY_S:
+    def spent(self, request: Request, user: UserRow | None = None) -> Note | None:
+        """The note of an answer that must be empty, as the user has had as many as a day may bring. `user`: the row."""
+        most, since_s = self._most.get(request.task, 0), self._clock() - DAY_S
+        if not most:
+            return None
+        known = () if user is None else user.answered.get(request.task, ())
+        times = joined_times(self._answered.get((request.user_id, request.task), ()), known)
+        if sum(at_s > since_s for at_s in times) < most:
             return None
         return Note(reason="capped", text=f"the user has had {most} of these in the last 24 hours")
 
@@ -43,8 +50,9 @@ class Frequency:
         most = self._most.get(request.task, 0)
         if not most or not lines or not request.user_id:
             return
-        key = request.user_id, request.task
-        self._answered.setdefault(key, deque(maxlen=most)).append(self._clock())
+        key, at_s = (request.user_id, request.task), self._clock()
+        self.told(request.user_id, request.task, at_s, most)
+        self._answered.setdefault(key, deque(maxlen=most)).append(at_s)
         self._answered.move_to_end(key)
         if len(self._answered) > self._most_users:
             self._answered.popitem(last=False)

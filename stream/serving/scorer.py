@@ -225,7 +225,7 @@ class Scorer:
     ) -> Answer:
         """The answer, of the table or made in the answering thread. `tell`: hears of what it shows, where the user is
         at home elsewhere."""
-        if (note := self.frequency.spent(request)) is not None:
+        if (note := self.frequency.spent(request, user)) is not None:
             return self.recommender.nothing(request, note)
         if (now_s := self.now_s()) > self.recommender.now_s:
             self.recommender.observe(now_s)

@@ -12,7 +12,7 @@ from store.events import KINDS
 from store.histories import UserRow
 from store.keys import partition_of
 from store.records.peer_messages import Heard, OwnedRow, RowRequest, ShownAnswer, Told
-from store.requests import Request
+from store.requests import Request, Task
 from store.topics import ENGAGEMENTS
 from stream.ingest.assignment import Assignment
 from stream.ingest.user_partition import UserPartition
@@ -38,6 +38,7 @@ class OwnedUsers:
         self._attribution = attribution
         self._frequency = frequency
         self._wanted = wanted
+        frequency.told = self._note_answer
 
     def row(self, user_id: str) -> tuple[bool, UserRow | None]:
         """Whether the user's partition is at work here, and the user's row. Nobody in particular is everybody's."""
@@ -53,7 +54,7 @@ class OwnedUsers:
         owned, row = self.row(asked.user_id)
         if not owned:
             return None
-        return OwnedRow(row, self._frequency.spent(Request(user_id=asked.user_id, task=asked.task)))
+        return OwnedRow(row, self._frequency.spent(Request(user_id=asked.user_id, task=asked.task), row))
 
     def described(self, user_id: str) -> dict[str, Any] | None:
         """What is known of a user whose partition is at work here."""
@@ -78,6 +79,12 @@ class OwnedUsers:
             for item_id in item_ids:
                 self._wanted(number, item_id)
         return Heard(self._attribution.take_hits(told.url), self.answerers.urls())
+
+    def _note_answer(self, user_id: str, task: Task, at_s: float, most: int) -> None:
+        """A user got an answer of a task that has a bound: the row says so from now on, if it is here."""
+        partition = self._assignment.get(ENGAGEMENTS, partition_of(user_id, self._partitions))
+        if isinstance(partition, UserPartition):
+            partition.note_answer(user_id, task, at_s, most)
 
     def _note(self, shown: ShownAnswer, url: str) -> None:
         owned, _ = self.row(shown.user_id)

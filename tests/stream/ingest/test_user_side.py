@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from store.envelopes.reading import EventReader
@@ -16,6 +17,7 @@ from store.records.canaries import canary_id, engagement_canary
 from store.records.frames import frame
 from store.rows import Position, RowStore
 from store.signals import CANARY_ORIGIN, decode_frames
+from stream.ingest.protocol.published_rows import Comparison
 from stream.ingest.user_side import CHUNK, UserSide
 from stream.kafka.records import Record
 from tests.folders import memory_folder
@@ -228,6 +230,46 @@ def test_of_two_rows_the_further_one_wins_and_of_two_profiles_the_later(side: Us
     assert later is not None
     assert (later.offset, later.attributes, later.profiled_at) == (5, {"a": "theirs"}, 3.0)
     assert side.merge("unknown", side.rows.encode(own)) == own
+
+
+def test_answers_of_a_bounded_task_outlive_a_restart_and_meet_those_that_others_know_of(reopen: Open) -> None:
+    before = reopen()
+    before.note_answer(MINE, "notification", 1000.0, 2)
+    before.note_answer(MINE, "notification", 2000.0, 2)
+    published = before.flush()[MINE]
+    assert published is not None
+    side = reopen()
+    row = side.row(MINE)
+    assert row is not None
+    assert (row.answered, row.entries, row.touched_s) == ({"notification": [1000.0, 2000.0]}, [], 2000)
+    assert side.compare(MINE, published) == Comparison(None, outdated=False)
+    twice = UserRow(answered={"notification": [1000.0, 2000.0, 2000.0]})
+    joined = msgspec.structs.replace(row, answered=twice.answered)
+    assert side.compare(MINE, side.rows.encode(twice)) == Comparison(joined, outdated=False)
+    elsewhere = UserRow(answered={"notification": [1500.0]})
+    joined, outdated = side.compare(MINE, side.rows.encode(elsewhere))
+    assert joined.answered == {"notification": [1000.0, 1500.0, 2000.0]}
+    assert outdated, "what lies there lacks some"
+    side.take_over(MINE, joined)
+    side.note_answer(MINE, "notification", 3000.0, 2)
+    assert side.row(MINE).answered == {"notification": [2000.0, 3000.0]}  # type: ignore[union-attr]
+    side.note_answer(MINE, "notification", 3000.0 + 86_400.0, 2)
+    assert side.row(MINE).answered == {"notification": [3000.0 + 86_400.0]}, "no more than a day"  # type: ignore[union-attr]
+    assert side.compare(MINE, published).joined is not None
+    newer = UserRow(offset=9, entries=[], answered={"home": [1.0]})
+    found = side.merge(MINE, side.rows.encode(newer))
+    assert found is not None
+    assert (found.offset, sorted(found.answered)) == (9, ["home", "notification"])
+
+
+def test_who_is_forgotten_may_get_answers_again(side: UserSide) -> None:
+    side.note_answer(MINE, "notification", 1000.0, 2)
+    side.absorb_profiles([profiles(0, None, MINE.encode())])
+    assert side.row(MINE) is None
+    side.note_answer(MINE, "notification", 2000.0, 2)
+    row = side.row(MINE)
+    assert row is not None
+    assert (row.answered, row.life) == ({"notification": [2000.0]}, 0)
 
 
 def test_positions_only_go_forward(side: UserSide) -> None:
