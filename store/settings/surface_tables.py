@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from store.settings.ranges import AtLeast1, Count, Positive, Share, Table
+from store.settings.ranges import AtLeast1, Count, NotNegative, Positive, Share, Table
 
 Fallback = Literal["none", "popular", "table"]
 Length = Annotated[int, Meta(ge=1, le=100)]
@@ -28,7 +28,9 @@ class TaskSettings(Table, frozen=True):
     `most_per_day`: answers that a user gets in 24 hours, whichever worker gives them; the user's row remembers.
     `fallback`: what is answered when an answer is not there after `within_ms`, or fails: what is `popular` (in
     the category of the item on show), with `table` after the lines of the newcomer's precomputed list; with `none` it
-    is made without its late parts, however long that takes, or is an error. `utility`: in place of that of all."""
+    is made without its late parts, however long that takes, or is an error. `cache_s`: for so long the same request of
+    the same user gets the same lines, unless the user has engaged or been shown something, or what it rests on has
+    changed. `utility`: in place of that of all."""
 
     within_ms: Count = 0
     depth: Positive = 1.0
@@ -37,6 +39,7 @@ class TaskSettings(Table, frozen=True):
     least_click: Share = 0.0
     most_per_day: Count = 0
     fallback: Fallback = "none"
+    cache_s: NotNegative = 0.0
     utility: Utility | None = None
 
 

@@ -1,4 +1,4 @@
-"""Metrics of what answers went without: parts that were late, and whole answers that were."""
+"""Metrics of what answers went without: parts that were late, whole answers that were, and being made at all."""
 
 from __future__ import annotations
 
@@ -24,10 +24,19 @@ class SurfaceMetrics:
         self._fallbacks = Counter(
             "sidestream_fallback_answers", "answers by the fallback of a task", ("task", "cause"), registry=registry
         )
+        self._cached = Counter(
+            "sidestream_cached_answers", "answers that were kept from a moment ago", ("task",), registry=registry
+        )
+        for task in get_args(Task):
+            self._cached.labels(task)
         for part in LATE_PARTS:
             self._late.labels(part)
         for task, cause in product(get_args(Task), FALLBACK_CAUSES):
             self._fallbacks.labels(task, cause)
+
+    def cached(self, task: Task) -> None:
+        """A request was answered by what it was answered a moment ago."""
+        self._cached.labels(task).inc()
 
     def late(self, part: str) -> None:
         """An answer was made without `part`, one of `LATE_PARTS`."""

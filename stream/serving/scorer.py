@@ -48,6 +48,7 @@ from trainer.reasons import EXPLORE
 from trainer.recommender import Recommender
 from trainer.rules import recommender_rules
 from trainer.semantic_ids.codebook import Codebook, zero_codebook
+from trainer.tables.kept import NOT_KEPT, KeptAnswers
 from trainer.tables.table import Found
 
 log = logging.getLogger(__name__)
@@ -98,7 +99,9 @@ class Scorer:
         self._emitter = emitter
         self._publishing: set[asyncio.Task[None]] = set()
         self.examples = Examples(settings, self.recommender, self.swaps, self.attribution, metrics)
-        self._forgotten = ForgottenUsers(self.attribution, self.frequency)
+        cache_s = {task: of_task.cache_s for task, of_task in serving.tasks.items()}
+        self.kept = KeptAnswers(self.recommender, cache_s)
+        self._forgotten = ForgottenUsers(self.attribution, self.frequency, self.kept)
         self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
         windows = len(self.recommender.rules.item.half_lives_s)
         partitions = settings.kafka.partitions
@@ -230,11 +233,7 @@ class Scorer:
         if (now_s := self.now_s()) > self.recommender.now_s:
             self.recommender.observe(now_s)
         found = self.precomputing.find(request, user, degraded=degraded)
-        served = found.served
-        if served is None:
-            due_s = request.due_s()
-            made = self._made(request, user, found, due_s, degraded=degraded)
-            served = await self.fallbacks.or_else(made, request, user, due_s)
+        served = found.served or await self._kept_or_made(request, user, found, degraded=degraded)
         self.frequency.count(request, len(served.answer.items))
         self.traces.recommended(served.answer)
         self.metrics.showed(len(served.answer.items), sum(item.source == EXPLORE for item in served.answer.items))
@@ -247,14 +246,34 @@ class Scorer:
             task.add_done_callback(self._publishing.discard)
         return served.answer
 
+    async def _kept_or_made(self, request: Request, user: UserRow | None, found: Found, *, degraded: bool) -> Served:
+        """The answer that was made a moment ago, or a new one, or the fallback."""
+        kept = self.kept.find(request, user) if found.explores is None and not degraded else NOT_KEPT
+        if kept.served is not None:
+            self.metrics.surfaces.cached(request.task)
+            return kept.served
+        due_s, explores = request.due_s(), found.explores or kept.explores
+        made = self._made(request, user, found, due_s, explores, degraded=degraded)
+        served = await self.fallbacks.or_else(made, request, user, due_s)
+        if kept.place is not None:
+            self.kept.keep(kept.place, served)
+        return served
+
     async def _made(
-        self, request: Request, user: UserRow | None, found: Found, due_s: float, *, degraded: bool
+        self,
+        request: Request,
+        user: UserRow | None,
+        found: Found,
+        due_s: float,
+        explores: bool | None,
+        *,
+        degraded: bool,
     ) -> Served:
         """The answer, made now."""
 
         def make() -> tuple[Served, float]:
             began_s = time.thread_time()
-            served = self.recommender.answer(request, user, degraded=degraded, due_s=due_s, explores=found.explores)
+            served = self.recommender.answer(request, user, degraded=degraded, due_s=due_s, explores=explores)
             return served, time.thread_time() - began_s
 
         served, cost_s = await asyncio.get_running_loop().run_in_executor(self._answering, make)

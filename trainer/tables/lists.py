@@ -13,12 +13,13 @@ It is handed out while all of this is so:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from store.requests import RecommendedItem
-from trainer.answers import lines_at
+from trainer.answers import Served, lines_at
 from trainer.candidate_ranking import Moment
 from trainer.items.catalog import Catalog
 from trainer.notes import is_known
@@ -75,10 +76,50 @@ def compute(recommender: Recommender, question: Question, length: int, made_at_s
         return Computed(None, ranking.moment)
     shown = selected(ranking, recommender.rules.of_task(question.task))
     items, x_KF = lines_at(ranking, shown.places_K)
-    handles_K = ranking.handles_B[shown.places_K]
-    about_A = np.append(handles_K, catalog.known([question.item_id] if question.item_id is not None else []))
-    about_A = about_A.astype(np.int64)
-    listed = Listed(
+    listed = _listed(
+        catalog,
+        question.item_id,
+        items,
+        x_KF,
+        ranking.handles_B[shown.places_K],
+        uploads=uploads,
+        made_at_s=made_at_s,
+        may_explore=shown.may_explore,
+    )
+    return Computed(listed, ranking.moment)
+
+
+def listed_from(
+    catalog: Catalog, item_id: str | None, served: Served, *, made_at_s: float, may_explore: bool
+) -> Listed:
+    """The list that an answer is, which was just made."""
+    items = served.answer.items
+    handles_K = np.array(catalog.known([line.item_id for line in items]), np.int64)
+    return _listed(
+        catalog,
+        item_id,
+        items,
+        served.x_KF,
+        handles_K,
+        uploads=catalog.uploads,
+        made_at_s=made_at_s,
+        may_explore=may_explore,
+    )
+
+
+def _listed(
+    catalog: Catalog,
+    item_id: str | None,
+    items: Sequence[RecommendedItem],
+    x_KF: np.ndarray,
+    handles_K: np.ndarray,
+    *,
+    uploads: int,
+    made_at_s: float,
+    may_explore: bool,
+) -> Listed:
+    about_A = np.append(handles_K, catalog.known([item_id] if item_id is not None else [])).astype(np.int64)
+    return Listed(
         items=tuple(items),
         x_KF=x_KF.astype("<f2"),
         handles_K=handles_K,
@@ -87,9 +128,8 @@ def compute(recommender: Recommender, question: Question, length: int, made_at_s
         learned=_learned(catalog, about_A),
         uploads=uploads,
         made_at_s=made_at_s,
-        may_explore=shown.may_explore,
+        may_explore=may_explore,
     )
-    return Computed(listed, ranking.moment)
 
 
 def holds(listed: Listed, catalog: Catalog, max_age_s: float, now_s: float) -> bool:

@@ -2,7 +2,7 @@
 
 Every owner that has announced itself hears every `BEAT_S` that this worker is there, and sooner where there is
 something: answers that were shown to its users, items whose rows are needed again. What does not arrive is lost: it
-bounds how often a user is answered, and says what engagements answer to, and both live in the owner's memory only.
+bounds how often a user is answered (the owner writes that into the user's row), and says what engagements answer to.
 
 Invariant: nobody who asked for an answer waits for this, and what waits is bounded.
 """

@@ -38,6 +38,7 @@ CONTRACT_NAMES = {
     "sidestream_trace_spans": "counter",
     "sidestream_malformed_traceparents": "counter",
     "sidestream_late_parts": "counter",
+    "sidestream_cached_answers": "counter",
     "sidestream_fallback_answers": "counter",
     "sidestream_table_requests": "counter",
     "sidestream_table_cpu_seconds": "counter",

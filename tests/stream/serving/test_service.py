@@ -23,6 +23,7 @@ from stream.serving.peers import Peers
 from stream.serving.scorer import Scorer
 from stream.serving.service import WorkerService
 from tests.small_world import card
+from tests.stream.metrics.exposition import scrape
 from trainer.content.encoders import text_encoder
 
 
@@ -200,3 +201,19 @@ def test_what_is_known_of_an_item() -> None:
     assert [stage["stage"] for stage in trace["stages"]][:3] == ["published", "semantic_id", "live"]
     assert found == [{"item_id": "i2", "title": "Item 2"}]
     assert (missing, no_trace, similar) == (None, None, None)
+
+
+def test_what_a_task_keeps_is_answered_again_and_counted_until_its_user_is_forgotten() -> None:
+    async def scenario() -> tuple[list[Answer], dict[str, float]]:
+        worker = Alone(Serving(tasks={"home": TaskSettings(cache_s=60.0)}, explore_share=0.0))
+        asked = Request(user_id="", k=2)
+        answers = [await worker.service.recommend(asked) for _ in range(2)]
+        worker.scorer.kept.forget("")
+        answers.append(await worker.service.recommend(asked))
+        worker.close()
+        return answers, scrape(worker.scorer.metrics)
+
+    answers, series = asyncio.run(scenario())
+    assert [[note.reason for note in answer.notes] for answer in answers] == [[], ["cached"], []]
+    assert answers[0].items == answers[1].items
+    assert series['sidestream_cached_answers_total{task="home"}'] == 1
