@@ -1,8 +1,8 @@
 """Frequency: how often a user got an answer of a task that has a bound (`serving.tasks.TASK.most_per_day`).
 
 It is remembered by the worker that gives the answers, and in the user's row, so that it is known after a restart, by
-the next owner of the user and by whoever has a copy of the row. Only the last seconds before a stop, of which no row was
-written, are not, nor what a worker answered from its copy while the owner was away.
+the next owner of the user and by whoever has a copy of the row. Not known are those of the last seconds before a stop,
+of which no row was written, and what a worker answered from its copy while the owner was away.
 
 Invariant: of a task without a bound nothing is remembered; an answer without items does not count.
 """
