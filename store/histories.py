@@ -78,6 +78,11 @@ class UserRow(msgspec.Struct, array_like=True):
         """Entries with positive weight, newest in the log first."""
         return (entry for entry in self.decisions() if entry.weight > 0)
 
+    def without(self, item_id: str) -> UserRow:
+        """What this row would tell had the user never met this item."""
+        entries, kept = ([entry for entry in told if entry.item_id != item_id] for told in (self.entries, self.kept))
+        return msgspec.structs.replace(self, entries=entries, kept=kept)
+
     def fault(self) -> str:
         """Why no owner can have published this; empty if one can."""
         return "hashes of items that are none" if len(self.seen) % 8 or len(self.refused) % 8 else ""

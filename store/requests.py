@@ -97,14 +97,18 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
 
 class RecommendedItem(msgspec.Struct, kw_only=True, frozen=True):
     """One line of an answer. `semantic_id`: codes, broad topic first, and last the suffix that tells items with equal
-    codes apart. `source` names who proposed the item; `reason` is for people. `heads`, where it was asked
-    for: the probabilities of a click, of completion by who clicks, and of negative feedback."""
+    codes apart. `source` names who ranks the item highest; `reason` tells people what that source says. Where it was
+    asked for (`explain`): `because`, the past item without which the score would be least (absent where it would be no
+    less without any); `words` of the topic, the first code; `heads`, the probabilities of a click, of completion by who
+    clicks, and of negative feedback."""
 
     item_id: str
     score: float
     semantic_id: list[int]
     source: str
     reason: str
+    because: str | msgspec.UnsetType = msgspec.UNSET
+    words: list[str] | msgspec.UnsetType = msgspec.UNSET
     heads: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -5,6 +5,7 @@ Invariant: lines are the best of the ranking, but for the last, which explores i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -14,7 +15,9 @@ from store.requests import Answer, RecommendedItem
 from trainer.candidate_ranking import Ranking
 from trainer.exploration import Exploration
 from trainer.ranking.heads import CLICK, HEADS
-from trainer.reasons import EXPLORE, GIVEN, reason, winners
+from trainer.reasons import EXPLORE, GIVEN, reason, speaks_most, winners
+from trainer.retrieval.evidence import Evidence
+from trainer.retrieval.speakers import speaker
 from trainer.selection import Selected
 
 
@@ -44,34 +47,23 @@ def lines_at(
     ranking: Ranking, places_K: np.ndarray, explored: bool = False
 ) -> tuple[list[RecommendedItem], np.ndarray]:
     """The lines at some places of a ranking, of which the last may be `explored`, and their features (K × F)."""
-    request, ranker = ranking.moment.request, ranking.moment.ranker
-    x_KF = ranking.x_BF[places_K]
-    heads = ranker.probabilities(x_KF).tolist() if request.explain else [None] * len(places_K)
-    sources = winners(ranking.proposed, ranking.handles_B[places_K])
+    sources = [source or GIVEN for source in winners(ranking.proposed, ranking.handles_B[places_K])]
     if explored:
         sources[-1] = EXPLORE
-    sources = [source or GIVEN for source in sources]
-    lines = zip(places_K.tolist(), sources, heads, strict=True)
-    title = _last_title(ranking)
-    return [_line(ranking, place, reason(source, title), source, expected) for place, source, expected in lines], x_KF
+    lines = [_line(ranking, place, source) for place, source in zip(places_K.tolist(), sources, strict=True)]
+    return lines, ranking.x_BF[places_K]
 
 
-def _last_title(ranking: Ranking) -> str:
-    """The title of what the user chose last; empty if that has none."""
-    last_L = ranking.taste.handles_L
-    card = ranking.evidence.catalog.cards[int(last_L[0])] if len(last_L) else None
-    return card.title if card is not None else ""
-
-
-def _line(ranking: Ranking, place: int, why: str, source: str, heads: list[float] | None) -> RecommendedItem:
+def _line(ranking: Ranking, place: int, source: str) -> RecommendedItem:
     catalog, handle = ranking.evidence.catalog, int(ranking.handles_B[place])
+    speaks = speaker(ranking.evidence, source, handle)
+    card = None if speaks is None else catalog.cards[speaks]
     return RecommendedItem(
         item_id=catalog.ids[handle],
         score=float(ranking.scores_B[place]),
         semantic_id=ranking.moment.bundle.whole_id(handle, catalog.ids[handle]),
         source=source,
-        reason=why,
-        heads=msgspec.UNSET if heads is None else dict(zip(HEADS, heads, strict=True)),
+        reason=reason(source, card.title if card is not None else ""),
     )
 
 
@@ -88,3 +80,23 @@ def _explored(ranking: Ranking, exploration: Exploration, places_K: np.ndarray, 
         return None
     click_B = ranking.moment.ranker.probabilities(ranking.x_BF[places])[:, CLICK]
     return int(places[exploration.choose(request, now_s, ranking.handles_B[places], click_B)])
+
+
+def explained(
+    ranking: Ranking, lines: list[RecommendedItem], x_KF: np.ndarray, without: Callable[[int], Evidence]
+) -> list[RecommendedItem]:
+    """The same lines with what the ranker expects of each, the words of its topic, and the past item that it owes its
+    score to. `without` makes the evidence of all past items but one."""
+    catalog, bundle = ranking.evidence.catalog, ranking.moment.bundle
+    handles_K = np.array([catalog.handles[line.item_id] for line in lines], np.int64)
+    past_K = speaks_most(ranking, handles_K, without)
+    heads_KH = ranking.moment.ranker.probabilities(x_KF).tolist()
+    return [
+        msgspec.structs.replace(
+            line,
+            because=msgspec.UNSET if past is None else catalog.ids[past],
+            words=bundle.prefix_words(handle),
+            heads=dict(zip(HEADS, heads, strict=True)),
+        )
+        for line, handle, heads, past in zip(lines, handles_K.tolist(), heads_KH, past_K, strict=True)
+    ]

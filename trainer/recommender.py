@@ -29,7 +29,7 @@ from store.keys import hash64
 from store.requests import Answer, Note, Request, Task, next_page_of
 from store.row_blocks.item_block import ItemBlock
 from store.settings import Utility
-from trainer.answers import Served, lines_of
+from trainer.answers import Served, explained, lines_of
 from trainer.candidate_ranking import Moment, Ranking, rank_candidates, rank_named
 from trainer.examples import RankedEngagement, example_of, request_of
 from trainer.exploration import Exploration
@@ -217,6 +217,8 @@ class Recommender:
         ranking = self.rank(msgspec.structs.replace(request, k=0) if lost else request, user, due_s=due_s)
         shown = selected(ranking, self.rules.of_task(request.task))
         items, x_KF = lines_of(ranking, self.exploration, shown, explores)
+        if request.explain:
+            items = explained(ranking, items, x_KF, lambda past: self._without(request, user, past))
         bundle = ranking.moment.bundle
         answer = Answer(
             items=items,
@@ -272,6 +274,13 @@ class Recommender:
         viewed = catalog.handles.get(request.item_id or "") if request.task != "search" else None
         taste = taste_of(user, catalog, rules, viewed, self.rules.repeats)
         return Evidence(catalog, self.spectral, self.published, taste, rules, self._query(request), self._lexical)
+
+    def _without(self, request: Request, user: UserRow | None, handle: int) -> Evidence:
+        """The evidence of all past items but one; the item being viewed is one of them."""
+        item_id = self.catalog.ids[handle]
+        if request.task != "search" and request.item_id == item_id:
+            request = msgspec.structs.replace(request, item_id=None)
+        return self._evidence(request, None if user is None else user.without(item_id))
 
     def _query(self, request: Request) -> Query | None:
         text = request.query

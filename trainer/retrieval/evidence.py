@@ -28,12 +28,12 @@ _TRANSITIONS = ("together", "follows", "counts", *_DIRECTED.values())
 _HEAT_OF_COSINE = -2
 _COUNT_PER_DOUBT = 0.36
 """Transitions are counted in doubts, of which one is what a purchase weighs: `counts` is the mean of log(1 + .36 c)
-over the recent items (PCTM, Petrov et al., RecSys 2026), each place weighing `_COUNT_DECAY` of the one before."""
-_COUNT_DECAY = 0.6
+over the recent items (PCTM, Petrov et al., RecSys 2026), each place weighing `COUNT_DECAY` of the one before."""
+COUNT_DECAY = 0.6
 _COUNTS_PER_COSINE = 4.0
 """What a cosine of words weighs beside counts: chosen on the item before the last of amazon-beauty's leave-one-out."""
-_WORDS_DECAY = 0.6
-_WORDS_ITEMS = 10
+WORDS_DECAY = 0.6
+WORDS_ITEMS = 10
 _VECTORS = ("spectral_taste", "spectral_last", "vector_taste", "vector_last", "content_spectral", "content_taste")
 
 
@@ -81,9 +81,22 @@ class Near:
         return top(self.space.all(len(allowed_N))[self.number], allowed_N, k)
 
 
+@dataclass(frozen=True, slots=True)
+class Ties:
+    """What transitions say (E): of which item, from which place (of the history, or the handle of a hop), how much by
+    each source."""
+
+    item_E: np.ndarray
+    place_E: np.ndarray
+    weights: dict[str, np.ndarray]
+
+
+_NO_TIES = Ties(np.zeros(0, np.int64), np.zeros(0, np.int64), {})
+
+
 class Evidence:
     """What the sources say, of the first `size` handles. `near`: the sources that are vectors; none without a
-    history."""
+    history. `ties` and `hops`: what transitions from the history, and from where these lead, add up to."""
 
     def __init__(
         self,
@@ -101,6 +114,8 @@ class Evidence:
         self.size = min(len(catalog), len(spectral.x_ND), len(self.content.x_NC), len(vectors_ND), len(expected_ND))
         self.vector_D = np.zeros(vectors_ND.shape[1], np.float32)
         self.near = self._nearness()
+        self.ties = self.hops = _NO_TIES
+        self.lexical = lexical
         self._scored = {"repeats": taste.repeats.scored(self.size), **dict.fromkeys(_TRANSITIONS, self._transitions())}
         self._scored["two_hops"] = self._two_hops()
         self._scored |= self._words(lexical)
@@ -154,7 +169,7 @@ class Evidence:
         own_E = heat_N[recent_L][edges.place_E]
         norm_E = 0.5 * (np.maximum(heat_N[edges.item_E], own_E - 40) + own_E)
         decayed_E = np.exp2(np.clip(edges.log_E - catalog.heaviest, -60, 60))
-        decay_L = _COUNT_DECAY ** np.arange(len(recent_L))
+        decay_L = COUNT_DECAY ** np.arange(len(recent_L))
         decay_L /= max(1.0, decay_L.sum())
         count_E = np.where(into_E, 0.0, np.log1p(_COUNT_PER_DOUBT * decayed_E) * decay_L[edges.place_E])
         weights = {
@@ -164,6 +179,7 @@ class Evidence:
         }
         for (place, direction), name in _DIRECTED.items():
             weights[name] = edges.share_E * ((edges.place_E == place) & (into_E == bool(direction)))
+        self.ties = Ties(edges.item_E, edges.place_E, weights)
         return summed(edges.item_E, self.size, weights)
 
     def _two_hops(self) -> Scored:
@@ -175,6 +191,8 @@ class Evidence:
         if not len(edges.item_E):
             return silent("two_hops")
         weight_E = edges.share_E * score_M[strongest][edges.place_E]
+        hop_E = follows.handles_M[strongest][edges.place_E]
+        self.hops = Ties(edges.item_E, hop_E, {"two_hops": weight_E})
         return summed(edges.item_E, self.size, {"two_hops": weight_E})
 
     def _nearness(self) -> dict[str, Near]:
@@ -202,10 +220,10 @@ class Evidence:
 
     def _words(self, lexical: LexicalIndex | None) -> dict[str, Scored]:
         """Likeness of words to the recent items, and to the last."""
-        recent_L = self.taste.handles_L[:_WORDS_ITEMS]
+        recent_L = self.taste.handles_L[:WORDS_ITEMS]
         if lexical is None or not len(recent_L):
             return {name: silent(name) for name in ("words", "words_last")}
-        weights_L = _WORDS_DECAY ** np.arange(len(recent_L))
+        weights_L = WORDS_DECAY ** np.arange(len(recent_L))
         return {
             "words": lexical.likeness("words", recent_L, weights_L / weights_L.sum(), self.size),
             "words_last": lexical.likeness("words_last", recent_L[:1], np.ones(1), self.size),
