@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,9 +14,15 @@ import pytest
 from store.events import Engagement
 from store.requests import Answer, Request
 from store.settings import Precomputed, Serving
+from stream.client.publisher import Publisher
+from stream.kafka.topics import create_topics
 from stream.serving.precomputed import precomputing
+from tests.chaos.workers import WorkerProcess
+from tests.clusters import EmbeddedCluster
+from tests.stream.log import settings_on
 from tests.stream.metrics.exposition import scrape
 from tests.stream.serving.test_service import Alone
+from tests.waiting import eventually
 from trainer.model_bundle import ModelBundle
 from trainer.tables.questions import Question
 from trainer.tables.table import Table
@@ -135,3 +142,40 @@ def test_without_a_share_there_is_none() -> None:
         assert len(worker.scorer.precomputing.table.demand) == 0
 
     asyncio.run(with_tables(use, Serving()))
+
+
+@pytest.mark.long
+def test_over_http_a_list_is_looked_up_and_what_is_taken_down_is_in_none(
+    embedded_broker: EmbeddedCluster, tmp_path: Path
+) -> None:
+    tables = {"precomputed": {"share": 1.0, "length": 4}, "explore_share": 0.0}
+    settings = settings_on(embedded_broker.bootstrap_servers, "listed.", kafka={"partitions": 1}, serving=tables)
+    create_topics(settings)
+    worker = WorkerProcess(settings, tmp_path / "worker", data_dir=tmp_path / "data")
+
+    def similar() -> dict[str, Any]:
+        found: dict[str, Any] = worker.get("/v1/items/i0/similar", k="3").json()
+        return found
+
+    def looked_up() -> bool:
+        return "table" in {note["reason"] for note in similar()["notes"]}
+
+    try:
+        worker.start()
+        worker.await_ready()
+        with Publisher(settings=settings) as publisher:
+            for number in range(6):
+                publisher.upload({"item_id": f"i{number}", "uploaded_at": 1.7e9, "title": f"Tale {number} of the kite"})
+            publisher.flush(30)
+            eventually(lambda: worker.get("/v1/items/i5").status_code == 200)
+            eventually(looked_up)
+            gone = similar()["items"][0]["item_id"]
+            publisher.take_down(gone)
+            publisher.flush(30)
+            eventually(lambda: not worker.get(f"/v1/items/{gone}").json().get("live", False))
+            for _ in range(50):
+                assert gone not in {line["item_id"] for line in similar()["items"]}
+            eventually(looked_up)
+        assert worker.stop() == 0
+    finally:
+        worker.remove()
