@@ -17,6 +17,7 @@ from math import sqrt
 import numpy as np
 
 from store.items import ItemRow
+from store.memory.prefix_sums import NO_CODE, PrefixSums
 from store.row_blocks.item_block import ItemBlock
 from trainer.items.byte_vectors import ByteVectors
 from trainer.items.content_vectors import ContentVectors
@@ -24,25 +25,10 @@ from trainer.items.spectral_embedding import content_map, predicted, unit
 
 SEARCHED = 2048
 """Hard negatives are looked for among so many items: what they cost does not grow with the catalogue."""
-
-Prefixes = dict[tuple[int, ...], tuple[np.ndarray, int]]
-"""Codes of a prefix → the sum of what content did not predict of the vectors under it, and how many they are."""
-
+TELLING = 3
+"""From so many engagements on an item's vector tells what to expect of those beside it."""
 
 _STRIDE = 4096
-
-
-class Rests:
-    """What content did not predict of the vectors of items (handles ascending: T)."""
-
-    def __init__(self, handles: np.ndarray, rest_TD: np.ndarray) -> None:
-        self.handles, self.rest_TD = handles, rest_TD
-
-    def of(self, handle: int) -> np.ndarray | None:
-        """None for an item that is not one of these."""
-        place = int(self.handles.searchsorted(handle))
-        inside = place < len(self.handles) and self.handles[place] == handle
-        return np.asarray(self.rest_TD[place]) if inside else None
 
 
 class PublishedVectors:
@@ -61,7 +47,8 @@ class PublishedVectors:
         self._known_N = np.zeros(capacity, bool)
         self.changes_N = np.zeros(capacity, np.int32)
         self._map_CD = np.zeros((content.width + 1, width), np.float32)
-        self._prefixes: Prefixes = {}
+        self._codes_NL = np.full((capacity, 0), NO_CODE, np.int32)
+        self._sums = PrefixSums(self._codes_NL[:0], np.zeros((0, width), np.float32))
 
     def place(self, handle: int, row: ItemRow) -> None:
         """Takes over the vector of an item's newest row."""
@@ -98,7 +85,13 @@ class PublishedVectors:
     def describe(self, handle: int) -> None:
         """Expects an item where its new card says."""
         self._reserve()
-        self._expect(np.array([handle]), predicted(self.content.x_NC[handle][None], self._map_CD))
+        card = self.catalog.cards[handle]
+        self._codes_NL[handle] = NO_CODE
+        if card is not None:
+            self._widen(len(card.codes))
+            self._codes_NL[handle, : len(card.codes)] = card.codes
+        mapped_HD = predicted(self.content.x_NC[handle][None], self._map_CD)
+        self._expect(np.array([handle]), mapped_HD, np.zeros_like(mapped_HD), np.zeros(1, bool))
 
     def refit(self) -> None:
         """Fits the expectation anew and places every item that has no vector. May run in another thread."""
@@ -107,12 +100,15 @@ class PublishedVectors:
         known_N = self._known_N[:size].copy()
         evidence_N = np.where(known_N, self.catalog.positives_N[:size], 0.0)
         self._map_CD, mapped_ND = content_map(self.content.x_NC, self.x_ND, evidence_N, self._ridge)
-        telling = np.flatnonzero(evidence_N >= 3)
-        rests = Rests(telling, self.x_ND[telling] - mapped_ND[telling])
-        self._prefixes = self._gather_prefixes(rests)
+        telling_N = (evidence_N >= TELLING) & self.catalog.live_N[:size]
+        telling = np.flatnonzero(telling_N)
+        rest_TD = self.x_ND[telling] - mapped_ND[telling]
+        self._sums = PrefixSums(self._codes_NL[telling], rest_TD)
         for start in range(0, size, _STRIDE):
             some = np.arange(start, min(size, start + _STRIDE))
-            self._expect(some, mapped_ND[some], rests)
+            own_HD, inside_H = np.zeros((len(some), self.width), np.float32), telling_N[some]
+            own_HD[inside_H] = rest_TD[slice(*telling.searchsorted([start, start + _STRIDE]))]
+            self._expect(some, mapped_ND[some], own_HD, inside_H)
         for handle in range(size, len(self.catalog)):
             self.describe(handle)
 
@@ -143,41 +139,20 @@ class PublishedVectors:
         found = found[self._known_N[first + found]]
         return [self.catalog.ids[first + place] for place in found.tolist()]
 
-    def _expect(self, handles: np.ndarray, mapped_HD: np.ndarray, rests: Rests | None = None) -> None:
-        """`rests`: what items themselves have put under their prefixes. An item must not expect itself."""
-        expected_HD = mapped_HD.copy()
-        if self._prefixes:
-            for place, handle in enumerate(handles.tolist()):
-                expected_HD[place] += self._prefix_mean(handle, None if rests is None else rests.of(handle))
+    def _expect(self, handles: np.ndarray, mapped_HD: np.ndarray, own_HD: np.ndarray, inside_H: np.ndarray) -> None:
+        """`own_HD`: what those `inside_H` have put under their prefixes. An item must not expect itself."""
+        expected_HD = mapped_HD + self._sums.means(self._codes_NL[handles], own_HD, inside_H, self._prefix_prior)
         length_H = np.sqrt(np.einsum("hd,hd->h", expected_HD, expected_HD))
         expected_HD /= np.maximum(1.0, length_H)[:, None]
         self.expected_ND[handles] = expected_HD
         new_H = ~self._known_N[handles]
         self.x_ND[handles[new_H]] = expected_HD[new_H]
 
-    def _gather_prefixes(self, rests: Rests) -> Prefixes:
-        found: Prefixes = {}
-        for handle, rest_D in zip(rests.handles.tolist(), rests.rest_TD, strict=True):
-            for prefix in self._prefixes_of(handle):
-                total_D, count = found.get(prefix, (np.zeros(self.width, np.float32), 0))
-                found[prefix] = (total_D + rest_D, count + 1)
-        return found
-
-    def _prefix_mean(self, handle: int, own_D: np.ndarray | None) -> np.ndarray | float:
-        """The mean under the longest prefix that has other items, shrunk by how few they are."""
-        inside = own_D is not None and bool(own_D.any())
-        for prefix in self._prefixes_of(handle):
-            total_D, count = self._prefixes.get(prefix, (0.0, 0))
-            if count > inside:
-                others_D = total_D - own_D if own_D is not None and inside else total_D
-                return np.asarray(others_D / (count - inside + self._prefix_prior))
-        return 0.0
-
-    def _prefixes_of(self, handle: int) -> list[tuple[int, ...]]:
-        """The prefixes of an item's semantic ID, the longest first."""
-        card = self.catalog.cards[handle]
-        codes = tuple(card.codes) if card is not None else ()
-        return [codes[:length] for length in range(len(codes), 0, -1)]
+    def _widen(self, levels: int) -> None:
+        lack = levels - self._codes_NL.shape[1]
+        if lack > 0:
+            more_NL = np.full((len(self._codes_NL), lack), NO_CODE, np.int32)
+            self._codes_NL = np.concatenate([self._codes_NL, more_NL], axis=1)
 
     def _reserve(self) -> None:
         self.content.reserve()
@@ -188,3 +163,5 @@ class PublishedVectors:
         if lack > 0:
             self.changes_N = np.concatenate([self.changes_N, np.zeros(lack, np.int32)])
             self._known_N = np.concatenate([self._known_N, np.zeros(lack, bool)])
+            more_NL = np.full((lack, self._codes_NL.shape[1]), NO_CODE, np.int32)
+            self._codes_NL = np.concatenate([self._codes_NL, more_NL])
