@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
+import weakref
 from collections import deque
 from pathlib import Path
 from typing import IO
@@ -117,7 +118,9 @@ class PackedRecords:
             return
         first, tail = self._tail
         try:
-            self._file = self._file or tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 (until `close`)
+            if self._file is None:
+                self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 (until `close`)
+                weakref.finalize(self, self._file.close)
             written = 0
             while written < len(tail):
                 written += os.pwrite(self._file.fileno(), memoryview(tail)[written:], first + written)
