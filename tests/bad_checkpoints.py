@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from store.checkpoints import read_manifest, seal
 from store.events import KINDS
 
 Weights = dict[str, Any]
 """Tensors by name."""
+IDLE_LAYERS = 400
+"""About a millisecond each on one free core, whatever is asked."""
 
 
 def shuffled(location: Path) -> Path:
@@ -22,6 +26,11 @@ def shuffled(location: Path) -> Path:
 def failing(location: Path) -> Path:
     """No finite answer for anybody with a history; those by which a model is tried have none."""
     return _changed(location, "failing", _break)
+
+
+def slowed(location: Path) -> Path:
+    """The same answers, after some hundred layers more that add nothing."""
+    return _changed(location, "slowed", _deepen)
 
 
 def _changed(location: Path, name: str, change: Callable[[Weights, Path], None]) -> Path:
@@ -43,6 +52,21 @@ def _shuffle(weights: Weights, _: Path) -> None:
     for name, tensor in weights.items():
         flat = tensor.flatten()
         weights[name] = flat[torch.randperm(len(flat), generator=order)].reshape(tensor.shape).contiguous()
+
+
+def _deepen(weights: Weights, folder: Path) -> None:
+    """Each new layer is a copy of the first whose outputs are zero: what came in goes on as it was."""
+    from trainer.model.decoder import SHAPE_FILE
+
+    shape = msgspec.json.decode((folder / SHAPE_FILE).read_bytes())
+    first = {name: tensor for name, tensor in weights.items() if name.startswith("blocks.0.")}
+    for layer in range(shape["layers"], shape["layers"] + IDLE_LAYERS):
+        for name, tensor in first.items():
+            silent = name.endswith(("attention.out.weight", "feed.down.weight"))
+            part = name.removeprefix("blocks.0.")
+            weights[f"blocks.{layer}.{part}"] = tensor.new_zeros(tensor.shape) if silent else tensor.clone()
+    shape["layers"] += IDLE_LAYERS
+    (folder / SHAPE_FILE).write_bytes(msgspec.json.encode(shape))
 
 
 def _break(weights: Weights, folder: Path) -> None:

@@ -47,6 +47,8 @@ NO_CHECKPOINT = "none"
 
 COSTS = 200
 """So many answers of a bundle tell what one costs."""
+NEWEST = 3
+"""So many of the newest answers tell how long somebody has to wait for one."""
 
 ITEM_QUOTA = 100
 """So many items are proposed by the score of all items."""
@@ -111,6 +113,7 @@ class ModelBundle:
     asked: int = 0
     failures: int = 0
     _costs_s: deque[float] = field(default_factory=lambda: deque(maxlen=COSTS))
+    _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=NEWEST))
     _table: ItemTable | None = None
 
     def __post_init__(self) -> None:
@@ -197,7 +200,7 @@ class ModelBundle:
         if self.generator is None:
             return _NOTHING
         self.asked += 1
-        began = time.thread_time()
+        began, began_at = time.thread_time(), time.monotonic()
         try:
             return self._expect(self.generator, request, user, handles, now_s)
         except Exception:
@@ -206,6 +209,12 @@ class ModelBundle:
             return _NOTHING
         finally:
             self._costs_s.append(time.thread_time() - began)
+            self._took_s.append(time.monotonic() - began_at)
+
+    def answers_within(self, most_ms: float) -> bool:
+        """Whether most of the newest answers, those of its warming among them, were there in time."""
+        took_s = sorted(self._took_s)
+        return len(took_s) == NEWEST and 1000.0 * took_s[NEWEST // 2] <= most_ms
 
     def cost_ms(self, least: int) -> float | None:
         """Processor time of an answer, the median of the newest; None where fewer than `least` are known."""
@@ -213,7 +222,7 @@ class ModelBundle:
         return 1000.0 * costs_s[len(costs_s) // 2] if len(costs_s) >= max(1, least) else None
 
     def forget_warming(self) -> None:
-        """What was asked so far was asked by nobody."""
+        """What was asked so far was asked by nobody. How long it took is all that is known, so that stays."""
         self.asked = 0
         self._costs_s.clear()
 

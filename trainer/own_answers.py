@@ -8,6 +8,7 @@ Invariant: only items that may be returned count, and all of them share the prob
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,25 +23,27 @@ SHOWN = 10
 @dataclass(frozen=True, slots=True)
 class OwnAnswer:
     """`hit`: whether the item is among the `SHOWN` with the highest scores; `expected`: how likely that was by the same
-    scores. `written`: whether it is among the first `SHOWN` of beam search; None where nothing is written."""
+    scores. `written`: whether it is among the first `SHOWN` of beam search; None where nothing is written. `took_ms`:
+    for how long the model was waited for."""
 
     hit: bool
     expected: float
     written: bool | None = None
+    took_ms: float = 0.0
 
 
 def own_answer(bundle: ModelBundle, ranking: Ranking, handle: int) -> OwnAnswer | None:
-    """What a bundle's model would have shown at the moment of `ranking`, when the item `handle` was engaged with; None
-    if there is no model, or if it failed."""
+    """What a bundle's model would show of what `ranking` was made of, where the item `handle` was engaged with; None if
+    there is no model, or if it failed. It is asked now, also where the ranking has asked it: two models are compared by
+    what they say at one time."""
     moment, catalog = ranking.moment, ranking.evidence.catalog
-    if bundle is moment.bundle:
-        evidence = ranking.model
-    else:
-        evidence = model_evidence(bundle, moment.request, moment.user, catalog, ranking.allowed_N, moment.now_s)
+    began_at = time.monotonic()
+    evidence = model_evidence(bundle, moment.request, moment.user, catalog, ranking.allowed_N, moment.now_s)
     if evidence is None:
         return None
+    took_ms = 1000.0 * (time.monotonic() - began_at)
     found = _answer(evidence.score_N, ranking.allowed_N, handle)
-    return OwnAnswer(found.hit, found.expected, handle in evidence.proposed["model"][:SHOWN])
+    return OwnAnswer(found.hit, found.expected, handle in evidence.proposed["model"][:SHOWN], took_ms)
 
 
 def answer_of_popularity(popularity: ItemPopularity, ranking: Ranking, handle: int) -> OwnAnswer:

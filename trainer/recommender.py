@@ -258,15 +258,21 @@ class Recommender:
         return f"{hash64(f'{next(self._answers)}/{request.user_id}/{self.now_s}'):016x}"
 
     def example(
-        self, user: UserRow | None, engagement: Engagement, weight: float = 1.0, *, ordered: bool = True
+        self,
+        user: UserRow | None,
+        engagement: Engagement,
+        weight: float = 1.0,
+        *,
+        ordered: bool = True,
+        due_s: float = math.inf,
     ) -> RankedEngagement | None:
         """An engagement scored before it is learned from; None if its item could not have been recommended. Of one that
-        is not `ordered` the rank says no more than whether it was a candidate."""
+        is not `ordered` the rank says no more than whether it was a candidate. After `due_s` no model is asked."""
         handle, request = self.catalog.handles.get(engagement.item_id), request_of(engagement)
         if handle is None or not allowed_items(self.catalog, request, user, self.rules.repeats)[handle]:
             return None
         self.observe(engagement.occurred_at)
-        ranking = self.rank(request, user, ordered=ordered)
+        ranking = self.rank(request, user, ordered=ordered, due_s=due_s)
         return RankedEngagement(example_of(engagement, weight, ranking, handle, self.rules.negatives), ranking)
 
     def _evidence(self, request: Request, user: UserRow | None) -> Evidence:

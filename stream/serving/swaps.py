@@ -28,11 +28,11 @@ from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
 from stream.serving.preparing.announced import Announced
 from stream.serving.preparing.preparation import Preparation
+from stream.serving.watching.asking import Asking
 from stream.serving.watching.harm import Harm, harm_by_cost, harm_by_failures
 from stream.serving.watching.probation import Probation
 from trainer.examples import RankedEngagement
 from trainer.model_bundle import NO_CHECKPOINT, ModelBundle
-from trainer.own_answers import answer_of_popularity, own_answer
 from trainer.recommender import Recommender
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Swaps:
         self._preparation = Preparation(settings, recommender)
         self._changed = asyncio.Event()
         self._swapped_at = 0.0
-        self._probation: Probation | None = None
+        self._asking: Asking | None = None
 
     @property
     def serving(self) -> ModelBundle:
@@ -173,11 +173,12 @@ class Swaps:
                 return
 
     def _exchange(self, bundle: ModelBundle, result: str) -> None:
+        time.sleep(0)  # another thread may be waiting for the interpreter: it has it now, not within the exchange
         began = time.perf_counter()
         self._previous = self._recommender.exchange(bundle)
         pause_s = time.perf_counter() - began
         self._swapped_at = time.monotonic()
-        self._probation = self._begin_probation(self._previous) if result == "swapped" else None
+        self._begin_watch(self._previous if result == "swapped" else None)
         self.note = f"{result.replace('_', ' ')}: {self._previous.checkpoint} → {bundle.checkpoint}"
         self._metrics.swapped(result, pause_s)
         log.info("%s in %.3f ms", self.note, pause_s * 1000)
@@ -187,37 +188,39 @@ class Swaps:
 
     def watch(self, ranked: RankedEngagement) -> None:
         """Takes in an engagement as it was ranked before it was learned from."""
-        serving, previous, ranking = self.serving, self._previous, ranked.ranking
-        if self.probation is None or previous is None or ranking.moment.bundle is not serving:
-            return
-        handle = self._recommender.catalog.handles[ranked.example.item_id]
-        new, before = own_answer(serving, ranking, handle), own_answer(previous, ranking, handle)
-        if previous.checkpoint == NO_CHECKPOINT:
-            before = answer_of_popularity(serving.popularity, ranking, handle)
-        if new is not None and before is not None:
-            self.probation.add(new, before)
+        if self._asking is not None and self._watching and ranked.ranking.moment.bundle is self.serving:
+            self._asking.ask(ranked.ranking, self._recommender.catalog.handles[ranked.example.item_id])
+
+    @property
+    def asked_at_once(self) -> bool:
+        """Whether the event loop may ask the model that serves, and so wait for it. One on probation may be slow."""
+        return self.probation is None or self.serving.answers_within(self._settings.training.gate_answer_ms)
 
     @property
     def probation(self) -> Probation | None:
         """Of the serving checkpoint, while it lasts. One that somebody returned to has none: it is known."""
-        return self._probation if self._watching else None
+        return self._asking.probation if self._asking is not None and self._watching else None
 
     @property
     def _watching(self) -> bool:
         return time.monotonic() - self._swapped_at < self._settings.serving.watch_s
 
-    def _begin_probation(self, previous: ModelBundle) -> Probation:
-        """Beside popularity a first model must do what the gate asks of one."""
-        first = previous.checkpoint == NO_CHECKPOINT
-        settings = self._settings
-        return Probation(settings.training.gate_floor if first else settings.serving.rollback_ratio)
+    def _begin_watch(self, previous: ModelBundle | None) -> None:
+        """Beside popularity a first model must do what the gate asks of one. Without `previous` nothing is watched."""
+        if self._asking is not None:
+            self._asking.close()
+        self._asking = None
+        if previous is not None:
+            gate, ratio = self._settings.training, self._settings.serving.rollback_ratio
+            bound = gate.gate_floor if previous.checkpoint == NO_CHECKPOINT else ratio
+            self._asking = Asking(Probation(bound, gate.gate_answer_ms), self.serving, previous)
 
     async def _watch(self) -> None:
         serving, previous = self.serving, self._previous
         if previous is None or not self._watching or serving.checkpoint == NO_CHECKPOINT:
             return
         costs = harm_by_cost(serving, previous, self._settings.training.gate_answer_ms)
-        harm = harm_by_failures(serving) or costs or (self._probation.harm() if self._probation is not None else None)
+        harm = harm_by_failures(serving) or costs or (self._asking.look() if self._asking is not None else None)
         if harm is not None:
             await self._roll_back(serving, previous, harm)
 
@@ -235,6 +238,8 @@ class Swaps:
 
     def close(self) -> None:
         self._preparation.close()
+        if self._asking is not None:
+            self._asking.close()
 
 
 def _nothing_before(empty: ModelBundle) -> CheckpointRecord:

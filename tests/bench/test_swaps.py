@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench.swaps import Asked, measure, pause_p99_ms, told
+from bench.swaps import Asked, measure, pauses_ms, told
 
 
 def body(checkpoint: str, score: float) -> bytes:
@@ -23,10 +23,10 @@ def test_an_answer_that_mixes_two_checkpoints_is_seen() -> None:
     assert (asked.mixed, asked.failed, asked.serving, len(asked.took_s)) == (1, 1, "two", 4)
 
 
-def test_the_pause_is_the_edge_below_which_99_of_100_swaps_are() -> None:
-    counts = {"1e-05": 90.0, "0.005": 99.0, "+Inf": 100.0}
-    lines = [f'sidestream_swap_pause_seconds_bucket{{le="{edge}"}} {count}' for edge, count in counts.items()]
-    assert pause_p99_ms("\n".join(lines)) == 5.0
+def test_pauses_are_those_of_the_log() -> None:
+    lines = ["… INFO stream.serving.swaps swapped: none → one in 0.007 ms", "… INFO other: came → went in 3 ms more"]
+    lines.append("… INFO stream.serving.swaps rolled back: two → one in 35.000 ms")
+    assert pauses_ms("\n".join(lines)) == [0.007, 35.0]
 
 
 @pytest.mark.long

@@ -20,7 +20,7 @@ from trainer.items.item_learning import DAY_S
 from trainer.model.beam_search import Generator
 from trainer.model.decoder import Decoder, Shape
 from trainer.model.item_table import FixedVectors
-from trainer.model_bundle import ItemPopularity, ModelBundle, ModelEvidence, model_evidence, popularity_in
+from trainer.model_bundle import NEWEST, ItemPopularity, ModelBundle, ModelEvidence, model_evidence, popularity_in
 from trainer.semantic_ids.codebook import Codebook, zero_codebook
 
 CARDS = list(cards().values())
@@ -139,3 +139,17 @@ def test_popularity_is_the_catalogues_in_the_priors_half_life_and_unit() -> None
     half, _, _ = ItemPopularity(2 * DAY_S, 1.0).logits(catalog, 3, NOW + 2 * DAY_S)
     other_unit, _, _ = ItemPopularity(2 * DAY_S, 2.0).logits(catalog, 3, NOW)
     assert np.expm1([half, other_unit]) == pytest.approx(np.expm1(often) / 2, rel=1e-3)
+
+
+def test_it_answers_in_time_where_most_of_the_newest_answers_came_in_time() -> None:
+    bundle, catalog = with_model()
+    assert not bundle.answers_within(1e9), "nothing is known"
+    for _ in range(NEWEST):
+        said(bundle, catalog)
+    bundle.forget_warming()
+    assert bundle.answers_within(1e9)
+    assert not bundle.answers_within(0.0)
+    bundle._took_s.extend([0.01, 0.4, 0.01])
+    assert bundle.answers_within(100.0), "once the machine was busy"
+    bundle._took_s.append(0.4)
+    assert not bundle.answers_within(100.0)

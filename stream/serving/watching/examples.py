@@ -6,6 +6,7 @@ Invariant: an example holds nothing that its own engagement has taught.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
@@ -73,7 +74,8 @@ class Examples:
     def _example(self, row: UserRow, event: Engagement, weight: float) -> bytes | None:
         now = time.monotonic()
         ordered = weight > 0 and now - self._ranked_at >= 1.0 / RANKED_PER_S
-        ranked = self._recommender.example(row, event, weight, ordered=ordered)
+        due_s = math.inf if self._swaps.asked_at_once else -math.inf
+        ranked = self._recommender.example(row, event, weight, ordered=ordered, due_s=due_s)
         if ranked is None:
             return None
         example = ranked.example

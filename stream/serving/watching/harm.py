@@ -17,7 +17,7 @@ CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 LEAST_ASKED = 20
 MOST_FAILURES = 0.05
-LEAST_COSTS = 50
+LEAST_COSTS = 20
 """Answers of which the cost must be known."""
 DEARER = 1.25
 """Where the one before costs as much, it is the machine or the catalogue: going back would bring nothing."""

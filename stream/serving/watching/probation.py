@@ -2,9 +2,10 @@
 none, on the same engagements, each before it is learned from.
 
 What counts is what each would have shown by itself (`trainer.own_answers`), not what the whole system hits: that rests
-on many other sources, and on a ranker that was fitted to the model before. Two things can be wrong:
-1. Its own proposals hit less: by score, or as it writes them.
-2. It is badly calibrated: how often its ten hold the item is far from how often it says that they do, and further than
+on many other sources, and on a ranker that was fitted to the model before. Three things can be wrong:
+1. It is slow: both are asked one after the other, so what slows the machine down slows both.
+2. Its own proposals hit less: by score, or as it writes them.
+3. It is badly calibrated: how often its ten hold the item is far from how often it says that they do, and further than
    with the other.
 
 Invariant: harm is told only beyond a bound and beyond chance: three standard errors, since it is asked again and again.
@@ -23,6 +24,10 @@ from trainer.own_answers import OwnAnswer
 LEAST, MOST = 50, 2_000
 """Engagements before anything is told, and how many of the newest count."""
 _ERRORS = 3.0
+LEAST_TIMED = 10
+"""Pairs of answers before one of the two is called slow."""
+SLOWER = 2.0
+"""How many times as long as the one before a slow one takes."""
 
 Pair = tuple[OwnAnswer, OwnAnswer]
 
@@ -40,10 +45,10 @@ class ProbationReport:
 
 class Probation:
     """Of one checkpoint against one before. `bound`: the part of the other's hits that it must reach, and of its own
-    expectation."""
+    expectation. An answer within `most_ms` is never slow."""
 
-    def __init__(self, bound: float) -> None:
-        self._bound = bound
+    def __init__(self, bound: float, most_ms: float) -> None:
+        self._bound, self._most_ms = bound, most_ms
         self._pairs: deque[Pair] = deque(maxlen=MOST)
 
     def add(self, new: OwnAnswer, before: OwnAnswer) -> None:
@@ -57,8 +62,8 @@ class Probation:
 
     def harm(self) -> Harm | None:
         """Why the new model does harm; None when it does not, or when that is not known yet."""
-        if len(self._pairs) < LEAST:
-            return None
+        if (slow := self._slow()) is not None or len(self._pairs) < LEAST:
+            return slow
         new_E2, before_E2 = self._figures()
         worse = self._hits_less("hits", "of its own proposals", new_E2[:, 0], before_E2[:, 0])
         return worse or self._written_less() or self._badly_calibrated(new_E2, before_E2)
@@ -68,6 +73,19 @@ class Probation:
         new = [(one.hit, one.expected) for one, _ in self._pairs]
         before = [(one.hit, one.expected) for _, one in self._pairs]
         return np.array(new, np.float64).reshape(-1, 2), np.array(before, np.float64).reshape(-1, 2)
+
+    def _slow(self) -> Harm | None:
+        """By the clock: a model that waits for a disk or a device costs no processor. Popularity takes no time, and
+        says nothing of the machine."""
+        took_E2 = np.array([(new.took_ms, before.took_ms) for new, before in self._pairs if before.took_ms > 0.0])
+        if len(took_E2) < LEAST_TIMED:
+            return None
+        new_ms, before_ms = np.median(took_E2, axis=0)
+        if new_ms <= max(self._most_ms, SLOWER * before_ms):
+            return None
+        return Harm(
+            "cost", f"an answer takes {new_ms:.0f} ms, of the one before {before_ms:.0f} ms, each asked in turn"
+        )
 
     def _written_less(self) -> Harm | None:
         written = [(a.written, b.written) for a, b in self._pairs if a.written is not None and b.written is not None]

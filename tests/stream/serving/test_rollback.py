@@ -18,7 +18,7 @@ import pytest
 
 from store.checkpoints import CheckpointRecord
 from stream.client.publisher import Publisher
-from tests.bad_checkpoints import failing, shuffled
+from tests.bad_checkpoints import failing, shuffled, slowed
 from tests.chaos.workers import await_committed
 from tests.populated import rest_of_population
 from tests.stream.serving.test_swap import Asker, System, small_settings
@@ -90,8 +90,9 @@ def seconds_between(log: str, first: str, second: str) -> float:
     [
         (shuffled, {"hits", "writing", "calibration"}),
         (failing, {"failures"}),
+        (slowed, {"cost"}),
     ],
-    ids=["shuffled", "failing"],
+    ids=["shuffled", "failing", "slowed"],
 )
 def test_a_checkpoint_that_was_spoiled_after_its_gate_goes_by_itself(
     system: System, good: CheckpointRecord, spoiled: Callable[[Path], Path], causes: set[str]

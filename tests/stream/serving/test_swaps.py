@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from prometheus_client import generate_latest
 
@@ -22,6 +24,7 @@ from stream.kafka.topics import create_topics
 from stream.metrics.metrics import Metrics
 from stream.serving.scorer import Scorer
 from stream.serving.swaps import Swaps
+from stream.serving.watching import asking
 from stream.serving.watching.harm import LEAST_COSTS
 from stream.serving.watching.probation import ProbationReport
 from tests.clusters import EmbeddedCluster
@@ -33,10 +36,18 @@ from tests.trainer.runs.test_training_run import settings as training_settings
 from tests.trainer.walkers import Walkers, reversed_checkpoint
 from tests.trainer.worlds import stream
 from trainer.content.encoders import text_encoder
-from trainer.model_bundle import NO_CHECKPOINT
+from trainer.examples import RankedEngagement
+from trainer.model_bundle import NEWEST, NO_CHECKPOINT
+from trainer.ranking.columns import COLUMNS
+from trainer.ranking.example import Example
 from trainer.recommender import Recommender
 
 POINTS = ["rolled_back"]
+
+
+@pytest.fixture(autouse=True)
+def _all_of_the_time_for_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "SHARE", 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -236,12 +247,24 @@ def test_while_nothing_serves_the_one_before_an_announcement_that_lies_nowhere_d
     assert asyncio.run(follow()) == ("first", 2)
 
 
+def seen(swaps: Swaps, ranked: RankedEngagement, number: int) -> bool:
+    """Whether the watch has taken in so many engagements, this one the last; it leaves out what it has no time for."""
+    if swaps._asking is None:
+        return True
+    if not swaps._asking.take():
+        return False
+    if swaps._asking.probation.report().engagements < number:
+        swaps.watch(ranked)
+        return False
+    return True
+
+
 async def watched(settings: Settings, folder: Path, offers: list[CheckpointRecord]) -> tuple[Swaps, Walkers, str]:
     """Follows the offers, while users of the tiny world engage; returns what the scorer says about the end of it."""
     walkers = Walkers()
     async with following(settings, offers, walkers.recommender) as swaps:
-        for ranked in walkers.ranked(15, 5):
-            swaps.watch(ranked)
+        for number, ranked in enumerate(walkers.ranked(15, 5), start=1):
+            await until(partial(seen, swaps, ranked, number))
         told = "" if swaps.probation is None else str(swaps.probation.report())
         await asyncio.sleep(1.2)  # the watch looks every second
     return swaps, walkers, told
@@ -277,12 +300,14 @@ def test_a_model_that_is_as_good_as_the_one_before_stays(
     assert swaps.probation.report().engagements == 60
 
 
+@pytest.mark.parametrize("took_s", [0.01, 0.4])
 def test_what_the_scorer_ranks_for_its_live_metric_is_asked_of_a_model_on_probation(
-    embedded_broker: EmbeddedCluster, manifest: tuple[Path, Manifest]
+    embedded_broker: EmbeddedCluster, manifest: tuple[Path, Manifest], took_s: float
 ) -> None:
+    """Apart from the event loop, which itself asks only one that is quick: it would wait for it."""
     settings = settings_on(embedded_broker.bootstrap_servers, "swaps-live.")
 
-    async def engaged() -> ProbationReport | None:
+    async def engaged() -> tuple[Example, ProbationReport | None]:
         emitter = Emitter(settings)
         scorer = Scorer(settings, metrics=Metrics(), encoder=text_encoder("static"), emitter=emitter, owners=Told([]))
         Walkers(scorer.recommender)
@@ -291,11 +316,18 @@ def test_what_the_scorer_ranks_for_its_live_metric_is_asked_of_a_model_on_probat
         following = asyncio.create_task(scorer.swaps.run(caught_up))
         scorer.swaps.on_checkpoint(on_log(offer(*manifest, "first", 10.0)))
         await until(lambda: scorer.swaps.serving.checkpoint == "first")
-        assert scorer.examples.examine(stream(1, 1)[0], UserRow) is not None
+        scorer.swaps.serving._took_s.extend([took_s] * NEWEST)
+        value = scorer.examples.examine(stream(1, 1)[0], UserRow)
+        assert scorer.swaps._asking is not None
+        await until(scorer.swaps._asking.take)
         following.cancel()
         scorer.close()
-        return None if scorer.swaps.probation is None else scorer.swaps.probation.report()
+        assert value is not None
+        report = None if scorer.swaps.probation is None else scorer.swaps.probation.report()
+        return msgspec.msgpack.decode(value, type=Example), report
 
-    report = asyncio.run(engaged())
+    example, report = asyncio.run(engaged())
     assert report is not None
     assert report.engagements == 1
+    x_AF = np.frombuffer(example.features, "<f2").reshape(len(example.items), example.columns)
+    assert np.isnan(x_AF[:, COLUMNS["model_score"]]).all() == (took_s > 0.1)
