@@ -18,6 +18,7 @@ import pytest
 
 from store.checkpoints import CheckpointRecord
 from stream.client.publisher import Publisher
+from stream.demo.acts import LATEST_ANSWER_S
 from tests.bad_checkpoints import failing, shuffled, slowed
 from tests.chaos.workers import await_committed
 from tests.populated import rest_of_population
@@ -54,7 +55,10 @@ def system(embedded_broker: Any, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("rollback")
     settings = small_settings(embedded_broker.bootstrap_servers, folder)
     training = msgspec.structs.replace(settings.training, max_seconds=12.0, keep_checkpoints=100)
-    system = System(msgspec.structs.replace(settings, training=training), folder)
+    codebook = msgspec.structs.replace(
+        settings.codebook, learn_after_items=1_000_000
+    )  # the models are what this is about
+    system = System(msgspec.structs.replace(settings, training=training, codebook=codebook), folder)
     try:
         system.fill()
         yield system
@@ -72,7 +76,7 @@ def good(system: System) -> CheckpointRecord:
 
 
 def count(system: System, cause: str) -> float:
-    text = httpx.get(f"{system.worker.url}/metrics", timeout=10).text
+    text = httpx.get(f"{system.worker.url}/metrics", timeout=LATEST_ANSWER_S).text
     found = re.search(rf'sidestream_watch_rollbacks_total{{cause="{cause}"}} (\S+)', text)
     assert found is not None
     return float(found[1])
@@ -110,7 +114,7 @@ def test_a_checkpoint_that_was_spoiled_after_its_gate_goes_by_itself(
     eventually(lambda: system.serving() == good.checkpoint, timeout_s=600)
     engagements.end()
     asker.end()
-    told = httpx.get(f"{system.worker.url}/v1/checkpoints", timeout=10).json()["note"]
+    told = httpx.get(f"{system.worker.url}/v1/checkpoints", timeout=LATEST_ANSWER_S).json()["note"]
     assert sum(count(system, cause) - before[cause] for cause in causes) == 1.0, told
     assert asker.failures == []
     assert {bad.name, good.checkpoint} <= {checkpoint for checkpoint, _ in asker.pairs}

@@ -23,6 +23,7 @@ from store.keys import RESERVED
 from store.settings import Settings, settings_from
 from stream.client.publisher import Publisher
 from stream.client.training_runs import follow, request_training
+from stream.demo.acts import LATEST_ANSWER_S
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess, await_committed, read_topic
 from tests.populated import publish_population
@@ -71,7 +72,7 @@ class Asker(threading.Thread):
         self._url, self._users, self._ended = url, users, threading.Event()
 
     def run(self) -> None:
-        with httpx.Client(timeout=10) as client:
+        with httpx.Client(timeout=LATEST_ANSWER_S) as client:
             number = 0
             while not self._ended.is_set():
                 user = self._users[number % len(self._users)]
@@ -122,7 +123,7 @@ class System:
         return steps[-1]
 
     def serving(self) -> str | None:
-        found: str | None = httpx.get(f"{self.worker.url}/v1/checkpoints", timeout=10).json()["serving"]
+        found: str | None = httpx.get(f"{self.worker.url}/v1/checkpoints", timeout=LATEST_ANSWER_S).json()["serving"]
         return found
 
     def say(self, record: CheckpointRecord) -> None:
@@ -130,7 +131,7 @@ class System:
             publisher.send("checkpoints", CHECKPOINT_KEY.decode(), msgspec.json.encode(record)).result()
 
     def record(self, checkpoint: str) -> CheckpointRecord:
-        listed = httpx.get(f"{self.worker.url}/v1/checkpoints", timeout=10).json()["checkpoints"]
+        listed = httpx.get(f"{self.worker.url}/v1/checkpoints", timeout=LATEST_ANSWER_S).json()["checkpoints"]
         return msgspec.convert(next(one for one in listed if one["checkpoint"] == checkpoint), CheckpointRecord)
 
     def stop(self) -> None:
