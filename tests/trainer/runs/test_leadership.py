@@ -14,7 +14,7 @@ import pytest
 
 from store.settings import Settings, settings_from, to_toml
 from stream.kafka.topics import create_topics
-from tests.clusters import EmbeddedCluster, KafkaCluster
+from tests.clusters import ON_KAFKA, EmbeddedCluster, KafkaCluster
 from tests.waiting import PATIENCE_S
 from trainer.runs import leadership
 from trainer.runs.leadership import Leadership
@@ -63,6 +63,7 @@ def test_one_leads_a_newcomer_does_not_displace_it_and_takes_over(settings: Sett
         other.close()
 
 
+@ON_KAFKA
 def test_one_that_stood_still_does_not_lead_beside_another(settings: Settings, tmp_path: Path) -> None:
     file = tmp_path / "settings.toml"
     file.write_text(to_toml(settings))
