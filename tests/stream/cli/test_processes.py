@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from stream.cli.processes import uncollected
 
 ROOT = Path(__file__).parents[3]
 
@@ -28,6 +31,16 @@ def test_help_loads_nothing_heavy() -> None:
     assert ran.stdout.rstrip().endswith("heavy:")
     for command in ("up", "demo", "worker", "trainer", "publish", "recommend", "trace", "train", "checkpoints"):
         assert command in ran.stdout
+
+
+def test_nobody_looks_for_garbage_in_what_is_imported_and_then_again_in_what_comes() -> None:
+    try:
+        with uncollected():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 0
+    finally:
+        gc.unfreeze()
 
 
 def test_help_is_there_at_once() -> None:
