@@ -16,7 +16,7 @@ from stream.serving.watching.harm import Harm
 from stream.serving.watching.probation import Pair, Probation
 from trainer.candidate_ranking import Ranking
 from trainer.model_bundle import NO_CHECKPOINT, ModelBundle
-from trainer.own_answers import answer_of_popularity, own_answer
+from trainer.own_answers import OwnAnswer, answer_of_popularity, own_answer
 
 SHARE = 0.25
 """Of the time goes to it, while a model is on probation."""
@@ -71,8 +71,10 @@ class Asking:
         with self._share:
             new = own_answer(self._serving, ranking, handle)
             self._new_is_asked = False
-            if self._previous.checkpoint == NO_CHECKPOINT:
-                before = answer_of_popularity(self._serving.popularity, ranking, handle)
-            else:
-                before = own_answer(self._previous, ranking, handle)
+            before = self._before(ranking, handle)
         return None if new is None or before is None else (new, before)
+
+    def _before(self, ranking: Ranking, handle: int) -> OwnAnswer | None:
+        if self._previous.checkpoint == NO_CHECKPOINT:
+            return answer_of_popularity(self._serving.popularity, ranking, handle)
+        return own_answer(self._previous, ranking, handle)
