@@ -9,6 +9,7 @@ Invariant: no method waits for a model.
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from stream.serving.time_share import TimeShare
@@ -17,6 +18,8 @@ from stream.serving.watching.probation import Pair, Probation
 from trainer.candidate_ranking import Ranking
 from trainer.model_bundle import NO_CHECKPOINT, ModelBundle
 from trainer.own_answers import OwnAnswer, answer_of_popularity, own_answer
+
+log = logging.getLogger(__name__)
 
 SHARE = 0.25
 """Of the time goes to it, while a model is on probation."""
@@ -68,10 +71,14 @@ class Asking:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, ranking: Ranking, handle: int) -> Pair | None:
-        with self._share:
-            new = own_answer(self._serving, ranking, handle)
-            self._new_is_asked = False
-            before = self._before(ranking, handle)
+        try:
+            with self._share:
+                new = own_answer(self._serving, ranking, handle)
+                self._new_is_asked = False
+                before = self._before(ranking, handle)
+        except Exception:  # what models raise is counted where they are asked; nothing here may end a worker
+            log.exception("the watch could not compare two models on an engagement")
+            return None
         return None if new is None or before is None else (new, before)
 
     def _before(self, ranking: Ranking, handle: int) -> OwnAnswer | None:
