@@ -95,7 +95,7 @@ def explained(
         msgspec.structs.replace(
             line,
             because=msgspec.UNSET if past is None else catalog.ids[past],
-            words=bundle.prefix_words(handle),
+            words=bundle.prefix_words(handle, catalog.cards),
             heads=dict(zip(HEADS, heads, strict=True)),
         )
         for line, handle, heads, past in zip(lines, handles_K.tolist(), heads_KH, past_K, strict=True)

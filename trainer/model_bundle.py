@@ -30,7 +30,7 @@ from trainer.items.catalog import Catalog
 from trainer.model.branch_prior import SMOOTHING
 from trainer.retrieval.top import best_of
 from trainer.semantic_ids.codebook import Codebook, suffix_of
-from trainer.semantic_ids.prefix_words import PrefixWords
+from trainer.semantic_ids.prefix_words import SAMPLE, SAMPLE_OF_ALL, CardsByHandle, WordCounts, sample_of, words_in
 from trainer.semantic_ids.word_map import parts_of
 
 if TYPE_CHECKING:  # the model needs torch, which a worker without a checkpoint never loads
@@ -109,12 +109,13 @@ class ModelBundle:
     history: int = 100
     popularity: ItemPopularity = field(default_factory=ItemPopularity)
     tree: PrefixTree = field(init=False)
-    words: PrefixWords = field(default_factory=PrefixWords)
     asked: int = 0
     failures: int = 0
     _costs_s: deque[float] = field(default_factory=lambda: deque(maxlen=COSTS))
     _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=NEWEST))
     _table: ItemTable | None = None
+    _everywhere: WordCounts | None = None
+    _counted: int = 0
 
     def __post_init__(self) -> None:
         self.tree = PrefixTree(self.codebook.widths)
@@ -148,7 +149,6 @@ class ModelBundle:
         codes_L = self.codes([card])[0]
         self.tree.insert(handle, codes_L)
         self._describe([handle], codes_L[None], [card])
-        self.words.add(handle, codes_L.tolist(), card.title, card.tags)
 
     def insert_many(self, handles: Sequence[int], cards: Sequence[ItemCard]) -> None:
         """`fill`, with some cards."""
@@ -164,8 +164,6 @@ class ModelBundle:
             mine = [card for _, card in some]
             codes_NL = self.codes(mine)
             self._describe([handle for handle, _ in some], codes_NL, mine)
-            for (handle, card), codes_L in zip(some, codes_NL.tolist(), strict=True):
-                self.words.add(handle, codes_L, card.title, card.tags)
             handles += [handle for handle, _ in some]
             codes.append(codes_NL)
         if handles:
@@ -178,7 +176,6 @@ class ModelBundle:
 
     def remove(self, handle: int) -> None:
         self.tree.remove(handle)
-        self.words.remove(handle)
 
     def semantic_id(self, handle: int) -> list[int]:
         """The item's codes, empty when it is not live."""
@@ -189,10 +186,26 @@ class ModelBundle:
         codes = self.semantic_id(handle)
         return [*codes, suffix_of(item_id)] if codes else []
 
-    def prefix_words(self, handle: int, count: int = 5) -> list[str]:
+    def prefix_words(self, handle: int, cards: CardsByHandle, count: int = 5) -> list[str]:
         """Words that tell what the items below this one's first code are about; empty when it is not live."""
         codes = self.tree.codes_of(handle)
-        return self.words.of(codes[:1], count) if codes else []
+        return self.words_below(codes[:1], cards, count) if codes else []
+
+    def words_below(self, prefix: Sequence[int], cards: CardsByHandle, count: int = 3) -> list[str]:
+        """Words that tell what the items below a prefix are about, by the cards of some; empty where none is live."""
+        node = self.tree.find(prefix)
+        if node < 0:
+            return []
+        below = WordCounts(words_in(cards, sample_of(self.tree.items(node), SAMPLE)))
+        return below.telling(self._words_everywhere(cards), count)
+
+    def _words_everywhere(self, cards: CardsByHandle) -> WordCounts:
+        """Of some of all items; others are asked when there is an eighth more or less of them."""
+        size = len(self.tree)
+        if self._everywhere is None or abs(size - self._counted) > self._counted / 8:
+            self._everywhere = WordCounts(words_in(cards, sample_of(self.tree.items(), SAMPLE_OF_ALL)))
+            self._counted = size
+        return self._everywhere
 
     def expect(self, request: Request, user: UserRow | None, handles: Mapping[str, int], now_s: float) -> Expected:
         """What the model expects: live items by constrained beam search, and a score of all. Nothing when there is no

@@ -155,7 +155,7 @@ class WorkerService:
             "uploaded_at": card.uploaded_at if card else None,
             "semantic_id": serving.whole_id(handle, item_id) if handle is not None else [],
             "codebook": serving.codebook.version,
-            "prefix_words": serving.prefix_words(handle) if handle is not None else [],
+            "prefix_words": serving.prefix_words(handle, catalog.cards) if handle is not None else [],
             "counters": {KINDS[kind]: count for kind, count in counters.items()},
         }
 

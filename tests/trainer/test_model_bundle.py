@@ -65,11 +65,16 @@ def test_the_tree_follows_the_catalogue_under_its_own_codebook() -> None:
     bundle.insert(1, foreign)
     assert bundle.semantic_id(0) == own.codes
     assert bundle.semantic_id(1) == book.assign_parts([foreign.parts()])[0].tolist()
-    assert TOPICS[1] in bundle.prefix_words(0)
+    assert TOPICS[1] in bundle.prefix_words(0, [own, foreign])
     bundle.insert(0, card(2, 7))
     assert bundle.semantic_id(0) == [2, 7, 0]
     bundle.remove(0)
-    assert (bundle.semantic_id(0), bundle.prefix_words(0), 0 in bundle.tree, 1 in bundle.tree) == ([], [], False, True)
+    assert (bundle.semantic_id(0), bundle.prefix_words(0, [own, foreign]), 0 in bundle.tree, 1 in bundle.tree) == (
+        [],
+        [],
+        False,
+        True,
+    )
 
 
 def test_one_filled_at_once_is_as_one_filled_item_by_item() -> None:
@@ -80,7 +85,7 @@ def test_one_filled_at_once_is_as_one_filled_item_by_item() -> None:
         one_by_one.insert(handle, each)
     for handle in range(32):
         assert at_once.semantic_id(handle) == one_by_one.semantic_id(handle)
-        assert at_once.prefix_words(handle) == one_by_one.prefix_words(handle)
+        assert at_once.prefix_words(handle, mixed) == one_by_one.prefix_words(handle, mixed)
 
 
 @pytest.mark.parametrize("codes", [[0, 0], [0, 0, 0, 0], [4, 0, 0], [0, 8, 0], [-1, 0, 0]])

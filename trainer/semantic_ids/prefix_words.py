@@ -1,85 +1,74 @@
 """Words of a prefix: what the items below it are about, in the words of their own titles and tags.
 
-Counts of how many items of a prefix have a word, kept while items come and go. A word's score is like TF-IDF: the share
-of the prefix's items that have it, times the logarithm of how much rarer it is among all items.
+Read from the cards of a sample when somebody asks, so that no item costs memory for it. A word's score is like TF-IDF:
+the share of the prefix's items that have it, times the logarithm of how much rarer it is among all.
 
-Invariant: after adding and removing the same items the state is that of never having seen them.
+Invariant: the same cards give the same words, whatever was there before.
 """
 
 from __future__ import annotations
 
 import math
 import re
-import sys
-import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
+from typing import Protocol
 
-Prefix = tuple[int, ...]
+import numpy as np
+
+from store.items import ItemCard
 
 _WORD = re.compile(r"[^\W\d_][\w'’-]*", re.UNICODE)
 _MOST_WORDS = 24
 """Words of one item that are counted: its first ones, so that a long title costs no more."""
 _CONSIDERED = 200
+SAMPLE = 64
+"""Items that tell what is below a prefix: reading them takes a millisecond or two."""
+SAMPLE_OF_ALL = 512
 
 
-class PrefixWords:
-    """Words per prefix, down to `depth` codes (deeper ones hold too few items to say more than their titles)."""
+class CardsByHandle(Protocol):
+    """Cards as a catalogue keeps them."""
 
-    def __init__(self, depth: int = 2) -> None:
-        self.depth = depth
-        self._lock = threading.Lock()
-        self._counts: dict[Prefix, Counter[str]] = {}
-        self._items: Counter[Prefix] = Counter()
-        self._known: dict[int, tuple[Prefix, tuple[str, ...]]] = {}
+    def __len__(self) -> int: ...
 
-    def add(self, item: int, codes: Sequence[int], title: str = "", tags: Iterable[str] = ()) -> None:
-        """Counts an item (by its handle); one that is known already is counted anew."""
-        path = tuple(int(code) for code in codes[: self.depth])
-        words = words_of(title, tags)
-        with self._lock:
-            self._forget(item)
-            self._known[item] = (path, words)
-            self._count(path, words, 1)
+    def __getitem__(self, handle: int, /) -> ItemCard | None: ...
 
-    def remove(self, item: int) -> None:
-        """Forgets an item; one that is not known changes nothing."""
-        with self._lock:
-            self._forget(item)
 
-    def of(self, prefix: Sequence[int], count: int = 3) -> list[str]:
-        """The `count` words that say most about a prefix, best first; fewer where there are no more."""
-        path = tuple(int(code) for code in prefix[: self.depth])
-        with self._lock:
-            items, total = self._items[path], self._items[()]
-            own = self._counts.get(path)
-            if not own or not items:
-                return []
-            everywhere = self._counts[()]
-            scored = [
-                (found / items * math.log(1 + total / everywhere[word]), word)
-                for word, found in own.most_common(_CONSIDERED)
-            ]
+class WordCounts:
+    """Of some items (`items`), how many have each word."""
+
+    def __init__(self, worded: Iterable[tuple[str, ...]]) -> None:
+        self.items = 0
+        self._having: Counter[str] = Counter()
+        for words in worded:
+            self.items += 1
+            self._having.update(words)
+
+    def telling(self, everywhere: WordCounts, count: int = 3) -> list[str]:
+        """The `count` words that say most about these items, of what all have, best first; fewer where there are no
+        more."""
+        scored = [
+            (having / self.items * math.log(1 + everywhere.items / max(1, everywhere._having[word])), word)
+            for word, having in self._having.most_common(_CONSIDERED)
+        ]
         scored.sort(key=lambda pair: (-pair[0], pair[1]))
         return [word for _, word in islice(scored, count)]
 
-    def _forget(self, item: int) -> None:
-        known = self._known.pop(item, None)
-        if known is not None:
-            self._count(*known, -1)
 
-    def _count(self, path: Prefix, words: tuple[str, ...], by: int) -> None:
-        for depth in range(len(path) + 1):
-            prefix = path[:depth]
-            counts = self._counts.setdefault(prefix, Counter())
-            for word in words:
-                counts[word] += by
-                if not counts[word]:
-                    del counts[word]
-            self._items[prefix] += by
-            if not self._items[prefix]:
-                del self._items[prefix], self._counts[prefix]
+def words_in(cards: CardsByHandle, handles: np.ndarray) -> Iterator[tuple[str, ...]]:
+    """The words of each live item among some."""
+    for handle in handles.tolist():
+        card = cards[handle] if handle < len(cards) else None
+        if card is not None:
+            yield words_of(card.title, card.tags)
+
+
+def sample_of(handles: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of some items, evenly spread over them by handle: old and new."""
+    handles = np.sort(handles)
+    return handles[np.linspace(0, len(handles) - 1, most).astype(np.int64)] if len(handles) > most else handles
 
 
 def words_of(title: str, tags: Iterable[str] = ()) -> tuple[str, ...]:
@@ -90,5 +79,4 @@ def words_of(title: str, tags: Iterable[str] = ()) -> tuple[str, ...]:
     """
     tagged = [tag.strip().lower() for tag in tags]
     worded = [word.lower() for word in _WORD.findall(title) if len(word) > 1 or not word.isascii()]
-    named = islice(dict.fromkeys(word for word in (*tagged, *worded) if word), _MOST_WORDS)
-    return tuple(map(sys.intern, named))  # one string for a word, not one for each item that has it
+    return tuple(islice(dict.fromkeys(word for word in (*tagged, *worded) if word), _MOST_WORDS))

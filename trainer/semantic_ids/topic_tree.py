@@ -15,7 +15,7 @@ import numpy as np
 from rich.text import Text
 from rich.tree import Tree
 
-from trainer.semantic_ids.prefix_words import PrefixWords
+from trainer.semantic_ids.prefix_words import SAMPLE_OF_ALL, WordCounts, sample_of, words_of
 
 _WIDTH, _ROW, _LEFT = 1200.0, 26.0, 320.0
 
@@ -40,9 +40,11 @@ def topic_tree(
     examples: int = 3,
 ) -> PrefixTopic:
     """The root topic with its `most` largest first codes, each with its `below` largest second codes."""
-    words = PrefixWords(depth=2)
-    for item, (codes, title, tagged) in enumerate(zip(codes_NL.tolist(), titles, tags, strict=True)):
-        words.add(item, codes, title, tagged)
+
+    def words(members: np.ndarray) -> WordCounts:
+        return WordCounts(words_of(titles[item], tags[item]) for item in sample_of(members, SAMPLE_OF_ALL).tolist())
+
+    everywhere = words(np.arange(len(codes_NL)))
 
     def topic(prefix: list[int], members: np.ndarray, widths: tuple[int, ...]) -> PrefixTopic:
         topics = []
@@ -53,7 +55,8 @@ def topic_tree(
                 if count_W[code]:
                     topics.append(topic([*prefix, code], members[code_M == code], widths[1:]))
         named = [titles[index] for index in members[: 50 * examples].tolist() if titles[index]][:examples]
-        return PrefixTopic(prefix=prefix, items=len(members), words=words.of(prefix), examples=named, topics=topics)
+        told = words(members).telling(everywhere)
+        return PrefixTopic(prefix=prefix, items=len(members), words=told, examples=named, topics=topics)
 
     return topic([], np.arange(len(codes_NL)), (most, below))
 

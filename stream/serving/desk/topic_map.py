@@ -6,13 +6,14 @@ Invariant: counts are the tree's own; at most `MOST_TOPICS` prefixes are told, t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from store.items import ItemCard
 from store.memory.prefix_tree import PrefixTree
 from trainer.model_bundle import ModelBundle
+from trainer.semantic_ids.prefix_words import CardsByHandle
 
 MOST_TOPICS = 60
 MOST_MEMBERS = 60
@@ -21,15 +22,7 @@ MOST_CHARS = 200
 """Of a title."""
 
 
-class Cards(Protocol):
-    """Cards by handle (`trainer.items.cards.Cards`)."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, handle: int, /) -> ItemCard | None: ...
-
-
-def look(bundle: ModelBundle, cards: Cards, prefix: Sequence[int]) -> dict[str, Any] | None:
+def look(bundle: ModelBundle, cards: CardsByHandle, prefix: Sequence[int]) -> dict[str, Any] | None:
     """What lies below a prefix; None when no live item has it. Takes some milliseconds: call it in a thread."""
     tree = bundle.tree
     node = tree.find(prefix)
@@ -44,7 +37,7 @@ def look(bundle: ModelBundle, cards: Cards, prefix: Sequence[int]) -> dict[str, 
         {
             "code": int(code_M[place]),
             "items": int(count_M[place]),
-            "words": bundle.words.of([*prefix, int(code_M[place])]),
+            "words": bundle.words_below([*prefix, int(code_M[place])], cards),
             "titles": titles[number],
         }
         for number, place in enumerate(order.tolist())
@@ -57,14 +50,14 @@ def look(bundle: ModelBundle, cards: Cards, prefix: Sequence[int]) -> dict[str, 
         "levels": tree.levels,
         "prefix": list(prefix),
         "items": whole,
-        "words": bundle.words.of(prefix) if prefix else [],
+        "words": bundle.words_below(prefix, cards) if prefix else [],
         "topics": topics,
         "others": {"topics": max(0, len(child_M) - len(topics)), "items": 0 if is_leaf else max(0, whole - told)},
         "members": _members(tree, node, cards) if is_leaf else [],
     }
 
 
-def _titles(tree: PrefixTree, nodes_B: np.ndarray, cards: Cards) -> list[list[str]]:
+def _titles(tree: PrefixTree, nodes_B: np.ndarray, cards: CardsByHandle) -> list[list[str]]:
     """Some titles below each node: of items of its largest sub-topics, which stand for it best."""
     index_M, node_M = np.arange(len(nodes_B)), nodes_B
     while len(node_M):
@@ -89,10 +82,10 @@ def _largest(index_M: np.ndarray, count_M: np.ndarray) -> np.ndarray:
     return order[nth < TITLES]
 
 
-def _members(tree: PrefixTree, node: int, cards: Cards) -> list[dict[str, str]]:
+def _members(tree: PrefixTree, node: int, cards: CardsByHandle) -> list[dict[str, str]]:
     found = [_card(cards, handle) for handle in tree.items(node)[:MOST_MEMBERS].tolist()]
     return [{"item_id": card.item_id, "title": card.title[:MOST_CHARS]} for card in found if card is not None]
 
 
-def _card(cards: Cards, handle: int) -> ItemCard | None:
+def _card(cards: CardsByHandle, handle: int) -> ItemCard | None:
     return cards[handle] if handle < len(cards) else None

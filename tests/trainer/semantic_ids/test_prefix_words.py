@@ -4,54 +4,38 @@ from __future__ import annotations
 
 import doctest
 
+import numpy as np
 from hypothesis import given, strategies
 
 import trainer.semantic_ids.prefix_words
-from trainer.semantic_ids.prefix_words import PrefixWords, words_of
+from trainer.semantic_ids.prefix_words import WordCounts, sample_of, words_of
 
 
 def test_examples_hold() -> None:
     assert doctest.testmod(trainer.semantic_ids.prefix_words).failed == 0
 
 
-def test_a_prefix_is_named_by_what_is_common_below_it_and_rare_elsewhere() -> None:
-    words = PrefixWords()
-    for item in range(10):
-        words.add(item, (1, item % 3, 0), f"The horror of night {item}", ["horror"])
-        words.add(100 + item, (2, item % 3, 0), f"The garden of roses {item}", ["romance"])
-    assert words.of((1,), 2) == ["horror", "night"]
-    assert "the" not in words.of((2,), 3)
-    assert words.of((1, 2), 1) == ["horror"]
-    assert words.of((7,)) == []
+def test_items_are_named_by_what_is_common_among_them_and_rare_elsewhere() -> None:
+    horror = [words_of(f"The horror of night {item}", ["horror"]) for item in range(10)]
+    garden = [words_of(f"The garden of roses {item}", ["romance"]) for item in range(10)]
+    everywhere = WordCounts([*horror, *garden])
+    assert WordCounts(horror).telling(everywhere, 2) == ["horror", "night"]
+    assert "the" not in WordCounts(garden).telling(everywhere, 3)
+    assert WordCounts([]).telling(everywhere) == []
 
 
-def test_a_moved_item_takes_its_words_along() -> None:
-    words = PrefixWords()
-    words.add(1, (1, 1), "zombie")
-    words.add(1, (2, 2), "zombie")
-    assert words.of((1,)) == []
-    assert words.of((2,)) == ["zombie"]
+def test_a_word_that_the_sample_of_all_has_missed_is_rare() -> None:
+    common = [("the", "and")] * 20
+    assert WordCounts([("the", "zombie")] * 3).telling(WordCounts(common), 1) == ["zombie"]
 
 
-@given(
-    strategies.lists(
-        strategies.tuples(
-            strategies.integers(0, 5),
-            strategies.tuples(strategies.integers(0, 2), strategies.integers(0, 2), strategies.integers(0, 2)),
-            strategies.text(max_size=20),
-        )
-    )
-)
-def test_added_and_removed_leaves_no_trace(rows: list[tuple[int, tuple[int, ...], str]]) -> None:
-    words, untouched = PrefixWords(), PrefixWords()
-    for other in (words, untouched):
-        other.add(99, (0, 1, 2), "kept title", ["kept"])
-    for item, codes, title in rows:
-        words.add(item, codes, title)
-    for item in range(7):
-        words.remove(item)
-    prefixes = [(), *((a,) for a in range(3)), *((a, b) for a in range(3) for b in range(3))]
-    assert [words.of(prefix) for prefix in prefixes] == [untouched.of(prefix) for prefix in prefixes]
+@given(strategies.sets(strategies.integers(0, 10_000)), strategies.integers(1, 50))
+def test_a_sample_is_some_of_them_each_once_and_the_same_every_time(handles: set[int], most: int) -> None:
+    given_N = np.array([*handles], np.int64)
+    sample = sample_of(given_N, most).tolist()
+    assert len(sample) == len({*sample}) == min(most, len(handles))
+    assert {*sample} <= handles
+    assert sample_of(given_N[::-1], most).tolist() == sample
 
 
 def test_words_of_any_script() -> None:
