@@ -39,24 +39,18 @@ class PrefixSums:
         """For each row of codes the mean of the others under its longest prefix that holds any, shrunk as if `prior`
         vectors of zero were among them; zero where none does (H × D). `own_HD` is what a row itself has put in, where
         it is `inside_H`."""
-        found_HD = np.zeros((len(codes_HL), self._sum_PD.shape[1]), np.float32)
-        open_H = np.ones(len(codes_HL), bool)
-        for key_H in _keys(codes_HL).T[::-1]:
-            place_H, kept_H = self._look_up(key_H)
-            told = np.flatnonzero(open_H & kept_H)
-            told = told[self._count_P[place_H[told]] > inside_H[told]]
-            count_K = self._count_P[place_H[told]] - inside_H[told] + prior
-            others_KD = self._sum_PD[place_H[told]] - own_HD[told] * inside_H[told, None]
-            found_HD[told] = others_KD / count_K[:, None]
-            open_H[told] = False
-        return found_HD
-
-    def _look_up(self, key_H: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where each key is, and whether it is there."""
-        if not len(self._key_P):
-            return np.zeros(len(key_H), np.int64), np.zeros(len(key_H), bool)
-        place_H = np.minimum(self._key_P.searchsorted(key_H), len(self._key_P) - 1)
-        return place_H, (self._key_P[place_H] == key_H) & (key_H != _NO_KEY)
+        if not len(self._key_P) or not codes_HL.shape[1]:
+            return np.zeros((len(codes_HL), self._sum_PD.shape[1]), np.float32)
+        key_HL = _keys(codes_HL)
+        place_HL = np.minimum(self._key_P.searchsorted(key_HL), len(self._key_P) - 1)
+        tells_HL = (self._key_P[place_HL] == key_HL) & (self._count_P[place_HL] > inside_H[:, None])
+        tells_HL &= key_HL != _NO_KEY
+        row_H = np.arange(len(codes_HL))
+        level_H = tells_HL.shape[1] - 1 - tells_HL[:, ::-1].argmax(axis=1)
+        place_H = place_HL[row_H, level_H]
+        count_H = self._count_P[place_H] - inside_H + prior
+        others_HD = self._sum_PD[place_H] - own_HD * inside_H[:, None]
+        return np.asarray(others_HD * (tells_HL[row_H, level_H] / count_H)[:, None], np.float32)
 
 
 def _keys(codes_TL: np.ndarray) -> np.ndarray:
