@@ -134,6 +134,11 @@ class Absorbing:
 
     def _rows_per_s(self, agent: str) -> float:
         """One partition's part of the rows that this worker may publish for an agent: more while the event loop has
-        time for what others wait for."""
-        factor = IDLE_FACTOR if agent == ITEM_SIGNALS and self._load.has_time else 1.0
-        return factor * self._paces[agent].rows_per_s / max(1, self._assignment.count(agent))
+        time for what others wait for. Rows of items are read by every scorer, those of all owners: so owners share what
+        one may publish, or each worker that is added would cost all others as much as itself."""
+        partitions = max(1, self._assignment.count(agent))
+        if agent != ITEM_SIGNALS:
+            return self._paces[agent].rows_per_s / partitions
+        factor = IDLE_FACTOR if self._load.has_time else 1.0
+        owners = max(1, len(set(self._known.owner_urls.values())))
+        return factor * self._paces[agent].rows_per_s / partitions / owners

@@ -40,3 +40,15 @@ async def asked(folder: Path) -> None:
 
 def test_everything_that_others_answer_is_refused(tmp_path: Path) -> None:
     asyncio.run(asked(tmp_path))
+
+
+def test_owners_share_the_rows_that_scorers_read(tmp_path: Path) -> None:
+    settings = msgspec.structs.replace(settings_on("127.0.0.1:1", "x."), role="ingest", data_dir=str(tmp_path))
+    worker: Any = Worker(settings)
+    absorbing, urls = worker._absorbing, worker._known.owner_urls
+    alone = [absorbing._rows_per_s(agent) for agent in ("item-signals", "engagements")]
+    urls |= {0: "http://a", 1: "http://b", 2: "http://a", 3: "http://c"}
+    assert absorbing._rows_per_s("item-signals") == alone[0] / 3
+    assert absorbing._rows_per_s("engagements") == alone[1], "a user's row is read by nobody who answers"
+    absorbing.close()
+    worker._known.close()
