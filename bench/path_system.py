@@ -14,9 +14,11 @@ from pathlib import Path
 import aiohttp
 import confluent_kafka
 import httpx
+import msgspec
 
 from bench.path_stream import Message
-from store.settings import Settings, settings_from
+from store.settings import RoleName, Settings, settings_from
+from store.settings.roles import role_called
 from store.topics import ENGAGEMENTS
 from stream.kafka.topics import create_topics
 from tests.chaos.workers import WorkerProcess
@@ -32,8 +34,10 @@ class System:
         self.settings = _settings(self.cluster.bootstrap_servers, options.partitions)
         create_topics(self.settings)
         drain_s = getattr(options, "drain", 0.0)
+        self.roles: list[RoleName] = getattr(options, "roles", None) or ["all"] * options.workers
         self.workers = [
-            WorkerProcess(self.settings, folder / f"worker-{n}", drain_s=drain_s) for n in range(options.workers)
+            WorkerProcess(msgspec.structs.replace(self.settings, role=role), folder / f"worker-{n}", drain_s=drain_s)
+            for n, role in enumerate(self.roles)
         ]
         for worker in self.workers:
             worker.start()
@@ -43,12 +47,21 @@ class System:
         self.producer = confluent_kafka.Producer({**properties, "queue.buffering.max.kbytes": 1 << 20})
 
     @property
+    def answering(self) -> list[WorkerProcess]:
+        """The workers that answer."""
+        return [worker for worker, role in zip(self.workers, self.roles, strict=True) if role_called(role).answers]
+
+    @property
     def url(self) -> str:
-        return self.workers[0].url
+        return self.answering[0].url
 
     def pids(self) -> dict[str, int]:
         broker = self.cluster.pid()
-        workers = {f"worker {n}": worker.process.pid for n, worker in enumerate(self.workers) if worker.process}
+        workers = {
+            f"worker {n} ({role})": worker.process.pid
+            for n, (worker, role) in enumerate(zip(self.workers, self.roles, strict=True))
+            if worker.process
+        }
         return {"broker": broker, **workers, "driver": os.getpid()}
 
     def send(self, topic: str, key: bytes, value: bytes, partition: int = -1) -> None:
@@ -65,10 +78,10 @@ class System:
             raise SystemExit("the broker did not take everything within a minute")
 
     def await_items(self, items: Sequence[str], what: str, timeout_s: float = 300.0) -> None:
-        """Waits until every worker's scorer shows `what` of these items."""
+        """Waits until the scorer of every worker that has one shows `what` of these items."""
         end = time.monotonic() + timeout_s
         with httpx.Client(timeout=30.0) as client:
-            for worker in self.workers:
+            for worker in self.answering:
                 for item in items:
                     while not _shows(client, worker.url, item, what):
                         if time.monotonic() > end:
