@@ -121,13 +121,14 @@ def _measured(system: System, stream: Stream, options: argparse.Namespace) -> Fi
     _engage(system, stream, options.events, options.rate, options)
     took_s, spent = clock.took_s(), clock.spent()
     scale = MILLION / options.events
-    topics = traffic.grown()
+    topics, cpu_s = traffic.grown(), _of_workers({name: one["cpu_s"] for name, one in spent.items()})
     return {
         "load before": load,
         "took s": took_s,
         "CPU s for a million": {name: _scaled(one, scale) for name, one in spent.items() if name != "driver"},
-        "workers, CPU s for a million": scale * _of_workers({name: one["cpu_s"] for name, one in spent.items()}),
         "workers, idle, CPU s a second": _of_workers(idle_s),
+        "workers, CPU s for a million": scale * cpu_s,
+        "the same, beyond idle": scale * (cpu_s - _of_workers(idle_s) * took_s),
         "rows read per scorer, for a million": scale * topics[ITEM_STATES]["records"],
         "topics, for a million": {name: _scaled(one, scale) for name, one in topics.items()},
         "exact": exact(system, stream) if options.exact else {},
@@ -154,8 +155,8 @@ def _engage(system: System, stream: Stream, count: int, rate: float, options: ar
 
 
 def compared(found: Mapping[str, Figures]) -> dict[str, float]:
-    """What workers cost in each layout, in what one worker costs that does both."""
-    costs = {layout: figures["workers, CPU s for a million"] for layout, figures in found.items()}
+    """What workers cost beyond idle in each layout, in what one worker costs that does both."""
+    costs = {layout: figures["the same, beyond idle"] for layout, figures in found.items()}
     base = costs.get("all:1")
     return {layout: cost / base for layout, cost in costs.items()} if base else {}
 

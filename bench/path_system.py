@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -31,7 +31,8 @@ class System:
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
         self.cluster = KafkaCluster(folder / "kafka") if options.kafka else EmbeddedCluster(folder / "embedded")
         self.cluster.start()
-        self.settings = _settings(self.cluster.bootstrap_servers, options.partitions)
+        change: Callable[[Settings], Settings] = getattr(options, "change", lambda settings: settings)
+        self.settings = change(_settings(self.cluster.bootstrap_servers, options.partitions))
         create_topics(self.settings)
         drain_s = getattr(options, "drain", 0.0)
         self.roles: list[RoleName] = getattr(options, "roles", None) or ["all"] * options.workers
