@@ -156,3 +156,69 @@ def test_a_request_over_kafka_is_answered_once(pair: Pair) -> None:
     eventually(lambda: len(answers()) == 1)
     assert answers()[0]["request_id"] == "mine"
     assert answers()[0]["items"]
+
+
+@ON_EMBEDDED
+def test_one_that_does_both_answers_for_the_users_of_one_that_absorbs(cluster: Any, tmp_path: Path) -> None:
+    """On the way from `all` to roles; each of the two has one of two partitions."""
+    settings = settings_on(cluster, tmp_path)
+    workers = [worker_of(settings, role, tmp_path / role) for role in ("all", "ingest")]
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            eventually(lambda w=worker: _partitions(w) == 4)
+        with Publisher(settings=settings, framing=None) as publisher:
+            for number in range(3):
+                publisher.upload({"item_id": f"i{number}", "uploaded_at": time.time(), "title": f"Item {number}"})
+            eventually(lambda: len(shown(workers[0], "nobody")) == 3)
+            for user in USERS:
+                event = {"event_id": user, "user_id": user, "item_id": "i0", "kind": "hide"}
+                publisher.engagement({**event, "occurred_at": time.time()})
+        eventually(lambda: all(shown(workers[0], user) == {"i1", "i2"} for user in USERS))
+        ask = {"user_id": "bounded", "task": "notification"}
+        assert get(workers[0], "/v1/recommend", **ask).json()["items"]
+        assert not get(workers[0], "/v1/recommend", **ask).json()["items"]
+    finally:
+        for worker in workers:
+            worker.remove()
+
+
+@ON_EMBEDDED
+def test_one_that_stands_by_takes_over(cluster: Any, tmp_path: Path) -> None:
+    settings = settings_on(cluster, tmp_path, partitions=1)
+    absorbing = [worker_of(settings, "ingest", tmp_path / f"ingest-{number}") for number in range(2)]
+    serving = worker_of(settings, "serve", tmp_path / "serve")
+    workers = [*absorbing, serving]
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.await_ready()
+        with Publisher(settings=settings, framing=None) as publisher:
+            for number in range(3):
+                publisher.upload({"item_id": f"i{number}", "uploaded_at": time.time(), "title": f"Item {number}"})
+            eventually(lambda: len(shown(serving, "u")) == 3)
+            next(worker for worker in absorbing if _partitions(worker)).kill()
+            killed_at = time.monotonic()
+            event = {"event_id": "e", "user_id": "u", "item_id": "i0", "kind": "hide", "occurred_at": time.time()}
+            publisher.engagement(event)
+        eventually(lambda: _hidden(serving, "u", "i0"))
+        print(f"visible {time.monotonic() - killed_at:.1f} s after the kill")  # `bench.takeover` has the figures
+    finally:
+        for worker in workers:
+            worker.remove()
+
+
+def _partitions(worker: WorkerProcess) -> int:
+    try:
+        return int(get(worker, "/v1/status").json()["partitions"])
+    except httpx.HTTPError:
+        return 0
+
+
+def _hidden(worker: WorkerProcess, user: str, item: str) -> bool:
+    """Whether an answer of the owner's own row lacks the item: one by a copy is of before."""
+    answer = get(worker, "/v1/recommend", user_id=user).json()
+    by_copy = "copy" in {note["reason"] for note in answer["notes"]}
+    return not answer["degraded"] and not by_copy and item not in {one["item_id"] for one in answer["items"]}
