@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.broker import memory_mib
 from bench.path import exact, fill, show
 from bench.path_stream import Stream
 from bench.path_system import System, paced, send_frames
@@ -129,6 +130,7 @@ def _measured(system: System, stream: Stream, options: argparse.Namespace) -> Fi
         "workers, idle, CPU s a second": _of_workers(idle_s),
         "workers, CPU s for a million": scale * cpu_s,
         "the same, beyond idle": scale * (cpu_s - _of_workers(idle_s) * took_s),
+        "resident MiB": {name: memory_mib(pid) for name, pid in system.pids().items() if name.startswith("worker")},
         "rows read per scorer, for a million": scale * topics[ITEM_STATES]["records"],
         "topics, for a million": {name: _scaled(one, scale) for name, one in topics.items()},
         "exact": exact(system, stream) if options.exact else {},
