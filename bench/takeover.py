@@ -33,9 +33,8 @@ CALM_S, CALM_FOR_S = 2.5, 3.0
 """All is well again when every canary's age has stayed below this for so long."""
 LONGEST_S = 90.0
 LOOK_S = 0.1
-AGES = re.compile(
-    r'^sidestream_canary_age_seconds{partition="(\d+)",stage="engagement_to_embedding"} (\S+)$', re.MULTILINE
-)
+STAGE = "engagement_to_embedding"
+AGES = re.compile(rf'^sidestream_canary_age_seconds{{partition="(\d+)",stage="{STAGE}"}} (\S+)$', re.MULTILINE)
 
 
 def ages_s(observer: WorkerProcess) -> dict[int, float]:
