@@ -1,11 +1,11 @@
 """What an item costs a scorer: bytes of resident memory and of each structure, by the item.
 
-    python -m bench.memory [--items 20000] [--neighbours 20] [--fit] [--json]
+    python -m bench.memory [--items 20000] [--neighbours 20] [--fit] [--role ingest] [--json]
 
 One scorer reads cards and rows as they lie on the topics. An item has a title of five words, a category, three tags,
 the content of the static encoder (256 numbers), a learned vector and transitions from `--neighbours` others on average,
-most of them from items near by. `--fit` fits the embeddings and measures again: what a fit holds for a moment is in the
-peak.
+most of them from items near by. With `--role ingest` it is what a worker keeps in its place that answers nothing.
+`--fit` fits the embeddings and measures again: what a fit holds for a moment is in the peak.
 """
 
 from __future__ import annotations
@@ -29,15 +29,18 @@ import numpy as np
 
 from store.items import ItemCard, ItemRow, pack_parts
 from store.keys import partition_of
-from store.settings import Settings, settings_from
+from store.records.foreign import ForeignRecords
+from store.settings import RoleName, Settings, settings_from
 from store.topics import ITEM_STATES, SEMANTIC_IDS
 from stream.ingest.assignment import Assignment
 from stream.ingest.item_owners import ItemOwners
 from stream.kafka.emitter import Emitter
 from stream.kafka.state_topics import CAUSED_AT, GENERATION
 from stream.metrics.metrics import Metrics
+from stream.serving.learning.learner import Learner
 from stream.serving.scorer import Scorer
 from trainer.content.encoders import text_encoder
+from trainer.items.catalog import Catalog
 
 START_S = 1.7e9
 WORDS = 30_000
@@ -54,19 +57,21 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--neighbours", type=int, default=20)
     parser.add_argument("--fit", action="store_true", help="fit the embeddings, and measure again")
+    parser.add_argument("--role", choices=["serve", "ingest"], default="serve")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(Path(folder), chosen.items, chosen.neighbours, fit=chosen.fit)
+        found = measure(Path(folder), chosen.items, chosen.neighbours, fit=chosen.fit, role=chosen.role)
     print(
         json.dumps(found) if chosen.json else "\n".join(f"{name:44} {value:>12,.1f}" for name, value in found.items())
     )
     return 0
 
 
-def measure(folder: Path, items: int, neighbours: int, *, fit: bool) -> dict[str, float]:
+def measure(folder: Path, items: int, neighbours: int, *, fit: bool, role: RoleName = "serve") -> dict[str, float]:
     """Bytes by the item, but for what says another unit."""
-    settings = settings_from({"data_dir": str(folder), "kafka": {"partitions": 2, "bootstrap_servers": "127.0.0.1:1"}})
+    kafka = {"partitions": 2, "bootstrap_servers": "127.0.0.1:1"}
+    settings = settings_from({"data_dir": str(folder), "role": role, "kafka": kafka})
     scorer = empty_scorer(settings)
     before = resident()
     found: dict[str, float] = {}
@@ -90,8 +95,7 @@ def measure(folder: Path, items: int, neighbours: int, *, fit: bool) -> dict[str
         found[f"resident after the {name}s"] = (resident() - before) / items
     if fit:
         began = time.process_time()
-        scorer.recommender.spectral.refit()
-        scorer.recommender.published.refit()
+        refit(scorer)
         found["fit, s of CPU"] = time.process_time() - began
         gc.collect()
         found["resident after a fit"] = (resident() - before) / items
@@ -99,14 +103,26 @@ def measure(folder: Path, items: int, neighbours: int, *, fit: bool) -> dict[str
     parts = sizes(scorer)
     found |= {f"  {name}": size / items for name, size in parts.most_common() if size > items}
     found["all structures"] = sum(parts.values()) / items
-    text = sum(sys.getsizeof(item_id) for item_id in scorer.recommender.catalog.ids)
+    text = sum(sys.getsizeof(item_id) for item_id in catalog_of(scorer).ids)
     found["of which the ids' text"] = text / items
     return found
 
 
-def empty_scorer(settings: Settings) -> Scorer:
-    encoder = text_encoder(settings.content.encoder)
+def refit(scorer: Scorer | Learner) -> None:
+    """What is fitted now and then."""
+    if isinstance(scorer, Scorer):
+        scorer.recommender.spectral.refit()
+        scorer.recommender.published.refit()
+    else:
+        scorer.items.published.refit()
+
+
+def empty_scorer(settings: Settings) -> Scorer | Learner:
+    """A scorer, or what stands in its place where nothing is answered."""
     owners = ItemOwners(Assignment({}, lambda _: None), settings.kafka.partitions)
+    if not settings.work.answers:
+        return Learner(settings, owners=owners, foreign=ForeignRecords())
+    encoder = text_encoder(settings.content.encoder)
     return Scorer(settings, metrics=Metrics(), encoder=encoder, emitter=Emitter(settings), owners=owners)
 
 
@@ -115,7 +131,7 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def cards(settings: Settings, items: int, scorer: Scorer) -> Iterator[Any]:
+def cards(settings: Settings, items: int, scorer: Scorer | Learner) -> Iterator[Any]:
     """The records of cards, as an owner publishes them."""
     rng, widths = np.random.default_rng(0), scorer.codebook().widths
     version = scorer.codebook().version
@@ -177,11 +193,14 @@ def record_of(settings: Settings, item_id: str, value: bytes, offset: int) -> An
     )
 
 
-def sizes(scorer: Scorer) -> Counter[str]:
+def catalog_of(scorer: Scorer | Learner) -> Catalog:
+    return scorer.recommender.catalog if isinstance(scorer, Scorer) else scorer.items.catalog
+
+
+def sizes(scorer: Scorer | Learner) -> Counter[str]:
     """Bytes by structure: objects that several share count for the first. Ids come first."""
     seen: set[int] = set()
-    catalog = scorer.recommender.catalog
-    found = Counter({"ids": deep_size(catalog.ids, seen)})
+    found = Counter({"ids": deep_size(catalog_of(scorer).ids, seen)})
     _walk("", scorer, seen, found, DEPTH)
     return found
 
