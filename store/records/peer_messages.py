@@ -29,7 +29,7 @@ class OwnedRow(msgspec.Struct, array_like=True, frozen=True):
 
 class ShownAnswer(msgspec.Struct, array_like=True, frozen=True):
     """The lines of an answer. `shown_at`: event time, epoch seconds; `explored`: the place of the line that was shown
-    for what it teaches (-1: none)."""
+    for what it teaches (-1: none); `answered_at`: when who answered counted it (epoch seconds; 0: not)."""
 
     user_id: str
     task: Task
@@ -37,6 +37,7 @@ class ShownAnswer(msgspec.Struct, array_like=True, frozen=True):
     shown_at: float
     item_ids: list[str]
     explored: int = -1
+    answered_at: float = 0.0
 
 
 class Told(msgspec.Struct, array_like=True, frozen=True):

@@ -45,17 +45,19 @@ class Frequency:
             return None
         return Note(reason="capped", text=f"the user has had {most} of these in the last 24 hours")
 
-    def count(self, request: Request, lines: int) -> None:
-        """An answer of so many lines was given."""
+    def count(self, request: Request, lines: int, answered_at: float = 0.0) -> float:
+        """An answer of so many lines was given: now, or by another worker at `answered_at`. Returns when (epoch
+        seconds), 0 where it does not count: two workers that count one answer must say the same of it."""
         most = self._most.get(request.task, 0)
         if not most or not lines or not request.user_id:
-            return
-        key, at_s = (request.user_id, request.task), self._clock()
+            return 0.0
+        key, at_s = (request.user_id, request.task), answered_at or self._clock()
         self.told(request.user_id, request.task, at_s, most)
         self._answered.setdefault(key, deque(maxlen=most)).append(at_s)
         self._answered.move_to_end(key)
         if len(self._answered) > self._most_users:
             self._answered.popitem(last=False)
+        return at_s
 
     def forget(self, user_id: str) -> None:
         """Nothing of a user is left."""

@@ -234,11 +234,11 @@ class Scorer:
             self.recommender.observe(now_s)
         found = self.precomputing.find(request, user, degraded=degraded)
         served = found.served or await self._kept_or_made(request, user, found, degraded=degraded)
-        self.frequency.count(request, len(served.answer.items))
+        answered_at = self.frequency.count(request, len(served.answer.items))
         self.traces.recommended(served.answer)
         self.metrics.showed(len(served.answer.items), sum(item.source == EXPLORE for item in served.answer.items))
         if tell is not None and served.answer.items:
-            tell(_shown(request, served))
+            tell(_shown(request, served, answered_at))
         shown = self.attribution.serve(request, served)
         if shown is not None and len(self._publishing) < MOST_PUBLISHING:
             task = asyncio.create_task(self._publish_shown(request.user_id, shown))
@@ -303,7 +303,7 @@ class Scorer:
         self.traces.close()
 
 
-def _shown(request: Request, served: Served) -> ShownAnswer:
+def _shown(request: Request, served: Served, answered_at: float) -> ShownAnswer:
     items = served.answer.items
     return ShownAnswer(
         user_id=request.user_id,
@@ -312,4 +312,5 @@ def _shown(request: Request, served: Served) -> ShownAnswer:
         shown_at=served.now_s,
         item_ids=[item.item_id for item in items],
         explored=next((place for place, item in enumerate(items) if item.source == EXPLORE), -1),
+        answered_at=answered_at,
     )

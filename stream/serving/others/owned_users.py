@@ -90,7 +90,8 @@ class OwnedUsers:
         owned, _ = self.row(shown.user_id)
         if owned and shown.user_id:
             self._attribution.shown_by(url, shown)
-            self._frequency.count(Request(user_id=shown.user_id, task=shown.task), len(shown.item_ids))
+            asked = Request(user_id=shown.user_id, task=shown.task)
+            self._frequency.count(asked, len(shown.item_ids), shown.answered_at)
 
 
 def described(user_id: str, row: UserRow | None) -> dict[str, Any] | None:
