@@ -1,4 +1,7 @@
-"""Demand: how often each question was asked lately, in bounded memory.
+"""Demand: how often each question was asked lately, in bounded memory, and what was made for it.
+
+A list that is looked up once costs as much as it saves. So every list is paid for by so many requests, and those who
+ask pay for the next one: whatever is asked, and however soon lists end, making them costs a part of answering at most.
 
 Invariant: no more questions are remembered than there is room for, whatever is asked; those asked most stay.
 """
@@ -29,6 +32,11 @@ class Demand:
         self._asked[question] = self._asked.get(question, 0.0) + 1.0
         while len(self._asked) > self._room:
             self.fade()
+
+    def spend(self, question: Question, price: float) -> None:
+        """A list was made for it: so many requests have paid for that."""
+        if question in self._asked:
+            self._asked[question] = max(0.0, self._asked[question] - price)
 
     def fade(self) -> None:
         """Halves all counts and forgets what has become little."""

@@ -20,8 +20,8 @@ from trainer.tables.demand import Demand
 from trainer.tables.lists import Computed, Listed, compute, holds
 from trainer.tables.questions import Question, question_of
 
-LEAST_ASKED = 2.0
-"""So often a question is to be asked within the life of a list, about: one that is asked once is not worth it."""
+PRICE = 3.0
+"""So many requests pay for a list of what they ask, so that making lists costs a third of answering at most."""
 ROOM_FOR_DEMAND = 8
 """So many times as many questions are counted as lists are kept."""
 REFRESHED = 0.5
@@ -142,7 +142,7 @@ class Table:
         what nobody has asked yet, each once after an exchange. Any one thread may ask."""
         now_s, catalog, age_s = self._clock(), self._recommender.catalog, self.rules.max_age_s
         older: list[Question] = []
-        for question in self.demand.most(self.rules.lists, LEAST_ASKED):
+        for question in self.demand.most(self.rules.lists, PRICE):
             listed = self._lists.get(question)
             if listed is None or not holds(listed, catalog, age_s, now_s):
                 if now_s >= self._none.get(question, now_s):
@@ -178,6 +178,7 @@ class Table:
         self.follow()
         if computed.moment.bundle is not self._bundle or computed.moment.ranker is not self._ranker:
             return False
+        self.demand.spend(question, PRICE)
         self._lists.pop(question, None)
         if computed.listed is None:
             self._none[question] = self._clock() + self.rules.max_age_s

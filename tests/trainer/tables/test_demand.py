@@ -41,3 +41,15 @@ def test_what_nobody_asks_any_more_is_forgotten() -> None:
     for _ in range(3):
         demand.fade()
     assert len(demand) == 0
+
+
+def test_what_was_made_for_it_is_paid_for_once() -> None:
+    demand = Demand(100)
+    for _ in range(5):
+        demand.ask(similar(1))
+    demand.spend(similar(1), 3.0)
+    demand.spend(similar(2), 3.0)
+    assert ([*demand.most(9, 2.0)], [*demand.most(9, 3.0)], len(demand)) == ([similar(1)], [], 1)
+    demand.spend(similar(1), 3.0)
+    demand.ask(similar(1))
+    assert [*demand.most(9, 1.0)] == [similar(1)], "nobody pays for what was"
