@@ -20,8 +20,8 @@ from trainer.tables.demand import Demand
 from trainer.tables.lists import Computed, Listed, compute, holds
 from trainer.tables.questions import Question, question_of
 
-PRICE = 3.0
-"""So many requests pay for a list of what they ask, so that making lists costs a third of answering at most."""
+PRICE = 5.0
+"""So many requests pay for a list of what they ask, so that making lists costs a fifth of answering at most."""
 ROOM_FOR_DEMAND = 8
 """So many times as many questions are counted as lists are kept."""
 REFRESHED = 0.5
