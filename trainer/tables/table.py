@@ -26,6 +26,8 @@ ROOM_FOR_DEMAND = 8
 """So many times as many questions are counted as lists are kept."""
 REFRESHED = 0.5
 """At this part of its greatest age a list is made anew, if it is still asked for."""
+MOST_UNASKED = 50
+"""So many lists are made, after an exchange, of what nobody has asked yet."""
 POPULAR_WINDOW = 2
 """Which half-life of popularity tells what will be asked for, before anybody has asked."""
 
@@ -165,7 +167,7 @@ class Table:
         hottest = catalog.hot.hottest(POPULAR_WINDOW)
         hottest = hottest[(-catalog.heat_NW[hottest, POPULAR_WINDOW]).argsort(kind="stable")]
         yield Question("home")
-        for handle in hottest[: self.rules.lists].tolist():
+        for handle in hottest[:MOST_UNASKED].tolist():
             if catalog.live_N[handle]:
                 yield Question("similar", catalog.ids[handle])
 
