@@ -18,6 +18,7 @@ from store.items import ItemCard, ItemRow, pack_parts
 from store.settings import Settings
 from trainer.items.item_learning import absorb as absorb_signal
 from trainer.model_bundle import ModelBundle
+from trainer.ranking.example import Example
 from trainer.ranking.learner import RankerLearner
 from trainer.recommender import Recommender
 from trainer.rules import history_rules, ranker_rules
@@ -27,8 +28,8 @@ TASTES = 1000
 START_S = 1.7e9
 ENGAGEMENTS_OF_USER = 40
 EXAMPLES = 500
-TAUGHT = 12
-"""So often each example is learned from: a ranker has its 300 trees from 5,400 examples on."""
+TAUGHT = 5_500
+"""So many examples are learned from, each several times: a ranker has its 300 trees from 5,400 on."""
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ def engage(world: World, items: int, events: int, rng: np.random.Generator) -> N
     """Users by their number's taste, items by a power law within it; some engagements teach the ranker."""
     rules, recommender = history_rules(Settings()), world.recommender
     rows: dict[str, ItemRow] = {}
-    learner = RankerLearner(ranker_rules(Settings()))
+    learner, examples = RankerLearner(ranker_rules(Settings())), list[Example]()
     who_E = rng.integers(0, max(1, events // ENGAGEMENTS_OF_USER), events)
     which_E = (rng.pareto(1.0, events) * 3).astype(int) % max(1, items // TASTES)
     taste_TD = rng.standard_normal((TASTES, recommender.rules.vectors.width))
@@ -88,8 +89,7 @@ def engage(world: World, items: int, events: int, rng: np.random.Generator) -> N
         user = world.users.setdefault(user_id, UserRow())
         if number % every == 0 and number > events // 2:
             ranked = recommender.example(user, event)
-            for _ in range(TAUGHT if ranked is not None else 0):
-                learner.absorb(ranked.example)  # type: ignore[union-attr]
+            examples += [ranked.example] if ranked is not None else []
         signal = absorb_engagement(user, event, number, 0, rules)
         assert signal is not None
         row = rows.get(item_id) or rows.setdefault(item_id, _row(taste_TD[taste], rng))
@@ -101,6 +101,8 @@ def engage(world: World, items: int, events: int, rng: np.random.Generator) -> N
             began = time.perf_counter()
             recommender.spectral.refit()
             world.space_fit_s = time.perf_counter() - began
+    for number in range(TAUGHT if examples else 0):
+        learner.absorb(examples[number % len(examples)])
     if learner.examples:
         recommender.exchange_ranker(learner.refit())
 

@@ -14,7 +14,7 @@ import numpy as np
 from store.histories import UserRow
 from store.requests import Request
 from store.settings import Utility
-from trainer.model_bundle import ModelBundle, ModelEvidence, model_evidence
+from trainer.model_bundle import Expected, ModelBundle, ModelEvidence, model_evidence
 from trainer.ranking.columns import NAMES
 from trainer.ranking.features import compute
 from trainer.ranking.ranker import Ranker
@@ -27,7 +27,7 @@ from trainer.retrieval.taste import Taste
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """What a ranking is made with: the request and its user, at a moment of event time; bundle, ranker, utility. After
-    `due_s` (`time.monotonic`) what takes longest is left out."""
+    `due_s` (`time.monotonic`) what takes longest is left out. `expected`: what the bundle's model has said already."""
 
     request: Request
     user: UserRow | None
@@ -36,6 +36,7 @@ class Moment:
     ranker: Ranker
     utility: Utility
     due_s: float = math.inf
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,18 @@ def rank_named(pool: Ranking, request: Request, handles_B: np.ndarray, allowed_N
     return replace(ranking, x_BF=x_BF[order])
 
 
+def _model(moment: Moment, evidence: Evidence, allowed_N: np.ndarray) -> ModelEvidence | None:
+    asked = moment.bundle, moment.request, moment.user
+    return model_evidence(*asked, evidence.catalog, allowed_N, moment.now_s, moment.expected)
+
+
 def rank_candidates(moment: Moment, evidence: Evidence, allowed_N: np.ndarray, *, ordered: bool = True) -> Ranking:
     """The ranking of a request. One that need not be `ordered` has its candidates by handle, without scores and
     features, for half the cost."""
     proposed = gather(evidence, allowed_N)
-    late = moment.bundle.generator is not None and time.monotonic() > moment.due_s
-    model = None
-    if not late:
-        model = model_evidence(moment.bundle, moment.request, moment.user, evidence.catalog, allowed_N, moment.now_s)
+    asks = moment.bundle.generator is not None and moment.expected is None
+    late = asks and time.monotonic() > moment.due_s
+    model = None if late else _model(moment, evidence, allowed_N)
     if model is not None:
         proposed |= model.proposed
     handles_B = united(proposed, evidence.size)

@@ -54,6 +54,10 @@ ITEM_QUOTA = 100
 """So many items are proposed by the score of all items."""
 
 
+Asked = tuple[Request, UserRow | None]
+"""A request and its user."""
+
+
 class Published(Protocol):
     """Items' vectors as published (`trainer.items.published_vectors`)."""
 
@@ -210,19 +214,27 @@ class ModelBundle:
     def expect(self, request: Request, user: UserRow | None, handles: Mapping[str, int], now_s: float) -> Expected:
         """What the model expects: live items by constrained beam search, and a score of all. Nothing when there is no
         model, or when it fails (counted: the scorer rolls back on that); a request never fails with the model."""
-        if self.generator is None:
-            return _NOTHING
-        self.asked += 1
+        return self.expect_many([(request, user)], handles, now_s)[0]
+
+    def expect_many(self, asked: Sequence[Asked], handles: Mapping[str, int], now_s: float) -> list[Expected]:
+        """`expect` of several requests, by one pass of the model: what each has alone, to rounding. If that fails each
+        is asked for alone, so that one request takes nothing from the others."""
+        if self.generator is None or not asked:
+            return [_NOTHING] * len(asked)
         began, began_at = time.thread_time(), time.monotonic()
         try:
-            return self._expect(self.generator, request, user, handles, now_s)
+            found = self._expect(self.generator, asked, handles, now_s)
         except Exception:
+            if len(asked) > 1:
+                return [self.expect(request, user, handles, now_s) for request, user in asked]
             self.failures += 1
             log.exception("the model of %s failed; the answer goes without it", self.checkpoint)
-            return _NOTHING
-        finally:
+            found = [_NOTHING]
+        self.asked += len(asked)
+        if len(asked) == 1:  # others share a pass, the more the busier it is: no measure of a checkpoint
             self._costs_s.append(time.thread_time() - began)
             self._took_s.append(time.monotonic() - began_at)
+        return found
 
     def answers_within(self, most_ms: float) -> bool:
         """Whether most of the newest answers, those of its warming among them, were there in time."""
@@ -267,23 +279,35 @@ class ModelBundle:
         )
 
     def _expect(
-        self, generator: Generator, request: Request, user: UserRow | None, handles: Mapping[str, int], now_s: float
-    ) -> Expected:
-        prompt = self.prompt(request, user, handles, now_s)
-        asked_1D = generator.read([prompt], self._table)
-        if not asked_1D.isfinite().all():
+        self, generator: Generator, asked: Sequence[Asked], handles: Mapping[str, int], now_s: float
+    ) -> list[Expected]:
+        prompts = [self.prompt(request, user, handles, now_s) for request, user in asked]
+        asked_RD = generator.read(prompts, self._table)
+        if not asked_RD.isfinite().all():
             raise ValueError(f"{self.checkpoint} reads this request as numbers that are not finite")
-        suits_N, gain = _NOTHING.suits_N, 0.0
+        suits_RN, gain_R = [_NOTHING.suits_N] * len(asked), [0.0] * len(asked)
         if self._table is not None:
-            suits_RN, gain_R = generator.suits([prompt], asked_1D, self._table)
-            suits_N, gain = suits_RN[0], float(gain_R[0])
-        leaves = generator.search(asked_1D, self.tree, self.beams)[0]
+            found_RN, found_R = generator.suits(prompts, asked_RD, self._table)
+            suits_RN, gain_R = [*found_RN], found_R.tolist()
+        searched = generator.search(asked_RD, self.tree, self.beams)
+        return [self._found(*one) for one in zip(searched, suits_RN, gain_R, strict=True)]
+
+    def _found(self, leaves: list[tuple[int, float]], suits_N: np.ndarray, gain: float) -> Expected:
         if not leaves:
             return Expected(_NOTHING.handles_M, _NOTHING.logs_M, suits_N, gain)
         place_M, items_M = self.tree.items_of([leaf for leaf, _ in leaves])
         score_M = np.array([probability for _, probability in leaves])[place_M]
         order = np.argsort(-score_M, kind="stable")
         return Expected(items_M[order], score_M[order], suits_N, gain)
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What a bundle expected of a request when it was asked together with others, at a moment of event time."""
+
+    bundle: ModelBundle
+    now_s: float
+    expected: Expected
 
 
 _NOTHING = Expected(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.float32), 0.0)
@@ -309,10 +333,18 @@ class ModelEvidence:
 
 
 def model_evidence(
-    serving: ModelBundle, request: Request, user: UserRow | None, catalog: Catalog, allowed_N: np.ndarray, now_s: float
+    serving: ModelBundle,
+    request: Request,
+    user: UserRow | None,
+    catalog: Catalog,
+    allowed_N: np.ndarray,
+    now_s: float,
+    expected: Expected | None = None,
 ) -> ModelEvidence | None:
-    """What the model of a bundle says; None when there is none, or when it failed."""
-    expected = serving.expect(request, user, catalog.handles, now_s)
+    """What the model of a bundle says; None when there is none, or when it failed. `expected`: what it said before, if
+    it was asked with others."""
+    if expected is None:
+        expected = serving.expect(request, user, catalog.handles, now_s)
     size = len(allowed_N)
     if not len(expected.handles_M) and not len(expected.suits_N):
         return None

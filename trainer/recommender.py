@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -39,7 +39,7 @@ from trainer.items.item_learning import ItemRules
 from trainer.items.published_vectors import PublishedVectors
 from trainer.items.spectral_embedding import SpectralEmbedding, SpectralRules
 from trainer.items.vector_learning import VectorRules
-from trainer.model_bundle import ModelBundle
+from trainer.model_bundle import Ahead, Asked, ModelBundle
 from trainer.notes import is_known, notes_of
 from trainer.ranking.negatives import NegativeRules
 from trainer.ranking.ranker import HeuristicRanker, Ranker
@@ -173,16 +173,32 @@ class Recommender:
 
     # What it is asked
 
-    def rank(self, request: Request, user: UserRow | None, *, ordered: bool = True, due_s: float = math.inf) -> Ranking:
+    def ahead(self, asked: Sequence[Asked]) -> list[Ahead | None]:
+        """Asks the model for several requests at once, for `answer`; None where nothing is to be gained."""
+        bundle, now_s = self.serving, self.now_s
+        if bundle.generator is None or len(asked) < 2:
+            return [None] * len(asked)
+        return [Ahead(bundle, now_s, one) for one in bundle.expect_many(asked, self.catalog.handles, now_s)]
+
+    def rank(
+        self,
+        request: Request,
+        user: UserRow | None,
+        *,
+        ordered: bool = True,
+        due_s: float = math.inf,
+        ahead: Ahead | None = None,
+    ) -> Ranking:
         """All candidates of a request. Where only the candidates matter they need not be `ordered`: half the cost."""
         moment = Moment(
             request=request,
             user=user,
-            now_s=self.now_s,
-            bundle=self.serving,
+            now_s=self.now_s if ahead is None else ahead.now_s,
+            bundle=self.serving if ahead is None else ahead.bundle,
             ranker=self.ranker,
             utility=self.rules.of_task(request.task).utility or self.rules.utility,
             due_s=due_s,
+            expected=None if ahead is None else ahead.expected,
         )
         evidence = self._evidence(request, user)
         if request.candidates:
@@ -208,13 +224,14 @@ class Recommender:
         degraded: bool = False,
         due_s: float = math.inf,
         explores: bool | None = None,
+        ahead: Ahead | None = None,
     ) -> Served:
         """The best `request.k` live items that the user does not have, but for what is explored; notes say why there
-        are fewer. Nothing is like an item that is not there. After `due_s` (`time.monotonic`) no model is asked.
-        `explores`: whether this answer explores, where that was asked before."""
+        are fewer. Nothing is like an item that is not there. After `due_s` (`time.monotonic`) no model is asked, unless
+        it was asked `ahead`. `explores`: whether this answer explores, where that was asked before."""
         began = time.perf_counter()
         lost = request.task == "similar" and not is_known(self.catalog, request)
-        ranking = self.rank(msgspec.structs.replace(request, k=0) if lost else request, user, due_s=due_s)
+        ranking = self.rank(msgspec.structs.replace(request, k=0) if lost else request, user, due_s=due_s, ahead=ahead)
         shown = selected(ranking, self.rules.of_task(request.task))
         items, x_KF = lines_of(ranking, self.exploration, shown, explores)
         if request.explain:

@@ -12,7 +12,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from store.settings import Settings
 from store.topics import CHECKPOINTS, FORGOTTEN_USERS, ITEM_STATES, RANKING_EXAMPLES, SEMANTIC_IDS
 from stream.kafka.emitter import Emitter, EmitterError
 from stream.metrics.metrics import Metrics
+from stream.serving.answering.turns import Ask, Turns
 from stream.serving.arrivals import Arrivals
 from stream.serving.attribution import Attribution
 from stream.serving.frequency import Frequency
@@ -102,7 +102,7 @@ class Scorer:
         cache_s = {task: of_task.cache_s for task, of_task in serving.tasks.items()}
         self.kept = KeptAnswers(self.recommender, cache_s)
         self._forgotten = ForgottenUsers(self.attribution, self.frequency, self.kept)
-        self._answering = ThreadPoolExecutor(1, thread_name_prefix="answer")
+        self._turns = Turns(self.recommender)
         windows = len(self.recommender.rules.item.half_lives_s)
         partitions = settings.kafka.partitions
         self._announced = AnnouncedOwners(partitions, owners)
@@ -270,13 +270,8 @@ class Scorer:
         degraded: bool,
     ) -> Served:
         """The answer, made now."""
-
-        def make() -> tuple[Served, float]:
-            began_s = time.thread_time()
-            served = self.recommender.answer(request, user, degraded=degraded, due_s=due_s, explores=explores)
-            return served, time.thread_time() - began_s
-
-        served, cost_s = await asyncio.get_running_loop().run_in_executor(self._answering, make)
+        ask = Ask(request, user, degraded=degraded, due_s=due_s, explores=explores)
+        served, cost_s = await self._turns.answer(ask)
         self.precomputing.took(found, cost_s)
         if any(note.reason == "late" for note in served.answer.notes):
             self.metrics.surfaces.late("model")
@@ -296,7 +291,7 @@ class Scorer:
             self.recommender.exploration.hit(handle)
 
     def close(self) -> None:
-        self._answering.shutdown(wait=False, cancel_futures=True)
+        self._turns.close()
         self.swaps.close()
         self.upkeep.close()
         self.precomputing.close()

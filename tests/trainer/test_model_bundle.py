@@ -122,6 +122,20 @@ def test_a_request_never_fails_with_its_model(caplog: pytest.LogCaptureFixture) 
     assert (bundle.asked, bundle.failures) == (1, 1)
 
 
+def test_several_requests_are_read_together_as_each_alone() -> None:
+    bundle, catalog = with_model()
+    asked = [(msgspec.structs.replace(REQUEST, task=task), UserRow()) for task in ("home", "next", "notification")]
+    together = bundle.expect_many(asked, catalog.handles, NOW)
+    alone = [bundle.expect(request, user, catalog.handles, NOW) for request, user in asked]
+    for one, other in zip(together, alone, strict=True):
+        assert one.handles_M.tolist() == other.handles_M.tolist()
+        assert np.allclose(one.logs_M, other.logs_M, atol=1e-5)
+        assert np.allclose(one.suits_N, other.suits_N, atol=1e-5)
+        assert one.gain == pytest.approx(other.gain, abs=1e-5)
+    assert (bundle.asked, bundle.failures) == (6, 0)
+    assert not np.allclose(together[0].suits_N, together[1].suits_N, atol=1e-5), "else nothing was told apart"
+
+
 def test_without_a_model_nothing_is_asked() -> None:
     bundle, catalog = ModelBundle(tiny_codebook()), Catalog()
     catalog.insert(CARDS[0])
