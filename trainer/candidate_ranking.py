@@ -40,6 +40,17 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """What was found out of a request together with others': its evidence, and what the model of a bundle expected of
+    it at a moment of event time (None: there is no model)."""
+
+    bundle: ModelBundle
+    now_s: float
+    evidence: Evidence
+    expected: Expected | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ranking:
     """Candidates (B) in the order of their scores, and how each came in: `proposed` by source, best first.
 

@@ -301,15 +301,6 @@ class ModelBundle:
         return Expected(items_M[order], score_M[order], suits_N, gain)
 
 
-@dataclass(frozen=True, slots=True)
-class Ahead:
-    """What a bundle expected of a request when it was asked together with others, at a moment of event time."""
-
-    bundle: ModelBundle
-    now_s: float
-    expected: Expected
-
-
 _NOTHING = Expected(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.float32), 0.0)
 
 

@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import get_args
 
@@ -30,7 +30,7 @@ from store.requests import Answer, Note, Request, Task, next_page_of
 from store.row_blocks.item_block import ItemBlock
 from store.settings import Utility
 from trainer.answers import Served, explained, lines_of
-from trainer.candidate_ranking import Moment, Ranking, rank_candidates, rank_named
+from trainer.candidate_ranking import Ahead, Moment, Ranking, rank_candidates, rank_named
 from trainer.examples import RankedEngagement, example_of, request_of
 from trainer.exploration import Exploration
 from trainer.items.catalog import Catalog
@@ -39,11 +39,11 @@ from trainer.items.item_learning import ItemRules
 from trainer.items.published_vectors import PublishedVectors
 from trainer.items.spectral_embedding import SpectralEmbedding, SpectralRules
 from trainer.items.vector_learning import VectorRules
-from trainer.model_bundle import Ahead, Asked, ModelBundle
+from trainer.model_bundle import Asked, ModelBundle
 from trainer.notes import is_known, notes_of
 from trainer.ranking.negatives import NegativeRules
 from trainer.ranking.ranker import HeuristicRanker, Ranker
-from trainer.retrieval.evidence import Evidence
+from trainer.retrieval.evidence import Evidence, look_together
 from trainer.retrieval.filters import allowed_items
 from trainer.retrieval.lexical import LexicalIndex
 from trainer.retrieval.search import Query, WordIndex
@@ -174,11 +174,14 @@ class Recommender:
     # What it is asked
 
     def ahead(self, asked: Sequence[Asked]) -> list[Ahead | None]:
-        """Asks the model for several requests at once, for `answer`; None where nothing is to be gained."""
-        bundle, now_s = self.serving, self.now_s
-        if bundle.generator is None or len(asked) < 2:
+        """Looks at all items and asks the model for several requests at once, for `answer`; None for a lone one."""
+        if len(asked) < 2:
             return [None] * len(asked)
-        return [Ahead(bundle, now_s, one) for one in bundle.expect_many(asked, self.catalog.handles, now_s)]
+        bundle, now_s = self.serving, self.now_s
+        evidences = [self._evidence(request, user) for request, user in asked]
+        look_together(evidences)
+        expected = bundle.expect_many(asked, self.catalog.handles, now_s) if bundle.generator is not None else ()
+        return [Ahead(bundle, now_s, *one) for one in zip_longest(evidences, expected)]
 
     def rank(
         self,
@@ -200,7 +203,7 @@ class Recommender:
             due_s=due_s,
             expected=None if ahead is None else ahead.expected,
         )
-        evidence = self._evidence(request, user)
+        evidence = self._evidence(request, user) if ahead is None else ahead.evidence
         if request.candidates:
             return self._rank_named(moment, evidence)
         return rank_candidates(moment, evidence, self._allowed(moment, request, evidence), ordered=ordered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -134,6 +135,15 @@ def test_several_requests_are_read_together_as_each_alone() -> None:
         assert one.gain == pytest.approx(other.gain, abs=1e-5)
     assert (bundle.asked, bundle.failures) == (6, 0)
     assert not np.allclose(together[0].suits_N, together[1].suits_N, atol=1e-5), "else nothing was told apart"
+
+
+def test_one_that_fails_is_counted_and_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    bundle, catalog = with_model()
+    with caplog.at_level(logging.CRITICAL):
+        asked = [(REQUEST, UserRow()), (REQUEST, cast("UserRow", "no row"))]
+        good, bad = bundle.expect_many(asked, catalog.handles, NOW)
+    assert (len(good.handles_M), len(bad.handles_M)) == (len(CARDS), 0)
+    assert (bundle.asked, bundle.failures) == (2, 1)
 
 
 def test_without_a_model_nothing_is_asked() -> None:

@@ -7,6 +7,7 @@ items: their sources are asked for the items at hand, and for the nearest by one
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,6 +50,10 @@ class Space:
         if not len(self._all_KN):
             self._all_KN = self.x_ND.products(self.to_KD, size)
         return self._all_KN
+
+    def hold(self, all_KN: np.ndarray) -> None:
+        """Takes these products, which were found together with others'."""
+        self._all_KN = all_KN
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,3 +233,17 @@ class Evidence:
             "words": lexical.likeness("words", recent_L, weights_L / weights_L.sum(), self.size),
             "words_last": lexical.likeness("words_last", recent_L[:1], np.ones(1), self.size),
         }
+
+
+def look_together(evidences: Sequence[Evidence]) -> None:
+    """One look at the items of each space for all who ask for it: of four a third of the cost, and the same numbers."""
+    asking: dict[int, list[tuple[Space, int]]] = defaultdict(list)
+    for evidence in evidences:
+        for space in {id(near.space): near.space for near in evidence.near.values()}.values():
+            asking[id(space.x_ND)].append((space, evidence.size))
+    for spaces in asking.values():
+        size = max(size for _, size in spaces)
+        all_KN = spaces[0][0].x_ND.products(np.concatenate([space.to_KD for space, _ in spaces]), size)
+        ends = np.cumsum([len(space.to_KD) for space, _ in spaces])
+        for (space, own), end in zip(spaces, ends.tolist(), strict=True):
+            space.hold(all_KN[end - len(space.to_KD) : end, :own])

@@ -1,6 +1,6 @@
-"""Turns: one thread answers, in the order in which requests come. What waits when its turn begins is put to the model
-together, for one pass over several prompts costs little more than one over a single one; all else is done request by
-request, and each is told of its answer at once.
+"""Turns: one thread answers, in the order in which requests come. For what waits when its turn begins all items are
+looked at, and the model is asked, together: both cost several requests little more than one. All else is done request
+by request, and each is told of its answer at once.
 
 Invariants: a request that fails takes no other with it; nothing is answered for who no longer waits; a turn is answered
 by one checkpoint.
@@ -18,11 +18,11 @@ from dataclasses import KW_ONLY, dataclass, field
 from store.histories import UserRow
 from store.requests import Request
 from trainer.answers import Served
-from trainer.model_bundle import Ahead
+from trainer.candidate_ranking import Ahead
 from trainer.recommender import Recommender
 
 MOST_TOGETHER = 4
-"""Of a turn: the first waits for the model to read them all."""
+"""Of a turn: the first waits for what is done for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +83,8 @@ class Turns:
         began_s = time.thread_time()
         try:
             ahead = self._ahead(some)
-        except Exception as error:
-            for one in some:
-                one.tell(error)
-            return
+        except Exception:  # whose fault it is shows when each is answered alone
+            ahead = {}
         shared_s = (time.thread_time() - began_s) / len(some)
         for one in some:
             one.tell(self._made(one.ask, ahead.get(one), shared_s))
@@ -101,7 +99,7 @@ class Turns:
         return some
 
     def _ahead(self, some: list[Waiting]) -> dict[Waiting, Ahead | None]:
-        """What the model expects, of those for whom there is time to ask it."""
+        """What is found out together, of those for whom there is time to ask a model."""
         in_time = [one for one in some if time.monotonic() <= one.ask.due_s]
         found = self._recommender.ahead([(one.ask.request, one.ask.user) for one in in_time])
         return dict(zip(in_time, found, strict=True))

@@ -8,7 +8,7 @@ import pytest
 from store.items import ItemRow
 from tests.small_world import START, World, two_tastes
 from trainer.items.item_learning import DAY_S
-from trainer.retrieval.evidence import Evidence
+from trainer.retrieval.evidence import Evidence, look_together
 from trainer.retrieval.taste import CandidateRules, taste_of
 
 RULES = CandidateRules()
@@ -34,6 +34,23 @@ def test_transitions_are_read_from_the_last_item_both_ways() -> None:
     assert best["before_last"] == handles["i0"]
     assert dense["after_last"][handles["i0"]] == dense["before_last"][handles["i4"]] == 0
     assert dense["two_hops"][handles["i6"]] > 0 == dense["follows"][handles["i6"]]
+
+
+def test_several_who_look_together_find_what_each_finds_alone() -> None:
+    world = two_tastes()
+    users = [*list(world.users)[:4], "nobody"]
+    together = [evidence_of(world, user) for user in users]
+    world.recommender.catalog.update("late", ItemRow(neighbours={"i0": 1.0}))
+    look_together(together)
+    told = 0
+    for user, evidence in zip(users, together, strict=True):
+        alone = evidence_of(world, user)
+        assert alone.near.keys() == evidence.near.keys()
+        for name, near in evidence.near.items():
+            found_N = near.space.all(evidence.size)[near.number]
+            assert np.array_equal(found_N, alone.near[name].space.all(evidence.size)[near.number])
+            told += 1
+    assert told == 4 * 6
 
 
 def test_an_item_that_came_after_the_evidence_is_passed_over() -> None:
