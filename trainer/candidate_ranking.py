@@ -23,6 +23,9 @@ from trainer.retrieval.evidence import Evidence
 from trainer.retrieval.search import by_relevance
 from trainer.retrieval.taste import Taste
 
+LEAST_WANTED = 10
+"""So many of the best are ranked with all care, however few are asked for: bounds and exploration pass some over."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
@@ -117,7 +120,8 @@ def rank_candidates(moment: Moment, evidence: Evidence, allowed_N: np.ndarray, *
     if len(handles_B) and ordered:
         columns = None if model is None else model.columns
         x_BF = compute(evidence, handles_B, moment.now_s, moment.request, columns)
-        scores_B = moment.ranker.score(x_BF, moment.utility)
+        wanted = max(moment.request.k, LEAST_WANTED) if evidence.query is None else None
+        scores_B = moment.ranker.score(x_BF, moment.utility, wanted)
         if evidence.query is not None:
             scores_B = by_relevance(evidence.of("query", handles_B), scores_B)
         order = np.argsort(-scores_B, kind="stable")

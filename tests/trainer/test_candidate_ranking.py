@@ -55,8 +55,8 @@ def test_one_that_need_not_be_ordered_has_the_same_candidates(ranking: Ranking) 
 class Reversed(HeuristicRanker):
     """Puts last what the heuristic would put first."""
 
-    def score(self, x_BF: np.ndarray, utility: Utility = Utility()) -> np.ndarray:
-        return -super().score(x_BF, utility)
+    def score(self, x_BF: np.ndarray, utility: Utility = Utility(), wanted: int | None = None) -> np.ndarray:
+        return -super().score(x_BF, utility, wanted)
 
 
 def test_the_ranker_of_the_moment_decides_the_order(ranking: Ranking) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from store.records.foreign import UNREADABLE
 from store.settings import Utility
 from trainer.ranking.calibration import sigmoid
+from trainer.ranking.cascade import cascaded
 from trainer.ranking.cold_start import ColdStartModel
 from trainer.ranking.columns import COLUMNS, NAMES
 from trainer.ranking.features import FAINT
@@ -25,6 +26,8 @@ from trainer.ranking.heads import CLICK, HEADS, Heads, worth
 
 RESCORED = 100
 """So many of the best are weighed by their heads: as many as one answer can have."""
+JUDGED = 4
+"""So many times as many as are wanted are judged by all trees."""
 
 
 class Ranker(Protocol):
@@ -33,8 +36,9 @@ class Ranker(Protocol):
     name: str
     heads: Heads | None
 
-    def score(self, x_BF: np.ndarray, utility: Utility = Utility()) -> np.ndarray:
-        """What each row is worth."""
+    def score(self, x_BF: np.ndarray, utility: Utility = Utility(), wanted: int | None = None) -> np.ndarray:
+        """What each row is worth. Where only the `wanted` best are to be shown, others may be told less exactly, though
+        never as better than those."""
 
     def probabilities(self, x_BF: np.ndarray) -> np.ndarray:
         """P(click), P(completion | click) and P(negative) of each row, if it were shown (B × 3)."""
@@ -49,7 +53,7 @@ class HeuristicRanker:
     name = "prior"
     heads: Heads | None = None
 
-    def score(self, x_BF: np.ndarray, utility: Utility = Utility()) -> np.ndarray:  # noqa: ARG002 (no heads to weigh)
+    def score(self, x_BF: np.ndarray, utility: Utility = Utility(), wanted: int | None = None) -> np.ndarray:  # noqa: ARG002 (no heads to weigh, no trees to save)
         def column(name: str) -> np.ndarray:
             return np.asarray(np.nan_to_num(x_BF[:, COLUMNS[name]]))
 
@@ -89,12 +93,17 @@ class Boosted:
             return np.zeros(0)
         return np.asarray(self._booster.predict(self.cold_start.beside(x_BF), raw_score=True, num_threads=1))
 
-    def score(self, x_BF: np.ndarray, utility: Utility = Utility()) -> np.ndarray:
+    def score(self, x_BF: np.ndarray, utility: Utility = Utility(), wanted: int | None = None) -> np.ndarray:
         """The best `RESCORED` by the large model have the utility of their heads; the others follow in its order."""
-        raw_B = self.raw(x_BF)
+        kept = self.heads is None or self.heads.keep_order(utility)
+        if wanted is None or not len(x_BF):
+            raw_B = self.raw(x_BF)
+        else:
+            judged = JUDGED * wanted if kept else max(JUDGED * wanted, RESCORED)
+            raw_B = cascaded(self._booster, self.cold_start.beside(x_BF), judged)
         if self.heads is None:
             return sigmoid(raw_B)
-        if self.heads.keep_order(utility):
+        if kept:
             return self.heads.click(x_BF, raw_B)
         best = np.argsort(-raw_B, kind="stable")[:RESCORED]
         worth_T = worth(self.heads.probabilities(x_BF[best], raw_B[best]), utility)
