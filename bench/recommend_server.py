@@ -25,6 +25,8 @@ from stream.ingest.assignment import Assignment
 from stream.ingest.item_owners import ItemOwners
 from stream.kafka.emitter import Emitter
 from stream.metrics.metrics import Metrics
+from stream.serving.others.owned_users import OwnedUsers
+from stream.serving.others.readiness import Readiness
 from stream.serving.peers import Peers
 from stream.serving.scorer import Scorer
 from stream.serving.service import WorkerService
@@ -35,13 +37,13 @@ from trainer.content.encoders import text_encoder
 ALONE = 200
 
 
-class Owning(WorkerService):
-    """A service at whose worker all users' partitions are at work."""
+class AllUsers(OwnedUsers):
+    """The users of a worker at which all partitions are at work."""
 
-    users: dict[str, UserRow]
+    rows: dict[str, UserRow]
 
-    def _row(self, user_id: str) -> tuple[bool, UserRow | None]:
-        return True, self.users.get(user_id)
+    def row(self, user_id: str) -> tuple[bool, UserRow | None]:
+        return True, self.rows.get(user_id)
 
 
 class Server:
@@ -53,8 +55,11 @@ class Server:
         owners = ItemOwners(assignment, settings.kafka.partitions)
         encoder = text_encoder(settings.content.encoder)
         self.scorer = Scorer(settings, metrics=metrics, encoder=encoder, emitter=self.emitter, owners=owners)
+        known = self.scorer.attribution, self.scorer.frequency
+        users = AllUsers(assignment, settings.kafka.partitions, *known, owners.wanted)
         caught_up = asyncio.Event()
-        service = Owning(
+        caught_up.set()
+        service = WorkerService(
             settings,
             scorer=self.scorer,
             assignment=assignment,
@@ -62,13 +67,12 @@ class Server:
             emitter=self.emitter,
             peers=Peers(owner_of=self.scorer.owner_of, own_url=lambda: "http://me", metrics=metrics, timeout_s=1.0),
             own_url=lambda: "http://me",
-            caught_up=caught_up,
+            readiness=Readiness(caught_up, lambda: ""),
+            users=users,
         )
-        caught_up.set()
-        assignment.generation = 1
         self.world = World(self.scorer.recommender)
         fill(self.world, items, events)
-        service.users = self.world.users
+        users.rows = self.world.users
         self.web = WebServer(service, metrics, settings.serving)
 
     def alone(self) -> list[float]:
