@@ -36,7 +36,7 @@ def with_worker(fallback: Fallback, use: Callable[[Alone], Any]) -> tuple[Any, d
 async def behind_another(worker: Alone, request: Request) -> Answer:
     """The answer to a request that waits behind one that does not end before it is answered."""
     release = threading.Event()
-    worker.scorer._answering.submit(release.wait, 60)
+    worker.scorer._turns._thread.submit(release.wait, 60)
     try:
         return await worker.scorer.recommend(request, None)
     finally:
