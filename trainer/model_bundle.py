@@ -30,7 +30,7 @@ from trainer.items.catalog import Catalog
 from trainer.model.branch_prior import SMOOTHING
 from trainer.retrieval.top import best_of
 from trainer.semantic_ids.codebook import Codebook, suffix_of
-from trainer.semantic_ids.prefix_words import SAMPLE, SAMPLE_OF_ALL, CardsByHandle, WordCounts, sample_of, words_in
+from trainer.semantic_ids.prefix_words import CardsByHandle, PrefixWords
 from trainer.semantic_ids.word_map import parts_of
 
 if TYPE_CHECKING:  # the model needs torch, which a worker without a checkpoint never loads
@@ -113,16 +113,16 @@ class ModelBundle:
     history: int = 100
     popularity: ItemPopularity = field(default_factory=ItemPopularity)
     tree: PrefixTree = field(init=False)
+    words: PrefixWords = field(init=False)
     asked: int = 0
     failures: int = 0
     _costs_s: deque[float] = field(default_factory=lambda: deque(maxlen=COSTS))
     _took_s: deque[float] = field(default_factory=lambda: deque(maxlen=NEWEST))
     _table: ItemTable | None = None
-    _everywhere: WordCounts | None = None
-    _counted: int = 0
 
     def __post_init__(self) -> None:
         self.tree = PrefixTree(self.codebook.widths)
+        self.words = PrefixWords(self.tree)
         if self.generator is not None and self.published is not None:
             from trainer.model.item_table import ItemTable
 
@@ -193,23 +193,7 @@ class ModelBundle:
     def prefix_words(self, handle: int, cards: CardsByHandle, count: int = 5) -> list[str]:
         """Words that tell what the items below this one's first code are about; empty when it is not live."""
         codes = self.tree.codes_of(handle)
-        return self.words_below(codes[:1], cards, count) if codes else []
-
-    def words_below(self, prefix: Sequence[int], cards: CardsByHandle, count: int = 3) -> list[str]:
-        """Words that tell what the items below a prefix are about, by the cards of some; empty where none is live."""
-        node = self.tree.find(prefix)
-        if node < 0:
-            return []
-        below = WordCounts(words_in(cards, sample_of(self.tree.items(node), SAMPLE)))
-        return below.telling(self._words_everywhere(cards), count)
-
-    def _words_everywhere(self, cards: CardsByHandle) -> WordCounts:
-        """Of some of all items; others are asked when there is an eighth more or less of them."""
-        size = len(self.tree)
-        if self._everywhere is None or abs(size - self._counted) > self._counted / 8:
-            self._everywhere = WordCounts(words_in(cards, sample_of(self.tree.items(), SAMPLE_OF_ALL)))
-            self._counted = size
-        return self._everywhere
+        return self.words.below(codes[:1], cards, count) if codes else []
 
     def expect(self, request: Request, user: UserRow | None, handles: Mapping[str, int], now_s: float) -> Expected:
         """What the model expects: live items by constrained beam search, and a score of all. Nothing when there is no

@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
 from store.items import ItemCard
+from store.memory.prefix_tree import PrefixTree
 
 _WORD = re.compile(r"[^\W\d_][\w'’-]*", re.UNICODE)
 _MOST_WORDS = 24
@@ -55,6 +56,31 @@ class WordCounts:
         ]
         scored.sort(key=lambda pair: (-pair[0], pair[1]))
         return [word for _, word in islice(scored, count)]
+
+
+class PrefixWords:
+    """Words of the prefixes of a tree."""
+
+    def __init__(self, tree: PrefixTree) -> None:
+        self._tree = tree
+        self._all = WordCounts(())
+        self._size = 0
+
+    def below(self, prefix: Sequence[int], cards: CardsByHandle, count: int = 3) -> list[str]:
+        """Words that tell what the items below a prefix are about, by the cards of some; empty where none is live."""
+        node = self._tree.find(prefix)
+        if node < 0:
+            return []
+        below = WordCounts(words_in(cards, sample_of(self._tree.items(node), SAMPLE)))
+        return below.telling(self._everywhere(cards), count)
+
+    def _everywhere(self, cards: CardsByHandle) -> WordCounts:
+        """Of some of all items; others are asked when there is an eighth more or less of them."""
+        size = len(self._tree)
+        if not self._all.items or abs(size - self._size) > self._size / 8:
+            self._all = WordCounts(words_in(cards, sample_of(self._tree.items(), SAMPLE_OF_ALL)))
+            self._size = size
+        return self._all
 
 
 def words_in(cards: CardsByHandle, handles: np.ndarray) -> Iterator[tuple[str, ...]]:

@@ -37,7 +37,7 @@ def look(bundle: ModelBundle, cards: CardsByHandle, prefix: Sequence[int]) -> di
         {
             "code": int(code_M[place]),
             "items": int(count_M[place]),
-            "words": bundle.words_below([*prefix, int(code_M[place])], cards),
+            "words": bundle.words.below([*prefix, int(code_M[place])], cards),
             "titles": titles[number],
         }
         for number, place in enumerate(order.tolist())
@@ -50,7 +50,7 @@ def look(bundle: ModelBundle, cards: CardsByHandle, prefix: Sequence[int]) -> di
         "levels": tree.levels,
         "prefix": list(prefix),
         "items": whole,
-        "words": bundle.words_below(prefix, cards) if prefix else [],
+        "words": bundle.words.below(prefix, cards) if prefix else [],
         "topics": topics,
         "others": {"topics": max(0, len(child_M) - len(topics)), "items": 0 if is_leaf else max(0, whole - told)},
         "members": _members(tree, node, cards) if is_leaf else [],
