@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -43,8 +44,10 @@ def ages_s(observer: WorkerProcess) -> dict[int, float]:
     return {int(number): float(age) for number, age in AGES.findall(text)}
 
 
-def greatest_age_s(observer: WorkerProcess, partitions: int, act: Callable[[], object]) -> float:
-    """The greatest age of any canary from `act` on until all is well again."""
+def greatest_age_s(
+    observer: WorkerProcess, partitions: int, act: Callable[[], object], coming: WorkerProcess | None = None
+) -> float:
+    """The greatest age of any canary from `act` on until all is well again, and who is `coming` takes part."""
     act()
     began = calm_since = time.monotonic()
     greatest = 0.0
@@ -54,15 +57,23 @@ def greatest_age_s(observer: WorkerProcess, partitions: int, act: Callable[[], o
         greatest = max(greatest, oldest)
         now = time.monotonic()
         calm_since = now if oldest > CALM_S else calm_since
+        calm_since = calm_since if coming is None or is_ready(coming) else now
         if now - calm_since >= CALM_FOR_S and now - began > 2 * CALM_FOR_S:
             return greatest
         time.sleep(LOOK_S)
     return float("inf")
 
 
+def is_ready(worker: WorkerProcess) -> bool:
+    try:
+        return worker.get("/readyz").status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
 def owner(workers: Sequence[WorkerProcess]) -> WorkerProcess:
     """One that has partitions."""
-    return next(worker for worker in workers if worker.get("/v1/status").json()["partitions"])
+    return next(worker for worker in workers if is_ready(worker) and worker.get("/v1/status").json()["partitions"])
 
 
 def measure(session_s: float, options: argparse.Namespace) -> dict[str, float]:
@@ -85,18 +96,18 @@ def measure(session_s: float, options: argparse.Namespace) -> dict[str, float]:
 
 def _measured(system: System, options: argparse.Namespace) -> dict[str, float]:
     *absorbing, observer = system.workers
-    look = lambda act: greatest_age_s(observer, options.partitions, act)  # noqa: E731
+    look = partial(greatest_age_s, observer, options.partitions)
     look(lambda: None)  # from the start on
     found = {"nothing happens": look(lambda: None)}
     killed = owner(absorbing)
     found["SIGKILL of one that has partitions, one stands by"] = look(killed.kill)
-    found["it comes back, and stands by"] = look(killed.start)
+    found["it comes back, and stands by"] = look(killed.start, killed)
     stopped = owner(absorbing)
     found["SIGTERM of one that has partitions, one stands by"] = look(stopped.stop)
     paused = owner([worker for worker in absorbing if worker is not stopped])
     found["SIGSTOP of another, nobody stands by"] = look(paused.pause)
     found["it goes on"] = look(paused.resume)
-    found["a worker that absorbs comes"] = look(stopped.start)
+    found["a worker that absorbs comes"] = look(stopped.start, stopped)
     return found
 
 
