@@ -36,6 +36,7 @@ that time of every request."""
 MOST_SAID_BYTES = 4096
 
 
+TOLD = "/internal/told"
 WAYS = ("/internal/recommend", "/internal/rows")
 """An owner may answer, or give what it has of the user so that this worker answers."""
 MOST_CLOSED = 1000
@@ -157,10 +158,13 @@ class Peers:
             return None, f"it does not answer: {error!r}"[:200]
 
     async def tell(self, url: str, told: Told) -> Heard | None:
-        """What an owner says to what it is told; None if it cannot be reached, or is of a release before."""
+        """What an owner says to what it is told; None if it cannot be reached. One of a release before is there, and
+        says nothing."""
         try:
-            body = await self._asked(url, "POST", "/internal/told", msgspec.msgpack.encode(told))
+            body = await self._asked(url, "POST", TOLD, msgspec.msgpack.encode(told))
             return msgspec.msgpack.decode(body, type=Heard)
+        except _NoWayError:
+            return Heard()
         except (_PeerError, *UNREADABLE) as error:
             log.debug("%s was not told: %s", url, error)
             return None
@@ -198,7 +202,7 @@ class Peers:
             async with asked as response:
                 if response.status == 200:
                     return await response.read()
-                if response.status in NOT_HERE and path in WAYS:
+                if response.status in NOT_HERE and path in (*WAYS, TOLD):
                     raise _NoWayError(f"{url} has no {path}")
                 raise _PeerError("refused", f"{url} answered {response.status}: {(await response.text())[:200]}")
         except TimeoutError:
