@@ -1,14 +1,12 @@
 """The embedded broker answers as real Kafka does.
 
 A scenario makes the same calls against any broker and returns what it was told; the suite runs each scenario on both
-brokers, side by side for they mostly wait, and compares. What may differ (ids, ports, ages) a scenario leaves out.
+brokers, one after the other, and compares. What may differ (ids, ports, ages) a scenario leaves out.
 `wire_scenarios` work on the wire, where every error code shows; `client_scenarios` use the clients that people use:
 kafka-python, aiokafka, confluent-kafka (librdkafka), kcat and Faust.
 """
 
 from __future__ import annotations
-
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -24,7 +22,6 @@ from tests.stream.broker.scenarios import Scenario, scenarios_of
     ids=lambda scenario: scenario.__name__,
 )
 def test_answers_as_real_kafka(scenario: Scenario, embedded_broker: EmbeddedCluster, real_kafka: KafkaCluster) -> None:
-    with ThreadPoolExecutor(2) as pool:
-        embedded, real = pool.map(scenario, (embedded_broker.bootstrap_servers, real_kafka.bootstrap_servers))
-    assert embedded == real
+    embedded = scenario(embedded_broker.bootstrap_servers)
+    assert embedded == scenario(real_kafka.bootstrap_servers)
     assert embedded, "a scenario must bring an answer back"
