@@ -30,7 +30,7 @@ def recording(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(600)
 def test_everything_that_the_demo_announces_is_seen(recording: Path, tmp_path: Path) -> None:
-    quick = {"SIDESTREAM_TRAINING__MAX_SECONDS": "2.0", "SIDESTREAM_DATA_DIR": "", "OMP_NUM_THREADS": "1"}
+    quick = {"SIDESTREAM_TRAINING__MAX_SECONDS": "3.0", "SIDESTREAM_DATA_DIR": "", "OMP_NUM_THREADS": "1"}
     data = tmp_path / "data"
     command = [sys.executable, "-m", "stream.cli", "demo", str(recording), "--exit", "--json", "--data-dir", str(data)]
     ran = subprocess.run(
