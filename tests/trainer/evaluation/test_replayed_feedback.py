@@ -27,7 +27,7 @@ def replayed(uploads: list[Upload], events: list[Engagement]) -> Replay:
 @pytest.fixture(scope="module")
 def replay() -> Replay:
     census = Census(users=250, first_items=250, uploads_per_hour=6.0, sessions_per_hour=120.0)
-    stream = list(islice(Population(census), 3000))
+    stream = list(islice(Population(census), 4000))
     uploads = [event for event in stream if isinstance(event, Upload)]
     events = sorted((e for e in stream if isinstance(e, Engagement)), key=lambda event: event.occurred_at)
     return replayed(uploads, events)
