@@ -107,12 +107,11 @@ def _vectors(evidence: Evidence, source: str, past_L: np.ndarray, handle: int) -
 
 
 def _by_words(evidence: Evidence, _: str, handle: int) -> np.ndarray:
-    recent_L, lexical, item = evidence.taste.handles_L[:WORDS_ITEMS], evidence.lexical, np.array([handle])
+    recent_L, lexical = evidence.taste.handles_L[:WORDS_ITEMS], evidence.lexical
     if lexical is None:
         return np.zeros(0)
     weights_L = WORDS_DECAY ** np.arange(len(recent_L))
-    alike = [lexical.likeness("words", past[None], np.ones(1), evidence.size).of("words", item)[0] for past in recent_L]
-    return np.asarray(weights_L / max(1e-30, weights_L.sum()) * np.array(alike))
+    return np.asarray(weights_L / max(1e-30, weights_L.sum()) * lexical.alike(handle, recent_L))
 
 
 _PARTS: dict[str, Callable[[Evidence, str, int], np.ndarray]] = {

@@ -45,6 +45,16 @@ def filled() -> LexicalIndex:
     return index
 
 
+def test_two_items_are_as_alike_as_a_look_at_all_says() -> None:
+    index, every = filled(), np.arange(len(TITLES))
+    found_LN = np.stack([index.alike(handle, every) for handle in every.tolist()])
+    assert found_LN == pytest.approx(
+        np.stack([likeness(index, handle)[: len(TITLES)] for handle in every.tolist()]), abs=1e-6
+    )
+    assert (found_LN > 0).sum() > len(TITLES)
+    assert index.alike(10_000, every).tolist() == [0.0] * len(TITLES), "one that came just now has no words yet"
+
+
 def likeness(index: LexicalIndex, handle: int) -> np.ndarray:
     return likeness_of(index, [handle], len(TITLES))
 
