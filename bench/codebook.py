@@ -61,17 +61,19 @@ def assigning(book: Codebook, uploads: list[Upload], encoder: str) -> dict[str, 
     known = [{**part, WORDS: buckets_of(card)} for part, card in zip(parts, cards, strict=True)]
     x_ND = book.fuse(known)
     figures: dict[str, float] = {}
-    for name, act in {
+    whole: dict[str, Callable[[], object]] = {
         "rows": lambda: book.assign(x_ND),
         "parts": lambda: book.assign_parts(known),
         "cards": lambda: book.assign_parts([parts_of(card) for card in cards]),
-    }.items():
+    }
+    for name, act in whole.items():
         wall_s, cpu_s = spent(act, 5)
         figures |= {f"{name}_per_s": len(some) / wall_s, f"{name}_per_cpu_s": len(some) / cpu_s}
-    for name, act in {
+    alone: dict[str, Callable[[], object]] = {
         "one_row": lambda: [book.assign(x_ND[i : i + 1]) for i in range(200)],
         "one_from_parts": lambda: [book.assign_parts(known[i : i + 1]) for i in range(200)],
-    }.items():
+    }
+    for name, act in alone.items():
         wall_s, cpu_s = spent(act, 3)
         figures |= {f"{name}_ms": wall_s * 5, f"{name}_cpu_ms": cpu_s * 5}
     return {name: round(value, 3) if value < 100 else round(value) for name, value in figures.items()}

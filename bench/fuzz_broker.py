@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,9 @@ def _value(field: Any, version: int, chance: random.Random) -> Any:
         return [_filled(field.data_class, field, version, chance) for _ in range(chance.choice((0, 1, 1, 1, 3)))]
     kind = field.type_str
     if kind.startswith("[]"):
-        one = {"[]string": lambda: chance.choice(TOPICS[:9]), "[]int32": lambda: chance.choice(NUMBERS)}.get(kind)
-        return [one() for _ in range(chance.choice((0, 1, 2)))] if one else []
+        choices: dict[str, Sequence[Any]] = {"[]string": TOPICS[:9], "[]int32": NUMBERS}
+        some = choices.get(kind)
+        return [chance.choice(some) for _ in range(chance.choice((0, 1, 2)))] if some else []
     return _simple(kind, field.name, chance)
 
 

@@ -81,10 +81,12 @@ def _splice(found: bytes, seeds: Sequence[bytes], chance: random.Random) -> byte
 
 def _exchange(found: bytes, _: Sequence[bytes], chance: random.Random) -> bytes:
     """One value of a JSON or MessagePack document is another kind of value."""
-    for codec in (msgspec.json, msgspec.msgpack):
+    for decode, encode in (
+        (msgspec.json.decode, msgspec.json.encode),
+        (msgspec.msgpack.decode, msgspec.msgpack.encode),
+    ):
         try:
-            document = codec.decode(found)
-            return codec.encode(_exchanged(document, chance))
+            return encode(_exchanged(decode(found), chance))
         except (msgspec.MsgspecError, UnicodeError, RecursionError, OverflowError, TypeError):
             continue
     return found

@@ -109,21 +109,28 @@ def _framed(document: object) -> list[bytes]:
 # ---- events ----
 
 
+def _accepts(decode: Any) -> Callable[[bytes], bool]:
+    return lambda value: not decode(value, now=NOW).refusals
+
+
+def _wrapped(wrap: Any, document: object) -> bytes:
+    return bytes(wrap(document))
+
+
 def _events() -> Iterator[Target]:
-    decode: Any
     for name, document, decode in (
         ("uploads", _UPLOAD, decode_uploads),
         ("engagements", _ENGAGEMENT, decode_engagements),
         ("profiles", _PROFILE, decode_profiles),
     ):
-        yield Target(name, _framed(document), lambda value, decode=decode: not decode(value, now=NOW).refusals)
-    for name, document, decode in (
+        yield Target(name, _framed(document), _accepts(decode))
+    for name, document, read in (
         ("uploads", _UPLOAD, READER.uploads),
         ("engagements", _ENGAGEMENT, READER.engagements),
         ("profiles", _PROFILE, READER.profiles),
     ):
-        wrapped = [wrap(document) for wrap in WRAPS.values()]
-        yield Target(f"envelopes: {name}", wrapped, lambda value, decode=decode: not decode(value, now=NOW).refusals)
+        wrapped = [_wrapped(wrap, document) for wrap in WRAPS.values()]
+        yield Target(f"envelopes: {name}", wrapped, _accepts(read))
     text = msgspec.json.encode(SCHEMA).decode()
     avro = written(SCHEMA, {"item_id": "i1", "uploaded_at": int(NOW * 1000), "title": "Käse", "tags": ["a"]})
     yield Target("avro", [avro], lambda value: bool(avro_reader(text, [])(value)), (SchemaError,))
@@ -163,14 +170,22 @@ def _rows() -> Iterator[Target]:
 
 def _records() -> Iterator[Target]:
     card = ItemCard(
-        **{"item_id": "i1", "codebook": "v0", "codes": [1, 2, 3], "suffix": 9, "assigned_at": NOW, "uploaded_at": NOW},
+        item_id="i1",
+        codebook="v0",
+        codes=[1, 2, 3],
+        suffix=9,
+        assigned_at=NOW,
+        uploaded_at=NOW,
         published_at_ms=int(NOW * 1000),
         content={"text": "AAAAPA=="},
     )
     yield Target(SEMANTIC_IDS, _json(card), lambda v: bool(card_in(v, "i1").parts()), (ForeignRecordError,))
     forgotten = Forgotten(user_id="u1", offset=4, forgotten_at_ms=int(NOW * 1000))
-    record = lambda v: LogRecord(0, 0, 0, forgotten.key(), v, [])  # noqa: E731
-    yield Target(FORGOTTEN_USERS, _json(forgotten), lambda v: bool(forgotten_in([record(v)])))
+
+    def is_forgotten(value: bytes) -> bool:
+        return bool(forgotten_in([LogRecord(0, 0, 0, forgotten.key(), value, [])]))
+
+    yield Target(FORGOTTEN_USERS, _json(forgotten), is_forgotten)
     keys = {
         CHECKPOINT_KEY: {"checkpoint": "c", "parent": None, "location": "c", "verdict": "passed", "published_at": NOW},
         TRAIN_KEY: {"requested_at": NOW, "action": "train", "run": "r", "codebook": "refresh"},
@@ -190,12 +205,28 @@ def _records() -> Iterator[Target]:
 def _evidence() -> list[bytes]:
     width = len(NAMES)
     example = Example(
-        **{"user_id": "u", "item_id": "i", "task": "next", "kind": "click", "occurred_at": NOW, "weight": 1.0},
-        **{"rank": 0, "candidates": 9, "source": "fresh", "positives": 1, "age_s": 5.0, "history": 2},
-        **{"columns": width, "cold_negatives": 1, "features": bytes(2 * width * 3)},
+        user_id="u",
+        item_id="i",
+        task="next",
+        kind="click",
+        occurred_at=NOW,
+        weight=1.0,
+        rank=0,
+        candidates=9,
+        source="fresh",
+        positives=1,
+        age_s=5.0,
+        history=2,
+        columns=width,
+        cold_negatives=1,
+        features=bytes(2 * width * 3),
     )
     shown = Shown(
-        **{"request_id": "r", "user_id": "u", "task": "home", "shown_at": NOW, "item_ids": ["a", "b"]},
+        request_id="r",
+        user_id="u",
+        task="home",
+        shown_at=NOW,
+        item_ids=["a", "b"],
         columns=width,
         features=bytes(2 * width * 2),
     )
@@ -276,8 +307,8 @@ def _files(folder: Path) -> Iterator[Target]:
         (folder / "manifest.json").write_bytes(value)
         return bool(read_manifest(folder))
 
-    fields = {"checkpoint": "c", "parent": None, "codebook": "v0", "created_at": NOW, "offsets": {}, "metrics": {}}
-    yield Target("files: manifests", _json(fields), manifest, (CheckpointError,))
+    fields = {"checkpoint": "c", "parent": None, "codebook": "v0", "created_at": NOW}
+    yield Target("files: manifests", _json({**fields, "offsets": {}, "metrics": {}}), manifest, (CheckpointError,))
 
 
 # ---- the embedded broker, without its socket ----
@@ -289,7 +320,10 @@ def _broker() -> Iterator[Target]:
         opened = lambda v, number=number: bool(decompress(number, v) or True)  # noqa: E731
         yield Target(f"codec {name}", [CODECS[number](data), CODECS[number](data) * 2], opened, (CodecError,))
     batches = [batch(), *(batch(number) for number in CODECS)]
-    taken = lambda v: bool(accept(v, 1 << 24).record_count)  # noqa: E731
+
+    def taken(value: bytes) -> bool:
+        return bool(accept(value, 1 << 24).record_count)
+
     yield Target("batches", batches, taken, (RefusedError,))
     yield Target("batches, checksum right", batches, lambda v: taken(resealed(v)), (RefusedError,))
     yield Target("broker: requests", frames(), lambda v: bool(decode_call(v)), (UnknownCallError,))

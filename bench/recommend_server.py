@@ -118,4 +118,4 @@ def tell(known: dict[str, object], world: World) -> None:
 if __name__ == "__main__":
     sys.setswitchinterval(SWITCH_S)
     gc.set_threshold(*GARBAGE)
-    asyncio.run(run(*sys.argv[1:4], *map(int, sys.argv[4:6])))
+    asyncio.run(run(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])))

@@ -156,7 +156,7 @@ def judge(stream: Stream, encoder: str, settings: Settings, cache: Path | None =
             row |= {"gain": float((recall_P - content_P).mean())}
             row |= {"gain_error": error_of(recall_P - content_P, pairs.user_P)}
         rows.append(row)
-        return recall_P
+        return np.asarray(recall_P)
 
     zero = zero_codebook(settings)
     random = np.random.default_rng(0)

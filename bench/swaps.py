@@ -220,7 +220,7 @@ def _measure(system: System, swaps: int, per_s: float, alone_s: float) -> Outcom
 
 def _expected(system: System, both: list[CheckpointRecord], users: list[str]) -> dict[tuple[str, str], Told]:
     """What each user gets from each of the two, the second of which then serves."""
-    known = {}
+    known: dict[tuple[str, str], Told] = {}
     for record in both:
         system.say(offer(record, record.checkpoint))
         eventually(lambda record=record: system.serving() == record.checkpoint)  # type: ignore[misc]

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -77,7 +78,7 @@ def taken(folder: Path) -> list[Picture]:
                 publisher.upload({"item_id": name, "uploaded_at": time.time(), "title": "Garden roses"})
             publisher.flush()
             for worker in workers:
-                eventually(lambda name=name, at=worker.url: httpx.get(f"{at}/v1/items/{name}").status_code == 200)
+                eventually(partial(_is_there, worker.url, name))
             with tracer.start_as_current_span("request") as engaged:
                 act = {"event_id": name, "user_id": user_id, "item_id": name, "kind": "click"}
                 publisher.engagement({**act, "occurred_at": time.time()})
@@ -87,6 +88,10 @@ def taken(folder: Path) -> list[Picture]:
         found = [spans_of(collector, uploaded, 5), spans_of(collector, engaged, 6)]
     headings = ("An upload: recommendable by both workers", "An engagement: visible in the answers of both workers")
     return [Picture(heading, spans) for heading, spans in zip(headings, found, strict=True)]
+
+
+def _is_there(url: str, item_id: str) -> bool:
+    return httpx.get(f"{url}/v1/items/{item_id}").status_code == 200
 
 
 def spans_of(collector: Collector, caller: Span, count: int) -> list[Seen]:
