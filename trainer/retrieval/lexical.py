@@ -5,6 +5,8 @@ Terms are kept by a hash below `BUCKETS`, so the vocabulary cannot grow without 
 as many pairs of them. Lengths of items follow the rarity of terms with a little delay, as embeddings follow the
 transitions.
 
+Most terms are of one item only, which nothing can share: they cost no posting of their own.
+
 Invariant: after items are added and removed the postings are those of the items it holds; a reader may ask meanwhile.
 """
 
@@ -30,33 +32,34 @@ _NONE = np.zeros(0, np.int32)
 
 
 class LexicalIndex:
-    """Hashed term → handles of the items that have it, and each item's terms."""
+    """Hashed term → handles of the items that have it (`_alone`: the only one), and each item's terms, packed."""
 
     def __init__(self) -> None:
         self._postings: dict[int, array[int]] = {}
+        self._alone: dict[int, int] = {}
         self._items_T = np.zeros(BUCKETS, np.int32)
-        self._terms: list[np.ndarray] = []
+        self._terms: list[bytes] = []
         self._length_N = np.ones(0, np.float32)
         self._items = 0
         self._changed = 0
 
     def replace(self, handle: int, card: ItemCard | None) -> None:
         """An item's card has changed; None: it has none any more. Equal terms cost little."""
-        self._terms += [_NONE] * (handle + 1 - len(self._terms))
+        self._terms += [b""] * (handle + 1 - len(self._terms))
         if handle >= len(self._length_N):
             more = np.ones(max(1024, handle + 1), np.float32)
             self._length_N = np.concatenate([self._length_N, more])
-        before, after = self._terms[handle], terms_hashed(card)
+        before, after = self._terms_of(handle), terms_hashed(card)
         if np.array_equal(before, after):
             return
         for term in before.tolist():
-            self._postings[term].remove(handle)
+            self._drop(term, handle)
         for term in after.tolist():
-            self._postings.setdefault(term, array("i")).append(handle)
+            self._put(term, handle)
         self._items_T[before] -= 1
         self._items_T[after] += 1
         self._items += (len(after) > 0) - (len(before) > 0)
-        self._terms[handle] = after
+        self._terms[handle] = after.tobytes()
         self._length_N[handle] = self._length(after)
         self._changed += 1
         if self._changed > CHANGED * self._items:
@@ -67,7 +70,7 @@ class LexicalIndex:
         of those that share a term that is not too common."""
         asked: dict[int, float] = {}
         for handle, weight in zip(handles_L.tolist(), weights_L.tolist(), strict=True):
-            if handle < len(self._terms) and len(terms_E := self._terms[handle]):
+            if len(terms_E := self._terms_of(handle)):
                 part_E = self._rarity(terms_E) ** 2 * (weight / float(self._length_N[handle]))
                 for term, part in zip(terms_E.tolist(), part_E.tolist(), strict=True):
                     asked[term] = asked.get(term, 0.0) + part
@@ -75,7 +78,7 @@ class LexicalIndex:
         most = max(COMMON_ITEMS, int(COMMON * self._items))
         for term, part in asked.items():
             posting = self._postings.get(term)
-            if posting is not None and 1 < len(posting) <= most:
+            if posting is not None and len(posting) <= most:
                 handles = np.frombuffer(posting.tobytes(), np.int32)
                 found.append(handles)
                 parts.append(part)
@@ -100,8 +103,26 @@ class LexicalIndex:
         ]
         return np.asarray(np.array(found) / self._length_of(handle), np.float32)
 
+    def _put(self, term: int, handle: int) -> None:
+        posting = self._postings.get(term)
+        if posting is not None:
+            posting.append(handle)
+        elif term in self._alone:
+            self._postings[term] = array("i", [self._alone.pop(term), handle])
+        else:
+            self._alone[term] = handle
+
+    def _drop(self, term: int, handle: int) -> None:
+        posting = self._postings.get(term)
+        if posting is None:
+            del self._alone[term]
+            return
+        posting.remove(handle)
+        if len(posting) == 1:
+            self._alone[term] = self._postings.pop(term)[0]
+
     def _terms_of(self, handle: int) -> np.ndarray:
-        return self._terms[handle] if handle < len(self._terms) else _NONE
+        return np.frombuffer(self._terms[handle], np.int32) if handle < len(self._terms) else _NONE
 
     def _length_of(self, handle: int) -> float:
         return float(self._length_N[handle]) if handle < len(self._length_N) else 1.0
@@ -114,8 +135,8 @@ class LexicalIndex:
 
     def _measure(self) -> None:
         """All lengths anew: rarities have moved."""
-        count_N = np.array([len(terms_E) for terms_E in self._terms])
-        square_E = self._rarity(np.concatenate(self._terms)) ** 2
+        count_N = np.array([len(packed) for packed in self._terms]) // _NONE.itemsize
+        square_E = self._rarity(np.frombuffer(b"".join(self._terms), np.int32)) ** 2
         at_E = np.repeat(np.arange(len(count_N)), count_N)
         length_N = np.sqrt(np.bincount(at_E, square_E, len(count_N))) + 1e-6
         self._length_N[: len(length_N)] = length_N
