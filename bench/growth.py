@@ -28,7 +28,7 @@ from bench.path_stream import Stream
 from bench.path_system import System, paced, send_frames
 from store.topics import ENGAGEMENTS, ITEM_SIGNALS, ITEM_STATES, RANKING_EXAMPLES, USER_STATES
 from stream.kafka.connections import reader
-from tests.clusters import why_no_kafka
+from tests.clusters import use_kafka
 
 Figures = dict[str, Any]
 
@@ -183,9 +183,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if options.kafka:
-        os.environ["SIDESTREAM_TEST_KAFKA_HOME"] = str(options.kafka)
-        if reason := why_no_kafka():
-            raise SystemExit(reason)
+        use_kafka(options.kafka)
     found: dict[str, Figures] = {}
     for layout in options.layouts:
         found[layout] = measured(layout, options)

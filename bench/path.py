@@ -28,7 +28,7 @@ from bench.path_stream import Stream
 from bench.path_system import Asking, System, paced, send_frames
 from store.topics import ENGAGEMENTS, UPLOADS
 from tests.chaos.workers import await_committed, published_counters
-from tests.clusters import why_no_kafka
+from tests.clusters import use_kafka
 
 Figures = dict[str, Any]
 
@@ -193,9 +193,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if options.kafka:
-        os.environ["SIDESTREAM_TEST_KAFKA_HOME"] = str(options.kafka)
-        if reason := why_no_kafka():
-            raise SystemExit(reason)
+        use_kafka(options.kafka)
     with tempfile.TemporaryDirectory() as folder:
         system = System(Path(folder), options)
         try:

@@ -27,7 +27,7 @@ from bench.path import show
 from bench.path_system import System
 from store.settings import Settings
 from tests.chaos.workers import WorkerProcess
-from tests.clusters import why_no_kafka
+from tests.clusters import use_kafka
 
 CANARY_S = 0.5
 CALM_S, CALM_FOR_S = 2.5, 3.0
@@ -122,9 +122,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if options.kafka:
-        os.environ["SIDESTREAM_TEST_KAFKA_HOME"] = str(options.kafka)
-        if reason := why_no_kafka():
-            raise SystemExit(reason)
+        use_kafka(options.kafka)
     for session_s in options.sessions:
         show({f"session timeout {session_s:g} s, load {os.getloadavg()[0]:.1f}": measure(session_s, options)})
     return 0

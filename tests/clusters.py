@@ -311,6 +311,13 @@ def kafka_home() -> Path:
     return Path(os.environ.get("SIDESTREAM_TEST_KAFKA_HOME", REPOSITORY.parent / "shared" / "kafka"))
 
 
+def use_kafka(home: Path) -> None:
+    """Real Kafka from this folder, for a command. Raises `SystemExit` that says why it cannot be had."""
+    os.environ["SIDESTREAM_TEST_KAFKA_HOME"] = str(home)
+    if reason := why_no_kafka():
+        raise SystemExit(reason)
+
+
 def why_no_kafka() -> str | None:
     """Why real Kafka cannot run here, or None if it can."""
     if not any((kafka_home() / "libs").glob("kafka_2*.jar")):

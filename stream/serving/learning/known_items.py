@@ -21,12 +21,11 @@ import msgspec
 import numpy as np
 
 from store.items import ItemCard, RowOffset, is_vector
-from store.records.foreign import UNREADABLE, ForeignRecordError, ForeignRecords, Offset, held_in, id_in
+from store.records.foreign import UNREADABLE, ForeignRecords, Offset, held_in, id_in
 from store.row_blocks.item_block import vectors_of
 from store.settings import Settings
-from store.topics import ITEM_STATES
-from stream.kafka.state_topics import POSITION_KEY, ended_before_s, generation_of
-from stream.serving.reading.published_records import Owners
+from stream.kafka.state_topics import ended_before_s, generation_of
+from stream.serving.reading.published_records import Owners, by_item, passing_over
 from stream.serving.uncatalogued.waiting_rows import WaitingRows
 from trainer.items.catalog import Catalog
 from trainer.items.content_vectors import ContentVectors
@@ -123,13 +122,7 @@ class KnownItems:
 
     def on_records(self, records: Sequence[Any]) -> None:
         """Records (aiokafka's) of one partition of `item-states`, in its order."""
-        positions: list[Any] = []
-        copies: dict[bytes, list[Any]] = {}
-        for record in records:
-            if record.key == POSITION_KEY:
-                positions.append(record)
-            else:
-                copies.setdefault(record.key, []).append(record)
+        positions, copies = by_item(records)
         found: dict[str, VectorRow] = {}
         for same in copies.values():
             self._passing_over(partial(self._meet, same, found), same[-1])
@@ -138,10 +131,7 @@ class KnownItems:
             self._passing_over(self._on_position, record)
 
     def _passing_over(self, take: Callable[[Any], None], record: Any) -> None:
-        try:
-            take(record)
-        except ForeignRecordError as error:
-            self._foreign.met(ITEM_STATES, record, error)
+        passing_over(self._foreign, take, record)
 
     def _meet(self, copies: list[Any], found: dict[str, VectorRow], newest: Any) -> None:
         """The records of an item that came together."""

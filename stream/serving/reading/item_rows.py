@@ -18,13 +18,12 @@ import numpy as np
 
 from store.items import ItemRow
 from store.keys import partition_of
-from store.records.foreign import ForeignRecordError, ForeignRecords, id_in
+from store.records.foreign import ForeignRecords, id_in
 from store.row_blocks.item_block import ItemBlock, block_of
-from store.topics import ITEM_STATES
-from stream.kafka.state_topics import POSITION_KEY, ended_before_s
+from stream.kafka.state_topics import ended_before_s
 from stream.serving.arrivals import Arrivals
 from stream.serving.reading.known_rows import KnownRows
-from stream.serving.reading.published_records import Owners, PublishedRecords, row_offset_in
+from stream.serving.reading.published_records import Owners, PublishedRecords, by_item, passing_over, row_offset_in
 from stream.serving.uncatalogued.strange_neighbours import StrangeNeighbours
 from stream.serving.uncatalogued.waiting_rows import WaitingRows
 from trainer.recommender import Recommender
@@ -54,13 +53,7 @@ class ItemRows:
 
     def on_records(self, records: Sequence[Any]) -> None:
         """Records (aiokafka's) of one partition of `item-states`, in its order."""
-        positions: list[Any] = []
-        copies: dict[bytes, list[Any]] = {}
-        for record in records:
-            if record.key == POSITION_KEY:
-                positions.append(record)
-            else:
-                copies.setdefault(record.key, []).append(record)
+        positions, copies = by_item(records)
         found: dict[str, ItemRow] = {}
         for same in copies.values():
             if (item_id := self._passing_over(lambda record: id_in(record.key), same[-1])) is not None:
@@ -70,12 +63,7 @@ class ItemRows:
             self._passing_over(self._on_position, record)
 
     def _passing_over(self, take: Callable[[Any], Any], record: Any) -> Any:
-        """What that makes of a record; None of a foreign one, which is told of."""
-        try:
-            return take(record)
-        except ForeignRecordError as error:
-            self._foreign.met(ITEM_STATES, record, error)
-        return None
+        return passing_over(self._foreign, take, record)
 
     def _meet(self, item_id: str, copies: list[Any], found: dict[str, ItemRow]) -> None:
         """The records of an item that came together."""

@@ -9,7 +9,7 @@ Invariant: what is returned is an owner's, as far as that can be told; a record 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol
 
@@ -18,8 +18,9 @@ import msgspec
 from store.items import ItemCard, ItemRow, RowOffset, card_in, row_in
 from store.keys import partition_of
 from store.log import LogRecord
-from store.records.foreign import UNREADABLE, ForeignRecordError
-from stream.kafka.state_topics import generation_of
+from store.records.foreign import UNREADABLE, ForeignRecordError, ForeignRecords
+from store.topics import ITEM_STATES
+from stream.kafka.state_topics import POSITION_KEY, generation_of
 from trainer.model_bundle import ModelBundle
 
 log = logging.getLogger(__name__)
@@ -98,6 +99,27 @@ class PublishedRecords:
 
     def _is_home(self, partition: int, item_id: str) -> bool:
         return partition_of(item_id, self._partitions) == partition
+
+
+def by_item(records: Iterable[Any]) -> tuple[list[Any], dict[bytes, list[Any]]]:
+    """The positions among some records of `item-states`, and the records of each item by its key, in their order."""
+    positions: list[Any] = []
+    copies: dict[bytes, list[Any]] = {}
+    for record in records:
+        if record.key == POSITION_KEY:
+            positions.append(record)
+        else:
+            copies.setdefault(record.key, []).append(record)
+    return positions, copies
+
+
+def passing_over(foreign: ForeignRecords, take: Callable[[Any], Any], record: Any) -> Any:
+    """What `take` makes of a record of `item-states`; None of a foreign one, which is told of."""
+    try:
+        return take(record)
+    except ForeignRecordError as error:
+        foreign.met(ITEM_STATES, record, error)
+    return None
 
 
 def row_offset_in(record: Any) -> int:
