@@ -130,17 +130,18 @@ class KnownItems:
         for record in positions:
             self._passing_over(self._on_position, record)
 
-    def _passing_over(self, take: Callable[[Any], None], record: Any) -> None:
-        passing_over(self._foreign, take, record)
+    def _passing_over(self, take: Callable[[Any], Any], record: Any) -> Any:
+        return passing_over(self._foreign, take, record)
 
     def _meet(self, copies: list[Any], found: dict[str, VectorRow], newest: Any) -> None:
-        """The records of an item that came together."""
+        """The records of an item that came together: the furthest that is a row counts."""
         item_id = id_in(newest.key)
         if ended_before_s(newest) >= 0:
             return self._end(item_id)
-        record = newest if len(copies) == 1 else _furthest(copies)
-        generation_of(record)
-        row = held_in(record.value or b"", _rows.decode, "row")
+        read = ((record, self._passing_over(_row_in, record)) for record in _furthest_first(copies))
+        record, row = next((one for one in read if one[1] is not None), (newest, None))
+        if row is None:
+            return None
         known = self.offset(item_id)
         if row.offset < known or record is not newest:
             self._owners.heal(newest.partition, item_id, _offset_in(newest))
@@ -222,10 +223,18 @@ class KnownItems:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
-def _furthest(copies: list[Any]) -> Any:
-    """The furthest of some copies, the last of equal ones."""
-    told = [(_offset_in(record), place) for place, record in enumerate(copies)]
-    return copies[max(told)[1]]
+def _furthest_first(copies: list[Any]) -> list[Any]:
+    """Some copies by how far they say to be, the last of equal ones first."""
+    if len(copies) == 1:
+        return copies
+    told = sorted(((_offset_in(record), place) for place, record in enumerate(copies)), reverse=True)
+    return [copies[place] for _, place in told]
+
+
+def _row_in(record: Any) -> VectorRow:
+    """The row in a record. Raises `ForeignRecordError`."""
+    generation_of(record)
+    return held_in(record.value or b"", _rows.decode, "row")
 
 
 def _offset_in(record: Any) -> int:

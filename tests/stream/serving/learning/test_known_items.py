@@ -86,6 +86,16 @@ def test_a_row_waits_for_its_card_and_goes_when_it_has_expired() -> None:
     items.close()
 
 
+def test_a_foreign_record_that_says_it_is_further_hides_no_row_that_came_with_it() -> None:
+    foreign = ForeignRecords()
+    items = items_that_tell([], foreign)
+    broken = msgspec.msgpack.encode(ItemRow(20, {1: 3}, 3, popularity=[1.0] * WINDOWS, vector=b"odd"))
+    items.on_records([record("i1", row(5, 3)), record("i1", broken)])
+    assert items.offset("i1") == 5
+    assert items.published.of(["i1"])[0].argmax() == 3
+    items.close()
+
+
 @pytest.mark.parametrize(
     "bad",
     [
